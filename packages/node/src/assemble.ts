@@ -1,0 +1,220 @@
+/**
+ * Builds one replica and its service from parts: the same function for `serve`, the embedded node
+ * and the simulator. Only clock, chance, file system, WAL host, lane host and transport differ.
+ *
+ * Start order matters: the log is recovered and re-synced (by whoever opened the WAL), the state of
+ * the newest checkpoint is loaded, log and checkpoint are brought into line, and only then does
+ * the core exist, vote and answer.
+ */
+import type {
+  Clock,
+  ConfState,
+  EntryHasher,
+  HardState,
+  HoldfastError,
+  Incarnation,
+  Logger,
+  NodeId,
+  Random,
+  Timers,
+} from '@holdfast/base';
+import { assert, HoldfastError as HoldfastFailure, logIndex, term } from '@holdfast/base';
+import { RaftCore } from '@holdfast/raft';
+import type { ShardHost } from '@holdfast/shard-worker';
+import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
+import { recoverCheckpointRoot } from '@holdfast/storage';
+import { loadMeta, manifestReferences } from './replica/checkpointer.ts';
+import type { Defer } from './replica/driver.ts';
+import { LogStore } from './replica/log-store.ts';
+import { Replica } from './replica/replica.ts';
+import { ReplicaService } from './replica/replica-service.ts';
+import type { PeerTransport } from './service-api.ts';
+import { MetaMachine } from './state/meta-machine.ts';
+
+export interface AssembleOptions {
+  readonly identity: NodeIdentity;
+  readonly dataDirectory: string;
+  readonly tickIntervalMs: number;
+  readonly electionTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly checkpointIntervalMs: number;
+  readonly checkpointLogSizeBytes: number;
+  readonly retainedEntryCount: number;
+  readonly sessionIdleTimeoutMs: number;
+  /** host:port that clients use; asked again whenever it is told to someone. */
+  readonly publicAddress: () => string;
+}
+
+export interface AssembleParts {
+  readonly fileSystem: FileSystem;
+  readonly wal: Wal;
+  readonly host: ShardHost;
+  readonly transport: PeerTransport;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly defer: Defer;
+  readonly random: Random;
+  readonly hash: EntryHasher;
+  readonly logger: Logger;
+  readonly onFailure: (error: HoldfastError) => void;
+}
+
+export interface AssembledNode {
+  readonly replica: Replica;
+  readonly service: ReplicaService;
+}
+
+/** Resolves with a replica that has not started yet. Rejects when the directory is damaged. */
+export async function assembleNode(
+  options: AssembleOptions,
+  parts: AssembleParts,
+): Promise<AssembledNode> {
+  const { identity, dataDirectory } = options;
+  const { fileSystem, wal, host, logger } = parts;
+  const found = recoverCheckpointRoot(fileSystem, dataDirectory);
+  if (found !== null && found.damage !== null) {
+    logger.error({ details: found.damage.details }, found.damage.message);
+  }
+  const root = found?.root ?? null;
+  await alignLogWithCheckpoint(wal, identity, root);
+  const meta = root === null ? MetaMachine.empty() : loadMeta(fileSystem, dataDirectory, root);
+  await host.open({
+    appliedIndex: meta.appliedIndex,
+    definitions: meta.catalogue.all(),
+    manifests: root === null ? [] : manifestReferences(root),
+  });
+  const conf = root?.meta.conf ?? firstConf(identity);
+  const core = makeCore(options, parts, conf, meta, () => replica.checkpointer.root?.meta ?? null);
+  let checkpointCount = 0;
+  const replica: Replica = new Replica(
+    {
+      nodeId: identity.nodeId,
+      group: identity.group,
+      dataDirectory,
+      tickIntervalMs: options.tickIntervalMs,
+      electionTimeoutMs: options.electionTimeoutMs,
+      checkpointIntervalMs: options.checkpointIntervalMs,
+      checkpointLogSizeBytes: options.checkpointLogSizeBytes,
+      retainedEntryCount: options.retainedEntryCount,
+      sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
+    },
+    {
+      ...parts,
+      core,
+      meta,
+      root,
+      conf,
+      nextCheckpointId: (index) => {
+        checkpointCount += 1;
+        const salt = parts.random.nextU32().toString(16).padStart(8, '0');
+        return `${identity.incarnation.slice(0, 8)}-${index}-${checkpointCount}-${salt}`;
+      },
+      publicAddressOf: (nodeId) => publicAddressOf(options, parts.transport, nodeId),
+    },
+  );
+  const service = new ReplicaService({
+    replica,
+    identity,
+    wal,
+    host,
+    clock: parts.clock,
+    transport: parts.transport,
+    publicAddress: options.publicAddress,
+  });
+  return { replica, service };
+}
+
+function makeCore(
+  options: AssembleOptions,
+  parts: AssembleParts,
+  conf: ConfState,
+  meta: MetaMachine,
+  snapshotMeta: () => CheckpointRoot['meta'] | null,
+): RaftCore {
+  const { identity, tickIntervalMs } = options;
+  const incarnations = new Map<NodeId, Incarnation>(
+    identity.firstConfiguration.map((member) => [member.nodeId, member.incarnation]),
+  );
+  const log = new LogStore({
+    log: parts.wal.groupLog(identity.group),
+    conf,
+    applied: meta.appliedIndex,
+    snapshotMeta,
+  });
+  return new RaftCore(
+    {
+      id: identity.nodeId,
+      group: identity.group,
+      incarnation: identity.incarnation,
+      incarnations,
+      random: parts.random,
+      hash: parts.hash,
+      electionTimeoutTicks: Math.round(options.electionTimeoutMs / tickIntervalMs),
+      heartbeatIntervalTicks: Math.max(1, Math.round(options.heartbeatIntervalMs / tickIntervalMs)),
+    },
+    log,
+  );
+}
+
+/**
+ * A crash between "the snapshot is in place" and "the log restarts after it" leaves a log that
+ * ends before the checkpoint, or disagrees with it there. The checkpoint is committed state, so
+ * the log gives way. A log that starts after the checkpoint has a gap: that is damage.
+ */
+async function alignLogWithCheckpoint(
+  wal: Wal,
+  identity: NodeIdentity,
+  root: CheckpointRoot | null,
+): Promise<void> {
+  const log = wal.groupLog(identity.group);
+  const index = root?.meta.index ?? logIndex(0);
+  if (log.base().index > index) {
+    throw new HoldfastFailure(
+      'CHECKPOINT_CORRUPT',
+      `the log starts after index ${log.base().index}, the checkpoint ends at ${index}: entries ` +
+        'between them are missing; restore this node from a peer',
+      { details: { logBase: log.base().index, checkpoint: index } },
+    );
+  }
+  if (root === null || log.term(index) === root.meta.term) return;
+  const present = log.hardState();
+  const hardState: HardState =
+    present !== null && present.term >= root.meta.term
+      ? { ...present, commit: logIndex(Math.max(present.commit, index)) }
+      : { term: term(root.meta.term), vote: null, commit: index };
+  const ticket = wal.append({
+    group: identity.group,
+    hardState,
+    truncateFrom: null,
+    entries: [],
+    snapshot: root.meta,
+    mustSync: true,
+  });
+  await new Promise<void>((resolve, reject) => {
+    wal.onDurable((durable) => {
+      if (durable >= ticket) resolve();
+    });
+    wal.onFailure(reject);
+  });
+  assert(wal.groupLog(identity.group).base().index === index, 'the log restarts at the checkpoint');
+}
+
+function firstConf(identity: NodeIdentity): ConfState {
+  return {
+    voters: identity.firstConfiguration.map((member) => member.nodeId).sort(),
+    votersOutgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+  };
+}
+
+function publicAddressOf(
+  options: AssembleOptions,
+  transport: PeerTransport,
+  nodeId: NodeId,
+): string | null {
+  if (nodeId === options.identity.nodeId) return options.publicAddress();
+  const known = options.identity.firstConfiguration.find((member) => member.nodeId === nodeId);
+  return transport.publicAddressOf(nodeId) ?? known?.clientAddress ?? null;
+}

@@ -1,0 +1,78 @@
+/** What a command may touch of its process. Tests give their own. */
+import { HoldfastError, toHoldfastError } from '@holdfast/base';
+
+export interface CliIo {
+  out(text: string): void;
+  err(text: string): void;
+  /** True: a person is looking; progress may be drawn in place. */
+  readonly isInteractive: boolean;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Resolves at the first SIGINT, SIGTERM or SIGHUP. */
+  untilStopped(): Promise<string>;
+}
+
+export const EXIT_OK = 0;
+/** The command could not do what it was asked to. */
+export const EXIT_FAILED = 1;
+/** The command line was wrong. */
+export const EXIT_USAGE = 2;
+
+/** The last line of a failed command. */
+export function failureLine(thrown: unknown): string {
+  const error = toHoldfastError(thrown);
+  return `holdfast: ${error.code}: ${error.message}\n`;
+}
+
+/** A mistake on the command line: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** An error whose message was already shown where it happened. */
+export class ExitWith extends Error {
+  override readonly name = 'ExitWith';
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super(`exit ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
+export function integerOption(text: string, name: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new UsageError(`${name}: must be an integer from ${min} to ${max}, got '${text}'`);
+}
+
+export function isCode(thrown: unknown, code: string): boolean {
+  return thrown instanceof HoldfastError && thrown.code === code;
+}
+
+export function processIo(): CliIo {
+  let stopped: Promise<string> | null = null;
+  return {
+    out: (text) => {
+      process.stdout.write(text);
+    },
+    err: (text) => {
+      process.stderr.write(text);
+    },
+    isInteractive: process.stdout.isTTY === true,
+    environment: process.env,
+    untilStopped() {
+      stopped ??= new Promise((resolve) => {
+        for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+          let count = 0;
+          process.on(signal, () => {
+            count += 1;
+            // The second signal means now.
+            if (count > 1) process.exit(EXIT_FAILED);
+            resolve(signal);
+          });
+        }
+      });
+      return stopped;
+    },
+  };
+}

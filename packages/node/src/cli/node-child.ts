@@ -1,0 +1,130 @@
+/**
+ * One node of a local cluster as a child process: started with its flags, its output kept in a log
+ * file, restarted with growing delays when it dies after it had been serving.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { PlannedNode } from '../cluster/plan.ts';
+import { removeProcessMark, writeProcessMark } from './cluster-file.ts';
+
+export interface NodeChildEvents {
+  onExit(child: NodeChild, how: string): void;
+  /** It will not be started again. */
+  onGivenUp(child: NodeChild, how: string): void;
+  onRestart(child: NodeChild, delayMs: number): void;
+}
+
+/** 1, 2, 4, 8, 16, 16, ... seconds. */
+const RESTART_DELAY_MS_MIN = 1_000;
+const RESTART_DELAY_MS_MAX = 16_000;
+const RESTART_COUNT_MAX = 10;
+/** A node that served this long starts a new count. */
+const STABLE_AFTER_MS = 60_000;
+/** Shutdown drains requests and closes files; after this it is cut. */
+const STOP_TIMEOUT_MS = 20_000;
+
+const MAIN_PATH = fileURLToPath(new URL('../main.js', import.meta.url));
+
+export class NodeChild {
+  readonly node: PlannedNode;
+  readonly logPath: string;
+  readonly #directory: string;
+  readonly #extraFlags: readonly string[];
+  readonly #events: NodeChildEvents;
+  #process: ChildProcess | null = null;
+  #restartTimer: NodeJS.Timeout | null = null;
+  #restartCount = 0;
+  #startedMs = 0;
+  #isStopping = false;
+  /** Set by the owner once the node answered: from then on a death is worth a restart. */
+  hasServed = false;
+
+  constructor(
+    node: PlannedNode,
+    directory: string,
+    extraFlags: readonly string[],
+    events: NodeChildEvents,
+  ) {
+    this.node = node;
+    this.#directory = directory;
+    this.#extraFlags = extraFlags;
+    this.#events = events;
+    this.logPath = join(directory, `${node.nodeId}.log`);
+  }
+
+  get pid(): number | null {
+    return this.#process?.pid ?? null;
+  }
+
+  start(): void {
+    const log = openSync(this.logPath, 'a');
+    // Own process group: Ctrl-C in the terminal reaches only the parent, which stops in order.
+    const child = spawn(process.execPath, [MAIN_PATH, 'serve', ...this.#flags()], {
+      stdio: ['ignore', log, log],
+      detached: true,
+    });
+    closeSync(log);
+    this.#process = child;
+    this.#startedMs = performance.now();
+    child.on('error', (error) => this.#onExit(child, error.message));
+    child.on('exit', (code, signal) => {
+      this.#onExit(child, signal === null ? `exit code ${code}` : signal);
+    });
+    if (child.pid !== undefined) writeProcessMark(this.#directory, this.node.nodeId, child.pid);
+  }
+
+  /** Graceful, then cut. Resolves when the process is gone. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
+    const child = this.#process;
+    if (child === null) return;
+    const gone = new Promise<void>((resolve) => {
+      child.on('exit', () => resolve());
+    });
+    child.kill('SIGTERM');
+    const cut = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await gone;
+    clearTimeout(cut);
+  }
+
+  /** Leaves the process running when this one ends. */
+  release(): void {
+    this.#isStopping = true;
+    this.#process?.unref();
+  }
+
+  /** The last line of the log: the reason, when the node could not start. */
+  lastLogLine(): string {
+    const lines = readFileSync(this.logPath, 'utf8').trimEnd().split('\n');
+    return lines.findLast((line) => line.startsWith('holdfast: ')) ?? lines.at(-1) ?? '';
+  }
+
+  #flags(): readonly string[] {
+    const { nodeId, dataDirectory, publicAddress, peerAddress } = this.node;
+    return [
+      ...['--data', dataDirectory, '--node-id', nodeId],
+      ...['--listen', publicAddress, '--peer-listen', peerAddress],
+      ...this.#extraFlags,
+    ];
+  }
+
+  #onExit(child: ChildProcess, how: string): void {
+    if (this.#process !== child) return;
+    this.#process = null;
+    removeProcessMark(this.#directory, this.node.nodeId);
+    if (this.#isStopping) return;
+    this.#events.onExit(this, how);
+    if (performance.now() - this.#startedMs > STABLE_AFTER_MS) this.#restartCount = 0;
+    if (!this.hasServed || this.#restartCount >= RESTART_COUNT_MAX) {
+      this.#events.onGivenUp(this, how);
+      return;
+    }
+    const delayMs = Math.min(RESTART_DELAY_MS_MAX, RESTART_DELAY_MS_MIN * 2 ** this.#restartCount);
+    this.#restartCount += 1;
+    this.#events.onRestart(this, delayMs);
+    this.#restartTimer = setTimeout(() => this.start(), delayMs);
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * The one file that builds concrete I/O: real clock, disk, log thread, lane threads, sockets.
+ * Order of start: lock, identity, log recovery, lanes and state, peer port, public port, driver.
+ * Order of stop is the reverse: clients are drained first, the lock is released last.
+ */
+import { randomBytes } from 'node:crypto';
+import type { ErrorBody, HoldfastError, Logger } from '@holdfast/base';
+import { assert, HoldfastError as HoldfastFailure, SeededRandom } from '@holdfast/base';
+import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
+import { PiscinaHost } from '@holdfast/shard-worker';
+import type { NodeIdentity } from '@holdfast/storage';
+import {
+  createEntryHasher,
+  joinPath,
+  lockDataDirectory,
+  NodeFileSystem,
+  readIdentity,
+  removeTemporaryFiles,
+  ThreadWal,
+} from '@holdfast/storage';
+import { assembleNode } from './assemble.ts';
+import { formatEndpoint, parseEndpoint } from './config/endpoint.ts';
+import type { NodeConfig } from './config/options.ts';
+import { readApiKey, readClusterSecret } from './config/secrets.ts';
+import type { PeerMember } from './peer/peer-context.ts';
+import { WebSocketPeerTransport } from './peer/peer-transport.ts';
+import { createPinoLogger } from './pino-logger.ts';
+import { checkBind } from './server/listen.ts';
+import { PublicServer } from './server/public-server.ts';
+import type { RunningNode } from './service-api.ts';
+import { SYSTEM_CLOCK, SYSTEM_TIMERS } from './system-time.ts';
+
+export interface StartNodeOverrides {
+  readonly logger?: Logger;
+  /** False for a node that shares its process with an application. */
+  readonly hasProcessMetrics?: boolean;
+}
+
+/**
+ * Starts a node on a formatted data directory; resolves when both ports listen.
+ * @throws HoldfastError DATA_DIR_EMPTY, DATA_DIR_FOREIGN, DATA_DIR_LOCKED, ADDRESS_IN_USE,
+ *   BIND_REFUSED, CONFIG_INVALID, DISK_FULL, WAL_CORRUPT, CHECKPOINT_CORRUPT, ...
+ */
+export async function startNode(
+  config: NodeConfig,
+  overrides: StartNodeOverrides = {},
+): Promise<RunningNode> {
+  const opened = new ClosingStack();
+  try {
+    return await openNode(config, overrides, opened);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function openNode(
+  config: NodeConfig,
+  overrides: StartNodeOverrides,
+  opened: ClosingStack,
+): Promise<RunningNode> {
+  const logger = overrides.logger ?? createPinoLogger(config.logLevel, { node: config.nodeId });
+  const fileSystem = new NodeFileSystem();
+  const apiKey = readApiKey(config);
+  checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
+  const identity = readOwnIdentity(fileSystem, config);
+  const secret = readClusterSecret(config);
+  checkFreeSpace(fileSystem, config);
+  const lock = lockDataDirectory(fileSystem, config.data);
+  opened.push('data lock', async () => lock.release());
+  removeTemporaryFiles(fileSystem, config.data);
+  const wal = openWal(config, logger);
+  opened.push('log', () => wal.close());
+  const failure = new FailureLatch();
+  const host = new PiscinaHost({
+    dataDirectory: config.data,
+    laneCount: config.laneCount,
+    onLaneFailure: (error) => failure.set(error),
+  });
+  opened.push('lanes', () => host.close());
+  let publicAddress = formatEndpoint(config.advertiseAddress ?? config.listen);
+  const random = new SeededRandom(randomBytes(4).readUInt32LE());
+  const common = { clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS, random, logger };
+  const transport = new WebSocketPeerTransport({
+    ...common,
+    clusterId: identity.clusterId,
+    nodeId: identity.nodeId,
+    incarnation: identity.incarnation,
+    publicAddress: () => publicAddress,
+    listen: config.peerListen,
+    members: membersOf(identity, config),
+    secret,
+    codec: { encode: encodeRaftMessage, decode: decodeRaftMessage },
+  });
+  const { replica, service } = await assembleNode(
+    {
+      ...config,
+      identity,
+      dataDirectory: config.data,
+      retainedEntryCount: config.logRetentionEntryCount,
+      publicAddress: () => publicAddress,
+    },
+    {
+      ...common,
+      fileSystem,
+      wal,
+      host,
+      transport,
+      defer: (callback) => setImmediate(callback),
+      hash: createEntryHasher(),
+      onFailure: (error) => failure.set(error),
+    },
+  );
+  failure.listen((error) => service.reportFailure(error.message));
+  const server = new PublicServer({
+    ...common,
+    config,
+    apiKey,
+    service,
+    peerStats: () => transport.stats(),
+    hasProcessMetrics: overrides.hasProcessMetrics ?? true,
+  });
+  opened.push('peer port', () => transport.stop());
+  await transport.start();
+  opened.push('public port', () => server.stop());
+  await server.start();
+  if (config.advertiseAddress === undefined) publicAddress = server.address;
+  replica.start();
+  // Clients are drained while the replica still answers; then it stops taking part.
+  opened.insertBefore('public port', 'replica', () => replica.stop());
+  logger.info({ public: server.address, peer: transport.address }, 'the node is up');
+  return {
+    addresses: { public: server.address, peer: transport.address },
+    onFailure: (listener) => failure.listen(listener),
+    stop: () => opened.close(),
+  };
+}
+
+function openWal(config: NodeConfig, logger: Logger): ThreadWal {
+  const wal = ThreadWal.open({
+    directory: joinPath(config.data, 'wal'),
+    options: { fileSizeBytes: config.walFileSizeBytes },
+    clock: SYSTEM_CLOCK,
+  });
+  if (wal.tornTail !== null) {
+    logger.warn({ tornTail: wal.tornTail }, 'an unfinished write at the end of the log was cut');
+  }
+  return wal;
+}
+
+/** What was opened, closed in the opposite order; a close that fails does not stop the others. */
+class ClosingStack {
+  readonly #closers: { readonly name: string; readonly close: () => Promise<void> }[] = [];
+  #closing: Promise<void> | null = null;
+
+  push(name: string, close: () => Promise<void>): void {
+    this.#closers.push({ name, close });
+  }
+
+  /** Closed right after `other`. */
+  insertBefore(other: string, name: string, close: () => Promise<void>): void {
+    const position = this.#closers.findIndex((closer) => closer.name === other);
+    assert(position >= 0, 'the other closer is known', { other });
+    this.#closers.splice(position, 0, { name, close });
+  }
+
+  /** Closes everything once; rejects with the first failure after all were tried. */
+  close(): Promise<void> {
+    this.#closing ??= this.#closeAll();
+    return this.#closing;
+  }
+
+  async #closeAll(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const { close } of this.#closers.reverse()) {
+      await close().catch((error: unknown) => failures.push(error));
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+}
+
+function readOwnIdentity(fileSystem: NodeFileSystem, config: NodeConfig): NodeIdentity {
+  const identity = readIdentity(fileSystem, config.data);
+  if (identity.nodeId !== config.nodeId) {
+    throw new HoldfastFailure(
+      'DATA_DIR_FOREIGN',
+      `${config.data} belongs to node '${identity.nodeId}', not to '${config.nodeId}': ` +
+        'pass the right --node-id or --data',
+      { details: { directory: config.data, owner: identity.nodeId } },
+    );
+  }
+  return identity;
+}
+
+/** Members of the first configuration; addresses given with --peers come before those on disk. */
+function membersOf(identity: NodeIdentity, config: NodeConfig): readonly PeerMember[] {
+  const given = new Map(config.peers.map((peer) => [peer.nodeId, peer.address]));
+  for (const peer of given.keys()) {
+    if (identity.firstConfiguration.some((member) => member.nodeId === peer)) continue;
+    throw new HoldfastFailure(
+      'CONFIG_INVALID',
+      `peers: '${peer}' is not a member of this cluster; its members are ` +
+        identity.firstConfiguration.map((member) => member.nodeId).join(', '),
+      { details: { key: 'peers' } },
+    );
+  }
+  return identity.firstConfiguration.map((member) => {
+    const address = given.get(member.nodeId) ?? parseEndpoint(member.address);
+    if (address === null) {
+      throw new HoldfastFailure(
+        'CONFIG_INVALID',
+        `identity.json: '${member.address}' of ${member.nodeId} is not HOST:PORT; pass --peers`,
+        { details: { key: 'peers' } },
+      );
+    }
+    return { nodeId: member.nodeId, incarnation: member.incarnation, address };
+  });
+}
+
+/** A node that cannot even write its next log file must not join and stall its group. */
+function checkFreeSpace(fileSystem: NodeFileSystem, config: NodeConfig): void {
+  const freeBytes = fileSystem.freeBytes(config.data);
+  const neededBytes = 2 * config.walFileSizeBytes;
+  if (freeBytes >= neededBytes) return;
+  throw new HoldfastFailure(
+    'DISK_FULL',
+    `the disk of ${config.data} has ${freeBytes} bytes free, starting needs ${neededBytes}: free space`,
+    { details: { directory: config.data, freeBytes, neededBytes } },
+  );
+}
+
+/** The first failure of a node; told to listeners once, also to those that come later. */
+class FailureLatch {
+  #error: ErrorBody | null = null;
+  readonly #listeners: ((error: ErrorBody) => void)[] = [];
+
+  set(error: HoldfastError): void {
+    if (this.#error !== null) return;
+    this.#error = error.toBody();
+    for (const listener of this.#listeners) listener(this.#error);
+  }
+
+  listen(listener: (error: ErrorBody) => void): void {
+    if (this.#error === null) this.#listeners.push(listener);
+    else listener(this.#error);
+  }
+}

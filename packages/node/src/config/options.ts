@@ -1,0 +1,260 @@
+/**
+ * Every setting of a node: schema, default and help in one object. Flags, environment names, file
+ * keys, `--help` and the table in the documentation all come from it; relations between settings
+ * are checked below. Inside the program the result is a frozen plain object.
+ */
+import { availableParallelism } from 'node:os';
+import { isNodeId, type NodeId } from '@holdfast/base';
+import { z } from 'zod';
+import { type Endpoint, parseEndpoint } from './endpoint.ts';
+
+/** How text of a flag or of the environment becomes a value. */
+export type OptionInput = 'text' | 'integer' | 'boolean' | 'peers';
+
+export interface Option<Value> {
+  readonly schema: z.ZodType<Value>;
+  readonly input: OptionInput;
+  /** Undefined: the setting is required, or optional when its schema says so. */
+  readonly default: Value | undefined;
+  readonly help: string;
+  /** Placeholder in `--help`. */
+  readonly placeholder: string;
+}
+
+/** Where a peer is reached; its incarnation comes from the configuration of the cluster. */
+export interface PeerAddress {
+  readonly nodeId: NodeId;
+  readonly address: Endpoint;
+}
+
+const MIB = 1024 * 1024;
+/** What the protocol promises every client may send; a node may grant less, never more. */
+const FRAME_SIZE_BYTES_MAX = 16 * MIB;
+const HOUR_MS = 3_600_000;
+
+const endpointSchema = z.string().transform((text, context): Endpoint => {
+  const endpoint = parseEndpoint(text);
+  if (endpoint !== null) return endpoint;
+  context.addIssue({ code: 'custom', message: 'must be HOST:PORT, for example 127.0.0.1:7101' });
+  return z.NEVER;
+});
+
+const nodeIdSchema = z.string().refine((value): value is NodeId => isNodeId(value), {
+  error: '1 to 64 of a-z A-Z 0-9 . _ -, first a letter or digit',
+}) as unknown as z.ZodType<NodeId>;
+
+const peersSchema = z.record(nodeIdSchema as unknown as z.ZodString, endpointSchema).transform(
+  (peers): readonly PeerAddress[] =>
+    Object.entries(peers)
+      .map(([id, address]) => ({ nodeId: id as NodeId, address }))
+      .sort((left, right) => (left.nodeId < right.nodeId ? -1 : 1)),
+);
+
+const integer = (min: number, max: number) => z.int().min(min).max(max);
+
+const text = <Value>(
+  schema: z.ZodType<Value>,
+  placeholder: string,
+  help: string,
+  fallback?: Value,
+): Option<Value> => ({ schema, input: 'text', default: fallback, help, placeholder });
+
+const count = (min: number, max: number, fallback: number, help: string): Option<number> => ({
+  schema: integer(min, max),
+  input: 'integer',
+  default: fallback,
+  help,
+  placeholder: 'N',
+});
+
+const bytes = (min: number, max: number, fallback: number, help: string): Option<number> => ({
+  ...count(min, max, fallback, help),
+  placeholder: 'BYTES',
+});
+
+const milliseconds = (min: number, max: number, fallback: number, help: string): Option<number> => ({
+  ...count(min, max, fallback, help),
+  placeholder: 'MS',
+});
+
+const flag = (help: string): Option<boolean> => ({
+  schema: z.boolean(),
+  input: 'boolean',
+  default: false,
+  help,
+  placeholder: '',
+});
+
+/** More lanes than two only pays on machines that do little else; the operator may raise it. */
+const LANE_COUNT_DEFAULT = Math.min(2, availableParallelism());
+
+export const OPTIONS = {
+  data: text(z.string().min(1), 'DIR', 'Data directory of this node.'),
+  nodeId: text(nodeIdSchema, 'ID', 'Name of this node, as in the configuration of the cluster.'),
+  listen: text(endpointSchema, 'HOST:PORT', 'Public address: HTTP and client WebSocket.', {
+    host: '127.0.0.1',
+    port: 7101,
+  }),
+  advertiseAddress: text(
+    endpointSchema.optional() as z.ZodType<Endpoint | undefined>,
+    'HOST:PORT',
+    'Public address told to clients and peers; without it the listen address.',
+  ),
+  peerListen: text(endpointSchema, 'HOST:PORT', 'Address for the other nodes of the cluster.', {
+    host: '127.0.0.1',
+    port: 7201,
+  }),
+  peers: {
+    schema: peersSchema as unknown as z.ZodType<readonly PeerAddress[]>,
+    input: 'peers',
+    default: [],
+    help: 'Peer addresses of the nodes; overrides the addresses in identity.json.',
+    placeholder: 'ID=HOST:PORT,...',
+  },
+  apiKeyFile: text(
+    z.string().min(1).optional() as z.ZodType<string | undefined>,
+    'FILE',
+    'File with the API key that clients must present; without it none is asked for.',
+  ),
+  clusterSecretFile: text(
+    z.string().min(1).optional() as z.ZodType<string | undefined>,
+    'FILE',
+    'File with the secret that nodes prove to each other; default cluster.secret in the data directory.',
+  ),
+  allowRemote: flag('Allow listening beyond loopback without an API key.'),
+  maxConnections: count(1, 100_000, 1_000, 'Client connections at one time.'),
+  frameSizeBytesMax: bytes(
+    64 * 1024,
+    FRAME_SIZE_BYTES_MAX,
+    FRAME_SIZE_BYTES_MAX,
+    'Largest client frame accepted.',
+  ),
+  inflightRequestCountMaxPerConnection: count(
+    1,
+    65_536,
+    256,
+    'Requests one connection may have under way; more are refused OVERLOADED.',
+  ),
+  inflightRequestCountMax: count(
+    1,
+    1_000_000,
+    4_096,
+    'Requests under way on all connections; more are refused OVERLOADED.',
+  ),
+  sendBufferSizeBytesMax: bytes(
+    64 * 1024,
+    1024 * MIB,
+    8 * MIB,
+    'Unread answers of one connection; above it the connection is not read and is then closed.',
+  ),
+  slowReaderTimeoutMs: milliseconds(
+    10,
+    HOUR_MS,
+    10_000,
+    'How long a connection may stay above sendBufferSizeBytesMax.',
+  ),
+  handshakeTimeoutMs: milliseconds(
+    10,
+    60_000,
+    5_000,
+    'How long a new connection may wait with its hello.',
+  ),
+  shutdownTimeoutMs: milliseconds(
+    0,
+    HOUR_MS,
+    10_000,
+    'How long requests under way may take at shutdown.',
+  ),
+  tickIntervalMs: milliseconds(5, 1_000, 20, 'Raft tick.'),
+  heartbeatIntervalMs: milliseconds(10, 10_000, 100, 'Heartbeat of the leader.'),
+  electionTimeoutMs: milliseconds(
+    50,
+    60_000,
+    600,
+    'Silence of the leader before an election; randomised up to twice this.',
+  ),
+  walFileSizeBytes: bytes(MIB, 1024 * MIB, 16 * MIB, 'Size of one preallocated log file.'),
+  laneCount: count(1, 64, LANE_COUNT_DEFAULT, 'Worker threads that hold the shards.'),
+  checkpointIntervalMs: milliseconds(1_000, 24 * HOUR_MS, 300_000, 'Longest time between checkpoints.'),
+  checkpointLogSizeBytes: bytes(
+    MIB,
+    64 * 1024 * MIB,
+    64 * MIB,
+    'Log written since the last checkpoint that triggers the next one.',
+  ),
+  logRetentionEntryCount: count(
+    0,
+    100_000_000,
+    10_000,
+    'Entries kept behind a checkpoint, so that a slow peer needs no snapshot.',
+  ),
+  sessionIdleTimeoutMs: milliseconds(
+    1_000,
+    30 * 24 * HOUR_MS,
+    HOUR_MS,
+    'Silence after which a client session expires.',
+  ),
+  logLevel: text(
+    z.enum(['debug', 'info', 'warn', 'error', 'silent']),
+    'LEVEL',
+    'debug, info, warn, error or silent.',
+    'info',
+  ),
+} as const satisfies Record<string, Option<unknown>>;
+
+export type OptionKey = keyof typeof OPTIONS;
+
+type ValueOf<Key extends OptionKey> = (typeof OPTIONS)[Key] extends Option<infer Value>
+  ? Value
+  : never;
+
+/** Validated and frozen. Optional settings are undefined when not given. */
+export type NodeConfig = { readonly [Key in OptionKey]: ValueOf<Key> };
+
+export const OPTION_KEYS = Object.keys(OPTIONS) as readonly OptionKey[];
+
+/** The settings that must be given. */
+export const REQUIRED_KEYS: ReadonlySet<OptionKey> = new Set(['data', 'nodeId']);
+
+/** `walFileSizeBytes` -> `--wal-file-size-bytes` */
+export const flagOf = (key: string): string => `--${kebabCase(key)}`;
+/** `walFileSizeBytes` -> `HOLDFAST_WAL_FILE_SIZE_BYTES` */
+export const environmentNameOf = (key: string): string =>
+  `HOLDFAST_${kebabCase(key).replaceAll('-', '_').toUpperCase()}`;
+
+const kebabCase = (key: string): string =>
+  key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+export interface BrokenRelation {
+  readonly key: OptionKey;
+  readonly message: string;
+}
+
+/** Settings that are each fine but not together; the first broken relation, or null. */
+export function brokenRelation(config: NodeConfig): BrokenRelation | null {
+  const { tickIntervalMs, heartbeatIntervalMs, electionTimeoutMs } = config;
+  if (heartbeatIntervalMs < tickIntervalMs)
+    return {
+      key: 'heartbeatIntervalMs',
+      message: `must be at least tickIntervalMs (${tickIntervalMs})`,
+    };
+  if (electionTimeoutMs <= 3 * heartbeatIntervalMs)
+    return {
+      key: 'electionTimeoutMs',
+      message: `must be more than 3 x heartbeatIntervalMs (${3 * heartbeatIntervalMs})`,
+    };
+  if (config.inflightRequestCountMaxPerConnection > config.inflightRequestCountMax)
+    return {
+      key: 'inflightRequestCountMaxPerConnection',
+      message: `must not exceed inflightRequestCountMax (${config.inflightRequestCountMax})`,
+    };
+  if (config.checkpointLogSizeBytes < config.walFileSizeBytes)
+    return {
+      key: 'checkpointLogSizeBytes',
+      message: `must be at least walFileSizeBytes (${config.walFileSizeBytes})`,
+    };
+  const { listen, peerListen } = config;
+  if (listen.port !== 0 && listen.port === peerListen.port && listen.host === peerListen.host)
+    return { key: 'peerListen', message: 'must differ from listen: the two ports are separate' };
+  return null;
+}

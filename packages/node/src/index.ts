@@ -1,0 +1,12 @@
+export type { FormedCluster } from './cluster/init.ts';
+export { initCluster } from './cluster/init.ts';
+export type { LocalPlanOptions, PlannedNode } from './cluster/plan.ts';
+export { planLocalCluster } from './cluster/plan.ts';
+export type { StartNodeOverrides } from './compose.ts';
+export { startNode } from './compose.ts';
+export { describeOptions } from './config/describe.ts';
+export { loadConfig } from './config/load.ts';
+export type { NodeConfig } from './config/options.ts';
+export type { EmbeddedClient, EmbeddedOptions } from './embedded.ts';
+export { openEmbedded } from './embedded.ts';
+export type { NodeStatus, RunningNode } from './service-api.ts';

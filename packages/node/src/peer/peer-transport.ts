@@ -1,0 +1,250 @@
+/**
+ * PeerTransport over WebSocket. Each node dials every peer for what it sends: one control connection
+ * that is kept up, and one bulk connection per snapshot. What others dialled is only read. So there
+ * is no tie to break, and the sender of a message is known from its connection.
+ *
+ * Everything runs on the caller's thread; listeners are called in their own turns, never from `send`.
+ */
+import { createServer, type Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { assert, HoldfastError, must, type NodeId, type TimerHandle } from '@holdfast/base';
+import { PEER_FRAME_SIZE_BYTES_MAX, type PeerFrame } from '@holdfast/protocol';
+import type { RaftMessage } from '@holdfast/raft';
+import { WebSocketServer } from 'ws';
+import { type Endpoint, formatEndpoint } from '../config/endpoint.ts';
+import { listen } from '../server/listen.ts';
+import type {
+  OutgoingSnapshot,
+  PeerState,
+  PeerTransport,
+  PeerTransportStats,
+  SnapshotReceiver,
+} from '../service-api.ts';
+import { IncomingConnection, type IncomingConnectionEvents } from './incoming-connection.ts';
+import { OutgoingLink } from './outgoing-link.ts';
+import {
+  createPeerContext,
+  PEER_WEBSOCKET_PATH,
+  type PeerContext,
+  type PeerTransportOptions,
+} from './peer-context.ts';
+import type { QueueLane } from './send-queue.ts';
+import { SnapshotSender } from './snapshot-sender.ts';
+import { SnapshotTransfer } from './snapshot-transfer.ts';
+
+/** Per member: control, bulk, and one of each being replaced; and some strangers. */
+const SOCKETS_PER_MEMBER = 4;
+const STRANGER_SOCKET_COUNT_MAX = 32;
+/** Whoever connects and says nothing must not keep a member out for long. */
+const STRANGER_TIMEOUT_MS = 2_000;
+
+export class WebSocketPeerTransport implements PeerTransport {
+  readonly name = 'peer transport';
+  readonly #context: PeerContext;
+  readonly #http: Server;
+  readonly #webSockets: WebSocketServer;
+  readonly #links = new Map<NodeId, OutgoingLink>();
+  readonly #incoming = new Set<IncomingConnection>();
+  readonly #transfers = new Map<IncomingConnection, SnapshotTransfer>();
+  readonly #senders = new Map<NodeId, SnapshotSender>();
+  readonly #messageListeners: ((messages: readonly RaftMessage[]) => void)[] = [];
+  readonly #stateListeners: ((peer: NodeId, state: PeerState) => void)[] = [];
+  #receiver: SnapshotReceiver | null = null;
+  #endpoint: Endpoint | null = null;
+  #livenessTimer: TimerHandle | null = null;
+  #isStopped = false;
+
+  constructor(options: PeerTransportOptions) {
+    this.#context = createPeerContext(options);
+    this.#webSockets = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: false,
+      maxPayload: PEER_FRAME_SIZE_BYTES_MAX,
+      skipUTF8Validation: true,
+      clientTracking: false,
+    });
+    const timeouts = {
+      headersTimeout: STRANGER_TIMEOUT_MS,
+      requestTimeout: STRANGER_TIMEOUT_MS,
+      connectionsCheckingInterval: STRANGER_TIMEOUT_MS / 2,
+    };
+    this.#http = createServer(timeouts, (_request, response) => {
+      response.writeHead(426, { connection: 'close' }).end('this port is for Holdfast nodes\n');
+    });
+    this.#http.maxConnections =
+      options.members.length * SOCKETS_PER_MEMBER + STRANGER_SOCKET_COUNT_MAX;
+    this.#http.on('upgrade', (request, socket, head) => {
+      socket.on('error', () => socket.destroy());
+      if (request.url !== PEER_WEBSOCKET_PATH || this.#isStopped) {
+        socket.destroy();
+        return;
+      }
+      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+        const raw = socket as Socket;
+        this.#incoming.add(new IncomingConnection(webSocket, raw, this.#context, this.#events));
+      });
+    });
+    for (const member of options.members) {
+      if (member.nodeId === options.nodeId) continue;
+      const onState = (state: PeerState): void => this.#onState(member.nodeId, state);
+      this.#links.set(member.nodeId, new OutgoingLink(this.#context, member, onState));
+    }
+  }
+
+  /** Bound address as `host:port`. Only after start. */
+  get address(): string {
+    return formatEndpoint(must(this.#endpoint, 'the peer transport has not started'));
+  }
+
+  async start(): Promise<void> {
+    assert(this.#endpoint === null, 'the peer transport starts once');
+    this.#endpoint = await listen(this.#http, this.#context.options.listen);
+    this.#scheduleLiveness();
+    for (const link of this.#links.values()) link.start();
+  }
+
+  send(messages: readonly RaftMessage[]): void {
+    const { codec, logger } = this.#context.options;
+    for (const message of messages) {
+      const link = this.#links.get(message.to);
+      if (link === undefined) {
+        logger.debug({ to: message.to }, 'a message to a node that is no member was dropped');
+        this.#context.counters.messagesDropped += 1;
+        continue;
+      }
+      if (!link.isConnected) {
+        this.#context.counters.messagesDropped += 1;
+        continue;
+      }
+      link.send(laneOf(message), { group: message.group, body: codec.encode(message) });
+    }
+  }
+
+  onMessages(listener: (messages: readonly RaftMessage[]) => void): void {
+    this.#messageListeners.push(listener);
+  }
+
+  onPeerState(listener: (peer: NodeId, state: PeerState) => void): void {
+    this.#stateListeners.push(listener);
+  }
+
+  onSnapshot(receiver: SnapshotReceiver): void {
+    assert(this.#receiver === null, 'the snapshot receiver is set once');
+    this.#receiver = receiver;
+  }
+
+  async sendSnapshot(to: NodeId, snapshot: OutgoingSnapshot): Promise<void> {
+    try {
+      await this.#sendSnapshot(to, snapshot);
+      this.#context.counters.snapshotsSent += 1;
+    } catch (error) {
+      this.#context.counters.snapshotsFailed += 1;
+      throw error;
+    } finally {
+      snapshot.release?.();
+    }
+  }
+
+  publicAddressOf(peer: NodeId): string | null {
+    return this.#context.publicAddressOf(peer);
+  }
+
+  stats(): PeerTransportStats {
+    let connectedPeerCount = 0;
+    for (const link of this.#links.values()) if (link.isConnected) connectedPeerCount += 1;
+    return { connectedPeerCount, ...this.#context.counters };
+  }
+
+  async stop(): Promise<void> {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#livenessTimer?.cancel();
+    for (const link of this.#links.values()) link.stop();
+    for (const sender of this.#senders.values()) sender.abort('this node is shutting down');
+    const aborted = [...this.#transfers.values()].map((transfer) => transfer.close('shutting down'));
+    for (const connection of this.#incoming) connection.close();
+    await Promise.all(aborted);
+    this.#webSockets.close();
+    if (this.#endpoint === null) return;
+    await new Promise<void>((resolve) => {
+      this.#http.close(() => resolve());
+      this.#http.closeAllConnections();
+    });
+  }
+
+  async #sendSnapshot(to: NodeId, snapshot: OutgoingSnapshot): Promise<void> {
+    const member = this.#links.get(to)?.member;
+    if (member === undefined || this.#isStopped) {
+      throw new HoldfastError('CONNECTION_LOST', `snapshot to ${to}: it is no peer of this node`);
+    }
+    if (this.#senders.has(to)) {
+      throw new HoldfastError('OVERLOADED', `a snapshot to ${to} is under way already`);
+    }
+    const sender = new SnapshotSender(this.#context, member, snapshot);
+    this.#senders.set(to, sender);
+    try {
+      await sender.run();
+    } finally {
+      this.#senders.delete(to);
+    }
+  }
+
+  readonly #events: IncomingConnectionEvents = {
+    onAccepted: (connection) => this.#onAccepted(connection),
+    onMessages: (messages) => {
+      for (const listener of this.#messageListeners) listener(messages);
+    },
+    onSnapshotFrame: (connection, frame) => this.#onSnapshotFrame(connection, frame),
+    onClosed: (connection) => {
+      this.#incoming.delete(connection);
+      const transfer = this.#transfers.get(connection);
+      this.#transfers.delete(connection);
+      void transfer?.close('the connection was closed');
+    },
+  };
+
+  /** A peer that connects again has given up its older connection, even if we do not know yet. */
+  #onAccepted(connection: IncomingConnection): void {
+    for (const other of this.#incoming) {
+      const isReplaced =
+        other !== connection &&
+        other.peer === connection.peer &&
+        other.channel === connection.channel;
+      if (isReplaced) other.close();
+    }
+  }
+
+  #onSnapshotFrame(connection: IncomingConnection, frame: PeerFrame): void {
+    let transfer = this.#transfers.get(connection);
+    if (transfer === undefined) {
+      transfer = new SnapshotTransfer({
+        context: this.#context,
+        from: must(connection.peer, 'snapshot frames come from authenticated peers'),
+        receiver: this.#receiver,
+        send: (bytes) => connection.send(bytes),
+      });
+      this.#transfers.set(connection, transfer);
+    }
+    transfer.push(frame);
+  }
+
+  #onState(peer: NodeId, state: PeerState): void {
+    this.#context.options.logger.info({ peer, state }, 'peer link changed');
+    for (const listener of this.#stateListeners) listener(peer, state);
+  }
+
+  #scheduleLiveness(): void {
+    const { timers } = this.#context.options;
+    this.#livenessTimer = timers.after(this.#context.timing.pingIntervalMs, () => {
+      for (const link of this.#links.values()) link.checkLiveness();
+      for (const connection of this.#incoming) connection.checkLiveness();
+      for (const sender of this.#senders.values()) sender.checkLiveness();
+      this.#scheduleLiveness();
+    });
+  }
+}
+
+/** Log entries queue among themselves, in order; everything else is small and goes first. */
+function laneOf(message: RaftMessage): QueueLane {
+  return message.kind === 'append' || message.kind === 'snapshot' ? 'entries' : 'urgent';
+}

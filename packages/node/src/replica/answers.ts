@@ -1,0 +1,60 @@
+/** From what apply and the lanes gave to what a client is told. Messages are made here only. */
+import type { ErrorCode } from '@holdfast/base';
+import { HoldfastError, unreachable } from '@holdfast/base';
+import type { CollectionDescription, ResultBody } from '@holdfast/protocol';
+import type { CollectionDefinition } from '@holdfast/shard-worker';
+import type { ApplyResult } from '../state/apply-result.ts';
+
+/** @throws HoldfastError when the result is a refusal: definite, recorded in the log */
+export function writeAnswer(result: ApplyResult, what: string): ResultBody {
+  if (!result.ok) throw refusal(result, what);
+  const { index, term, value } = result;
+  switch (value.kind) {
+    case 'sessionOpened':
+      return { sessionId: value.sessionId };
+    case 'sessionClosed':
+    case 'sessionsExpired':
+      return {};
+    case 'collectionCreated':
+      return { index, term, collection: describeCollection(value.definition) };
+    case 'collectionDropped':
+      return { index, term, isDropped: value.isDropped };
+    case 'written':
+      return what === 'delete'
+        ? { index, term, deletedCount: value.deletedCount }
+        : { index, term };
+    default:
+      return unreachable(value);
+  }
+}
+
+export function describeCollection(definition: CollectionDefinition): CollectionDescription {
+  const { name, dimension, metric, shardCount, hnsw, uid } = definition;
+  return { name, dimension, metric, shardCount, hnsw, createdIndex: uid };
+}
+
+export function collectionNotFound(name: string): HoldfastError {
+  return new HoldfastError(
+    'COLLECTION_NOT_FOUND',
+    `no collection is named '${name}'; create it first`,
+    { details: { collection: name } },
+  );
+}
+
+const REFUSAL_TEXTS: Partial<Record<ErrorCode, string>> = {
+  VERSION_CONFLICT: 'a condition did not hold; nothing of the batch was written',
+  COLLECTION_NOT_FOUND: 'the collection was dropped while the write was under way',
+  COLLECTION_EXISTS: 'a collection of this name exists; drop it or choose another name',
+  COLLECTION_LIMIT: 'the cluster has reached its collection limit; drop one first',
+  SESSION_EXPIRED:
+    'the session is unknown or expired; whether an earlier attempt happened is unknown',
+  SESSION_LIMIT: 'the cluster has reached its session limit; close sessions or wait',
+  SESSION_WINDOW_FULL: 'too many results of this session are unacknowledged',
+  SEQUENCE_REUSED: 'this sequence of the session was used for another request, or acknowledged',
+};
+
+function refusal(result: Extract<ApplyResult, { ok: false }>, what: string): HoldfastError {
+  const { code, index, conflicts } = result;
+  const details = conflicts.length === 0 ? { index } : { index, conflicts };
+  return new HoldfastError(code, `${what}: ${REFUSAL_TEXTS[code] ?? code}`, { details });
+}

@@ -1,0 +1,323 @@
+/**
+ * Applies committed, durable entries: meta state on this thread, rows on the lanes.
+ *
+ * The meta machine sees an entry first and says what the lanes must do; the lanes get one batch at
+ * a time, in log order. `applied` moves only when every lane has answered. Reads are posted in one
+ * turn to all their lanes, between two applies, so they see one log index everywhere.
+ *
+ * A conditional batch that spans lanes is a barrier: everything before it is applied, the lanes
+ * vote on its conditions, and it is written on all of them or on none.
+ *
+ * A lane that fails stops the node: a replica that skipped an entry must not go on.
+ */
+import type { Entry, HoldfastError, LogIndex, Term } from '@holdfast/base';
+import { assert, logIndex, must, toHoldfastError, unreachable } from '@holdfast/base';
+import type {
+  CollectionDefinition,
+  Conflict,
+  HostApplyBatch,
+  LaneCommand,
+  LaneRead,
+  LaneReadResult,
+  ShardHost,
+  WriteOutcome,
+} from '@holdfast/shard-worker';
+import { hasConditions, splitPointOps } from '@holdfast/shard-worker';
+import type { ResultSlot } from '../state/apply-result.ts';
+import type { MetaMachine } from '../state/meta-machine.ts';
+import { refused, succeeded } from '../state/meta-machine.ts';
+
+/** Entries handed to the lanes in one batch: long enough to amortise, short enough for reads. */
+const BATCH_ENTRY_COUNT_MAX = 512;
+const BATCH_SIZE_BYTES_MAX = 4 * 1024 * 1024;
+
+export interface AppliedEntry {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly slot: ResultSlot;
+}
+
+export interface ApplierOptions {
+  readonly host: ShardHost;
+  readonly meta: MetaMachine;
+  /** Called in log order once every lane has applied them. */
+  readonly onApplied: (entries: readonly AppliedEntry[], appliedIndex: LogIndex) => void;
+  readonly onFailure: (error: HoldfastError) => void;
+}
+
+interface PendingWrite {
+  readonly entry: AppliedEntry;
+  /** Lanes that hold a part of it, and the position of that part among the lane's writes. */
+  readonly parts: readonly { readonly lane: number; readonly position: number }[];
+}
+
+interface BatchBuilder {
+  readonly fromIndex: LogIndex;
+  readonly perLane: LaneCommand[][];
+  readonly writeCounts: number[];
+  readonly writes: PendingWrite[];
+  readonly entries: AppliedEntry[];
+}
+
+interface Barrier {
+  run(): Promise<void>;
+}
+
+export class Applier {
+  readonly #host: ShardHost;
+  readonly #onApplied: ApplierOptions['onApplied'];
+  readonly #onFailure: ApplierOptions['onFailure'];
+  #meta: MetaMachine;
+  #queue: Entry[] = [];
+  #queueHead = 0;
+  #barriers: Barrier[] = [];
+  #postedIndex: LogIndex;
+  #appliedIndex: LogIndex;
+  #isRunning = false;
+  #isFailed = false;
+
+  constructor(options: ApplierOptions) {
+    this.#host = options.host;
+    this.#meta = options.meta;
+    this.#onApplied = options.onApplied;
+    this.#onFailure = options.onFailure;
+    this.#postedIndex = options.meta.appliedIndex;
+    this.#appliedIndex = options.meta.appliedIndex;
+  }
+
+  get meta(): MetaMachine {
+    return this.#meta;
+  }
+
+  /** Every lane has applied this and everything before. */
+  get appliedIndex(): LogIndex {
+    return this.#appliedIndex;
+  }
+
+  get queuedEntryCount(): number {
+    return this.#queue.length - this.#queueHead;
+  }
+
+  /** Takes the next committed and durable entries, gapless. Bounded by raft's applying limit. */
+  enqueue(entries: readonly Entry[]): void {
+    for (const entry of entries) this.#queue.push(entry);
+    this.#start();
+  }
+
+  /**
+   * Runs `task` when nothing is in flight: meta state and lanes stand at the same index, every
+   * result slot is filled, and no entry is applied until the task has settled.
+   */
+  barrier<Value>(task: (appliedIndex: LogIndex) => Promise<Value>): Promise<Value> {
+    return new Promise<Value>((resolve, reject) => {
+      this.#barriers.push({
+        run: () => task(this.#appliedIndex).then(resolve, reject),
+      });
+      this.#start();
+    });
+  }
+
+  /**
+   * Posts reads to their lanes in this turn; they see everything posted so far and nothing else.
+   * Outer index is the lane.
+   */
+  read(readsPerLane: readonly (readonly LaneRead[])[]): {
+    readonly index: LogIndex;
+    readonly results: Promise<readonly (readonly LaneReadResult[])[]>;
+  } {
+    return { index: this.#postedIndex, results: this.#host.read(this.#postedIndex, readsPerLane) };
+  }
+
+  /**
+   * After a snapshot install: state at `meta.appliedIndex`. Only inside a barrier. Entries that
+   * still wait and are covered by the snapshot are not applied again.
+   */
+  replaceState(meta: MetaMachine): void {
+    this.#queue = this.#queue
+      .slice(this.#queueHead)
+      .filter((entry) => entry.index > meta.appliedIndex);
+    this.#queueHead = 0;
+    this.#meta = meta;
+    this.#postedIndex = meta.appliedIndex;
+    this.#appliedIndex = meta.appliedIndex;
+  }
+
+  #start(): void {
+    if (this.#isRunning || this.#isFailed) return;
+    this.#isRunning = true;
+    this.#run().then(
+      () => {
+        this.#isRunning = false;
+      },
+      (thrown: unknown) => {
+        this.#isFailed = true;
+        this.#isRunning = false;
+        this.#onFailure(toHoldfastError(thrown));
+      },
+    );
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      const barrier = this.#barriers.shift();
+      if (barrier !== undefined) {
+        await barrier.run();
+      } else if (this.#queueHead < this.#queue.length) {
+        await this.#applyBatch(this.#takeBatch());
+      } else {
+        return;
+      }
+    }
+  }
+
+  #takeBatch(): readonly Entry[] {
+    const batch: Entry[] = [];
+    let sizeBytes = 0;
+    while (this.#queueHead < this.#queue.length && batch.length < BATCH_ENTRY_COUNT_MAX) {
+      const entry = must(this.#queue[this.#queueHead]);
+      sizeBytes += entry.data.byteLength;
+      if (batch.length > 0 && sizeBytes > BATCH_SIZE_BYTES_MAX) break;
+      batch.push(entry);
+      this.#queueHead += 1;
+    }
+    if (this.#queueHead === this.#queue.length) {
+      this.#queue = [];
+      this.#queueHead = 0;
+    }
+    return batch;
+  }
+
+  async #applyBatch(entries: readonly Entry[]): Promise<void> {
+    let builder = this.#newBuilder();
+    for (const entry of entries) {
+      const step = this.#meta.step(entry);
+      const applied: AppliedEntry = { index: entry.index, term: entry.term, slot: step.slot };
+      if (step.kind === 'write' && hasConditions(step.ops)) {
+        const parts = this.#split(step.definition, step.ops);
+        const laneCount = parts.reduce((count, part) => count + (part === null ? 0 : 1), 0);
+        if (laneCount > 1) {
+          await this.#flush(builder, logIndex(entry.index - 1));
+          builder = this.#newBuilder();
+          const conflicts = await this.#host.vote(this.#postedIndex, step.definition.uid, parts);
+          this.#addVoted(builder, applied, step.definition, parts, conflicts);
+        } else {
+          this.#addWrite(builder, applied, step.definition.uid, parts, 'ifAllHold');
+        }
+        continue;
+      }
+      switch (step.kind) {
+        case 'done':
+          break;
+        case 'createShards':
+          addToEveryLane(builder, {
+            kind: 'createCollection',
+            index: entry.index,
+            definition: step.definition,
+          });
+          break;
+        case 'dropShards':
+          addToEveryLane(builder, { kind: 'dropCollection', index: entry.index, uid: step.uid });
+          break;
+        case 'write': {
+          const parts = this.#split(step.definition, step.ops);
+          this.#addWrite(builder, applied, step.definition.uid, parts, 'always');
+          continue;
+        }
+        default:
+          unreachable(step);
+      }
+      builder.entries.push(applied);
+    }
+    await this.#flush(builder, this.#meta.appliedIndex);
+  }
+
+  #newBuilder(): BatchBuilder {
+    const { laneCount } = this.#host;
+    return {
+      fromIndex: logIndex(this.#postedIndex + 1),
+      perLane: Array.from({ length: laneCount }, () => []),
+      writeCounts: new Array<number>(laneCount).fill(0),
+      writes: [],
+      entries: [],
+    };
+  }
+
+  #split(definition: CollectionDefinition, ops: Uint8Array): readonly (Uint8Array | null)[] {
+    const { uid, shardCount } = definition;
+    const laneOfShard = (shard: number): number => this.#host.laneOf(uid, shard);
+    return splitPointOps(ops, shardCount, laneOfShard, this.#host.laneCount);
+  }
+
+  #addWrite(
+    builder: BatchBuilder,
+    entry: AppliedEntry,
+    uid: number,
+    opsPerLane: readonly (Uint8Array | null)[],
+    mode: 'always' | 'ifAllHold',
+  ): void {
+    const parts: { lane: number; position: number }[] = [];
+    opsPerLane.forEach((ops, lane) => {
+      if (ops === null) return;
+      must(builder.perLane[lane]).push({ kind: 'write', index: entry.index, uid, mode, ops });
+      const position = must(builder.writeCounts[lane]);
+      builder.writeCounts[lane] = position + 1;
+      parts.push({ lane, position });
+    });
+    builder.writes.push({ entry, parts });
+    builder.entries.push(entry);
+  }
+
+  #addVoted(
+    builder: BatchBuilder,
+    entry: AppliedEntry,
+    definition: CollectionDefinition,
+    opsPerLane: readonly (Uint8Array | null)[],
+    conflicts: readonly Conflict[],
+  ): void {
+    if (conflicts.length === 0) {
+      this.#addWrite(builder, entry, definition.uid, opsPerLane, 'always');
+      return;
+    }
+    entry.slot.result = refused(entry, 'VERSION_CONFLICT', conflicts);
+    builder.entries.push(entry);
+  }
+
+  async #flush(builder: BatchBuilder, toIndex: LogIndex): Promise<void> {
+    if (toIndex < builder.fromIndex) return;
+    const batch: HostApplyBatch = {
+      fromIndex: builder.fromIndex,
+      toIndex,
+      perLane: builder.perLane,
+    };
+    this.#postedIndex = toIndex;
+    const outcomesPerLane = await this.#host.apply(batch);
+    for (const write of builder.writes) fillSlot(write, outcomesPerLane);
+    this.#appliedIndex = toIndex;
+    this.#onApplied(builder.entries, toIndex);
+  }
+}
+
+function addToEveryLane(builder: BatchBuilder, command: LaneCommand): void {
+  for (const commands of builder.perLane) commands.push(command);
+}
+
+function fillSlot(
+  write: PendingWrite,
+  outcomesPerLane: readonly (readonly WriteOutcome[])[],
+): void {
+  let deletedCount = 0;
+  for (const { lane, position } of write.parts) {
+    const outcome = must(outcomesPerLane[lane]?.[position], 'a lane answered every write');
+    assert(outcome.index === write.entry.index, 'outcomes come in log order', {
+      outcomeIndex: outcome.index,
+      entryIndex: write.entry.index,
+    });
+    if (outcome.kind === 'conflict') {
+      assert(write.parts.length === 1, 'only a single-lane write decides alone');
+      write.entry.slot.result = refused(write.entry, 'VERSION_CONFLICT', outcome.conflicts);
+      return;
+    }
+    deletedCount += outcome.deletedCount;
+  }
+  write.entry.slot.result = succeeded(write.entry, { kind: 'written', deletedCount });
+}

@@ -1,0 +1,69 @@
+/**
+ * Electing at once when the leader's process is gone, instead of after the election timeout.
+ *
+ * The transport reports a peer as disconnected only after an immediate reconnect failed. If that
+ * peer was the leader, this replica forgets it (role and term unchanged), so it may grant votes
+ * under the log rule, and starts a pre-vote after a random delay; refused ones are repeated until
+ * the ordinary election timeout takes over. A replica that still hears the leader refuses, so one
+ * broken link deposes nobody, and the next heartbeat of the same term restores the leader.
+ */
+import type { NodeId, Random, TimerHandle, Timers } from '@holdfast/base';
+import type { RaftCore } from '@holdfast/raft';
+
+const FIRST_DELAY_MS_MIN = 20;
+const FIRST_DELAY_MS_MAX = 80;
+const REPEAT_DELAY_MS_MIN = 50;
+const REPEAT_DELAY_MS_MAX = 100;
+
+export interface FastFailoverOptions {
+  readonly nodeId: NodeId;
+  readonly timers: Timers;
+  readonly random: Random;
+  /** After this long the core's own timer is the one that campaigns. */
+  readonly electionTimeoutMs: number;
+  readonly withCore: (action: (core: RaftCore) => void) => void;
+}
+
+export class FastFailover {
+  readonly #options: FastFailoverOptions;
+  #timer: TimerHandle | null = null;
+  #remainingMs = 0;
+
+  constructor(options: FastFailoverOptions) {
+    this.#options = options;
+  }
+
+  onPeerLost(peer: NodeId): void {
+    this.#options.withCore((core) => {
+      const { leader, role } = core.status();
+      if (leader !== peer || role !== 'follower') return;
+      core.forgetLeader();
+      this.#remainingMs = this.#options.electionTimeoutMs;
+      this.#arm(FIRST_DELAY_MS_MIN, FIRST_DELAY_MS_MAX);
+    });
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  #arm(delayMsMin: number, delayMsMax: number): void {
+    const { timers, random } = this.#options;
+    const delayMs = delayMsMin + random.nextFloat() * (delayMsMax - delayMsMin);
+    this.stop();
+    this.#remainingMs -= delayMs;
+    if (this.#remainingMs <= 0) return;
+    this.#timer = timers.after(delayMs, () => {
+      this.#options.withCore((core) => this.#campaign(core));
+    });
+  }
+
+  #campaign(core: RaftCore): void {
+    const { conf, leader, role } = core.status();
+    const isElectable = role === 'follower' || role === 'preCandidate';
+    if (leader !== null || !isElectable || !conf.voters.includes(this.#options.nodeId)) return;
+    core.campaign();
+    this.#arm(REPEAT_DELAY_MS_MIN, REPEAT_DELAY_MS_MAX);
+  }
+}

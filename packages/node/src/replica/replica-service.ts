@@ -1,0 +1,156 @@
+/** What servers and embedders see of a replica. */
+import type { Clock } from '@holdfast/base';
+import type { Request, ResultBody } from '@holdfast/protocol';
+import type { ShardHost } from '@holdfast/shard-worker';
+import type { NodeIdentity, Wal } from '@holdfast/storage';
+import { toHex, xxh128 } from '@holdfast/storage';
+import type {
+  ExecuteContext,
+  LaneStatus,
+  LeaderChange,
+  MemberStatus,
+  NodeService,
+  NodeStatus,
+  PeerProgress,
+  PeerTransport,
+  StateDigest,
+} from '../service-api.ts';
+import type { Replica } from './replica.ts';
+import { RequestExecutor } from './request-executor.ts';
+
+/** Lane counters shown by status() are at most this old. */
+const LANE_STATS_AGE_MAX_MS = 500;
+
+export interface ReplicaServiceParts {
+  readonly replica: Replica;
+  readonly identity: NodeIdentity;
+  readonly wal: Wal;
+  readonly host: ShardHost;
+  readonly clock: Clock;
+  readonly transport: PeerTransport;
+  readonly publicAddress: () => string;
+}
+
+export class ReplicaService implements NodeService {
+  readonly #parts: ReplicaServiceParts;
+  readonly #executor: RequestExecutor;
+  #lanes: readonly LaneStatus[] = [];
+  #lanesAtMs = Number.NEGATIVE_INFINITY;
+  #isRefreshing = false;
+  #failure: string | null = null;
+
+  constructor(parts: ReplicaServiceParts) {
+    const { replica, host } = parts;
+    this.#parts = parts;
+    this.#executor = new RequestExecutor({
+      host,
+      lanes: replica.lanes,
+      get meta() {
+        return replica.meta;
+      },
+      isLeaseAllowed: false,
+      nextStampMs: () => replica.nextStampMs(),
+      whenLeaderReady: (deadlineMs) => replica.whenLeaderReady(deadlineMs),
+      propose: (bytes, deadlineMs) => replica.propose(bytes, deadlineMs),
+      linearizable: (deadlineMs) => replica.linearizable(deadlineMs),
+      stalenessMs: () => replica.stalenessMs(),
+      leaderHint: () => replica.leaderHint(),
+      status: () => this.status(),
+    });
+  }
+
+  execute(request: Request, context: ExecuteContext): Promise<ResultBody> {
+    return this.#executor.execute(request, context);
+  }
+
+  status(): NodeStatus {
+    const { replica, identity, wal } = this.#parts;
+    const raft = replica.raftStatus();
+    const { bytesWritten, batches, syncs, lastSyncMs } = wal.stats();
+    this.#refreshLanes();
+    return {
+      nodeId: identity.nodeId,
+      clusterId: identity.clusterId,
+      incarnation: identity.incarnation,
+      role: raft.role,
+      term: raft.term,
+      leader: raft.leader,
+      commitIndex: raft.commit,
+      appliedIndex: replica.applier.appliedIndex,
+      lastIndex: raft.lastIndex,
+      durableIndex: raft.durable,
+      isReady: raft.leader !== null && this.#failure === null,
+      collections: replica.meta.catalogue.count,
+      sessions: replica.meta.sessions.count,
+      lanes: this.#lanes,
+      wal: { bytesWritten, batches, syncs, lastSyncMs },
+      peers: raft.role === 'leader' ? this.#peers() : [],
+      failure: this.#failure,
+    };
+  }
+
+  members(): readonly MemberStatus[] {
+    const { identity, transport, publicAddress } = this.#parts;
+    return identity.firstConfiguration.map((member) => ({
+      nodeId: member.nodeId,
+      incarnation: member.incarnation,
+      role: 'voter',
+      peerAddress: member.address,
+      publicAddress:
+        member.nodeId === identity.nodeId
+          ? publicAddress()
+          : (transport.publicAddressOf(member.nodeId) ?? member.clientAddress),
+    }));
+  }
+
+  onLeaderChange(listener: (change: LeaderChange) => void): void {
+    this.#parts.replica.onSoftState(({ leader, term, role }) => listener({ leader, term, role }));
+  }
+
+  /** Digest of the whole replicated state at one applied index, equal on every replica there. */
+  stateDigest(): Promise<StateDigest> {
+    const { replica, host } = this.#parts;
+    return replica.applier.barrier(async (appliedIndex) => {
+      const metaBytes = replica.meta.toBytes();
+      const shards = [...(await host.digests(appliedIndex))].sort(
+        (left, right) => left.uid - right.uid || left.shard - right.shard,
+      );
+      const lines = shards.map((shard) => `${shard.uid}/${shard.shard}/${shard.digest}\n`);
+      const digest = xxh128([metaBytes, new TextEncoder().encode(lines.join(''))]);
+      return { digest: toHex(digest), appliedIndex };
+    });
+  }
+
+  /** Told once when the replica stopped by itself. */
+  reportFailure(reason: string): void {
+    this.#failure = reason;
+  }
+
+  #peers(): readonly PeerProgress[] {
+    const raft = this.#parts.replica.raftStatus();
+    const peers: PeerProgress[] = [];
+    for (const peer of raft.peers) {
+      const { id, matchIndex, isRecentlyActive } = peer;
+      const lagEntries = raft.lastIndex - matchIndex;
+      peers.push({ nodeId: id, matchIndex, isRecentlyActive, lagEntries });
+    }
+    return peers;
+  }
+
+  #refreshLanes(): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    if (this.#isRefreshing || nowMs - this.#lanesAtMs < LANE_STATS_AGE_MAX_MS) return;
+    this.#isRefreshing = true;
+    this.#parts.host.stats().then(
+      (lanes) => {
+        this.#lanes = lanes;
+        this.#lanesAtMs = nowMs;
+        this.#isRefreshing = false;
+      },
+      // A lane that cannot answer stops the replica through the applier; stats only go stale.
+      () => {
+        this.#isRefreshing = false;
+      },
+    );
+  }
+}

@@ -1,0 +1,434 @@
+/**
+ * One member of one raft group: the driver around the core, the state it applies, and what clients
+ * wait for. Everything it touches comes in through `ReplicaParts`, so production, the embedded node
+ * and the simulator build the same object.
+ */
+import type {
+  Clock,
+  ConfState,
+  GroupId,
+  HoldfastError,
+  Logger,
+  LogIndex,
+  NodeId,
+  Random,
+  SnapshotMeta,
+  Timers,
+} from '@holdfast/base';
+import { HoldfastError as HoldfastFailure, must, unreachable } from '@holdfast/base';
+import type { LeaderHint } from '@holdfast/protocol';
+import type {
+  ApplyRequest,
+  RaftCore,
+  RaftEvent,
+  RaftMessage,
+  RaftStatus,
+  ReadState,
+  SoftState,
+} from '@holdfast/raft';
+import type { ShardHost } from '@holdfast/shard-worker';
+import type { CheckpointRoot, FileSystem, Wal } from '@holdfast/storage';
+import { LaneReader } from '../routing/lane-reader.ts';
+import type { PeerTransport } from '../service-api.ts';
+import type { ApplyResult } from '../state/apply-result.ts';
+import { encodeCommand } from '../state/command.ts';
+import type { MetaMachine } from '../state/meta-machine.ts';
+import type { AppliedEntry } from './applier.ts';
+import { Applier } from './applier.ts';
+import { Checkpointer, loadMeta, manifestReferences } from './checkpointer.ts';
+import type { Defer } from './driver.ts';
+import { Driver } from './driver.ts';
+import { FastFailover } from './fast-failover.ts';
+import { LeaderClock } from './leader-clock.ts';
+import { LeaderReadiness } from './leader-readiness.ts';
+import { Proposals } from './proposals.ts';
+import { ReadGate } from './read-gate.ts';
+import { notLeader } from './request-executor.ts';
+import { outgoingSnapshot, SnapshotInstaller } from './snapshot-installer.ts';
+
+/** Deadlines are looked at this often: a request may be up to this late. */
+const EXPIRY_INTERVAL_MS = 50;
+const STALENESS_PROBE_INTERVAL_MS = 100;
+const SESSION_EXPIRY_INTERVAL_MS = 5_000;
+/** Sessions expired by one command: keeps the entry small. */
+const SESSIONS_PER_EXPIRY_MAX = 256;
+
+export interface ReplicaOptions {
+  readonly nodeId: NodeId;
+  readonly group: GroupId;
+  readonly dataDirectory: string;
+  readonly tickIntervalMs: number;
+  readonly electionTimeoutMs: number;
+  readonly checkpointIntervalMs: number;
+  readonly checkpointLogSizeBytes: number;
+  readonly retainedEntryCount: number;
+  readonly sessionIdleTimeoutMs: number;
+}
+
+export interface ReplicaParts {
+  readonly core: RaftCore;
+  readonly wal: Wal;
+  readonly host: ShardHost;
+  readonly meta: MetaMachine;
+  readonly root: CheckpointRoot | null;
+  readonly conf: ConfState;
+  readonly fileSystem: FileSystem;
+  readonly transport: PeerTransport;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly defer: Defer;
+  readonly logger: Logger;
+  readonly nextCheckpointId: (index: LogIndex) => string;
+  /** Public address of a member, null while unknown. */
+  readonly publicAddressOf: (nodeId: NodeId) => string | null;
+  readonly onFailure: (error: HoldfastError) => void;
+}
+
+type SoftStateListener = (state: SoftState) => void;
+
+export class Replica {
+  readonly lanes: LaneReader;
+  readonly applier: Applier;
+  readonly checkpointer: Checkpointer;
+  readonly #options: ReplicaOptions;
+  readonly #parts: ReplicaParts;
+  readonly #driver: Driver;
+  readonly #installer: SnapshotInstaller;
+  readonly #failover: FastFailover;
+  readonly #proposals = new Proposals();
+  readonly #reads: ReadGate;
+  readonly #readiness: LeaderReadiness;
+  readonly #leaderClock: LeaderClock;
+  readonly #listeners: SoftStateListener[] = [];
+  #soft: SoftState;
+  #nextExpiryMs = 0;
+  #nextProbeMs = 0;
+  #nextSessionExpiryMs = 0;
+  #nextCheckpointMs: number;
+  #checkpointedBytes = 0;
+  #isStopped = false;
+
+  constructor(options: ReplicaOptions, parts: ReplicaParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const { clock, core, host, wal } = parts;
+    const nowMs = (): number => clock.monotonicMs();
+    const { role, term, leader } = core.status();
+    this.#soft = { role, term, leader };
+    this.#reads = new ReadGate(nowMs);
+    this.#leaderClock = new LeaderClock(clock);
+    this.#readiness = new LeaderReadiness();
+    this.#nextCheckpointMs = nowMs() + options.checkpointIntervalMs;
+    this.applier = new Applier({
+      host,
+      meta: parts.meta,
+      onApplied: (entries, index) => this.#onApplied(entries, index),
+      onFailure: (error) => this.#driver.fail(error),
+    });
+    this.lanes = new LaneReader(host, this.applier, parts.defer);
+    this.checkpointer = new Checkpointer({
+      ...pickCheckpointParts(options, parts),
+      applier: this.applier,
+      wal,
+    });
+    this.#installer = new SnapshotInstaller({
+      fileSystem: parts.fileSystem,
+      dataDirectory: options.dataDirectory,
+      checkpointer: this.checkpointer,
+      deliver: (message) => this.#driver.receive([message]),
+      logger: parts.logger,
+    });
+    this.#driver = new Driver({
+      core,
+      group: options.group,
+      wal,
+      clock,
+      timers: parts.timers,
+      defer: parts.defer,
+      tickIntervalMs: options.tickIntervalMs,
+      send: (messages) => this.#send(messages),
+      listener: {
+        onApply: (request) => this.#onApply(request),
+        onReads: (states) => this.#reads.onReadStates(states, this.applier.appliedIndex),
+        onSoftState: (state) => this.#onSoftState(state),
+        onEvents: (events) => this.#onEvents(events),
+        onTurn: () => this.#onTurn(),
+        onTick: (tickMs) => this.#onTick(tickMs),
+        onFailure: (error) => this.#onFailure(error),
+      },
+    });
+    this.#failover = new FastFailover({
+      nodeId: options.nodeId,
+      timers: parts.timers,
+      random: parts.random,
+      electionTimeoutMs: options.electionTimeoutMs,
+      withCore: (action) => this.#driver.withCore(action),
+    });
+    parts.transport.onPeerState((peer, state) => {
+      if (state === 'disconnected') this.#failover.onPeerLost(peer);
+    });
+    parts.transport.onMessages((messages) => this.#driver.receive(messages));
+    parts.transport.onSnapshot(this.#installer);
+  }
+
+  get meta(): MetaMachine {
+    return this.applier.meta;
+  }
+
+  get soft(): SoftState {
+    return this.#soft;
+  }
+
+  raftStatus(): RaftStatus {
+    return this.#parts.core.status();
+  }
+
+  onSoftState(listener: SoftStateListener): void {
+    this.#listeners.push(listener);
+  }
+
+  start(): void {
+    this.#installer.removeLeftovers();
+    this.#driver.start();
+  }
+
+  /** Stops taking part; nothing is acknowledged afterwards. The WAL and lanes stay open. */
+  async stop(): Promise<void> {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#abandon(new HoldfastFailure('SHUTTING_DOWN', 'this node is shutting down; use another'));
+    this.#failover.stop();
+    this.#driver.stop();
+    await this.checkpointer.idle();
+  }
+
+  /** Proposes an encoded command; resolves when it was applied here. */
+  propose(bytes: Uint8Array, deadlineMs: number): Promise<ApplyResult> {
+    const result = this.#proposals.add(bytes, deadlineMs);
+    this.#driver.wake();
+    return result;
+  }
+
+  /** Resolves when this replica may answer a read that begins now. */
+  linearizable(deadlineMs: number): Promise<LogIndex> {
+    const index = this.#reads.linearizable(deadlineMs);
+    this.#driver.wake();
+    return index;
+  }
+
+  stalenessMs(): number {
+    return this.#reads.stalenessMs();
+  }
+
+  whenLeaderReady(deadlineMs: number): Promise<void> {
+    if (this.#isStopped) {
+      return Promise.reject(new HoldfastFailure('SHUTTING_DOWN', 'this node is shutting down'));
+    }
+    if (this.#soft.role !== 'leader') return Promise.reject(notLeader(this.leaderHint()));
+    return this.#readiness.wait(deadlineMs);
+  }
+
+  nextStampMs(): number {
+    return this.#leaderClock.nextStampMs();
+  }
+
+  leaderHint(): LeaderHint | null {
+    const { leader } = this.#soft;
+    if (leader === null) return null;
+    return { nodeId: leader, address: this.#parts.publicAddressOf(leader) ?? '' };
+  }
+
+  /** Asks for a checkpoint now; resolves with it. */
+  checkpoint(): Promise<CheckpointRoot> {
+    const { clock, wal } = this.#parts;
+    this.#nextCheckpointMs = clock.monotonicMs() + this.#options.checkpointIntervalMs;
+    this.#checkpointedBytes = wal.stats().bytesWritten;
+    return this.checkpointer.run();
+  }
+
+  #send(messages: readonly RaftMessage[]): void {
+    const direct = messages.filter((message) => message.kind !== 'snapshot');
+    if (direct.length > 0) this.#parts.transport.send(direct);
+    if (direct.length === messages.length) return;
+    for (const message of messages) if (message.kind === 'snapshot') this.#sendSnapshot(message);
+  }
+
+  #sendSnapshot(message: Extract<RaftMessage, { kind: 'snapshot' }>): void {
+    const { fileSystem, transport, logger } = this.#parts;
+    const { dataDirectory } = this.#options;
+    const { to, meta } = message;
+    const snapshot = outgoingSnapshot(fileSystem, dataDirectory, this.checkpointer, message);
+    const report = (isOk: boolean): void =>
+      this.#driver.withCore((core) => core.reportSnapshot(to, meta.id, isOk));
+    if (snapshot === null) {
+      // A newer checkpoint replaced the one the message is about: the core will name that one.
+      this.#parts.defer(() => report(false));
+      return;
+    }
+    transport.sendSnapshot(to, snapshot).then(
+      () => report(true),
+      (error: unknown) => {
+        logger.warn({ to, snapshot: meta.id, error: String(error) }, 'sending a snapshot failed');
+        report(false);
+      },
+    );
+  }
+
+  #onTurn(): void {
+    const { core } = this.#parts;
+    this.#proposals.flush((payloads) => core.propose(payloads));
+    this.#reads.flush(() => core.readIndex());
+  }
+
+  #onTick(nowMs: number): void {
+    if (nowMs >= this.#nextExpiryMs) {
+      this.#nextExpiryMs = nowMs + EXPIRY_INTERVAL_MS;
+      this.#proposals.expire(nowMs);
+      this.#reads.expire(nowMs);
+      this.#readiness.expire(nowMs);
+    }
+    if (nowMs >= this.#nextProbeMs) {
+      this.#nextProbeMs = nowMs + STALENESS_PROBE_INTERVAL_MS;
+      this.#reads.probe();
+    }
+    if (nowMs >= this.#nextSessionExpiryMs) {
+      this.#nextSessionExpiryMs = nowMs + SESSION_EXPIRY_INTERVAL_MS;
+      this.#expireSessions(nowMs);
+    }
+    this.#checkpointIfDue(nowMs);
+  }
+
+  #onApply(request: ApplyRequest): void {
+    switch (request.kind) {
+      case 'entries':
+        this.applier.enqueue(request.entries);
+        return;
+      case 'snapshot':
+        this.#restore(request.meta);
+        return;
+      default:
+        unreachable(request);
+    }
+  }
+
+  #onApplied(entries: readonly AppliedEntry[], appliedIndex: LogIndex): void {
+    this.#proposals.settle(entries);
+    this.#reads.onApplied(appliedIndex);
+    this.#readiness.onApplied(appliedIndex, () => {
+      this.#leaderClock.startTerm(this.meta.logTimeMs);
+    });
+    this.#driver.applied(appliedIndex);
+  }
+
+  #restore(meta: SnapshotMeta): void {
+    const { fileSystem, host } = this.#parts;
+    const { dataDirectory } = this.#options;
+    this.applier
+      .barrier(async () => {
+        const root = must(this.checkpointer.root, 'a snapshot is installed before it is applied');
+        if (root.meta.index < meta.index) {
+          throw new HoldfastFailure('CHECKPOINT_CORRUPT', 'the snapshot to restore is not here', {
+            details: { index: meta.index, found: root.meta.index },
+          });
+        }
+        const machine = loadMeta(fileSystem, dataDirectory, root);
+        await host.open({
+          appliedIndex: machine.appliedIndex,
+          definitions: machine.catalogue.all(),
+          manifests: manifestReferences(root),
+        });
+        this.applier.replaceState(machine);
+        return machine.appliedIndex;
+      })
+      .then(
+        (index) => {
+          this.#proposals.abandon();
+          this.#reads.onApplied(index);
+          this.#driver.applied(index);
+        },
+        (error: unknown) => this.#driver.fail(error),
+      );
+  }
+
+  #onSoftState(state: SoftState): void {
+    const wasLeader = this.#soft.role === 'leader' && this.#soft.term === state.term;
+    this.#soft = state;
+    if (state.role === 'leader' && !wasLeader) {
+      // The no-op of this term: applied means everything acknowledged before is applied too.
+      this.#readiness.begin(this.#parts.core.status().lastIndex);
+    } else if (state.role !== 'leader') {
+      this.#proposals.abandon();
+      this.#proposals.refuseWaiting(notLeader(this.leaderHint()));
+      this.#readiness.end(notLeader(this.leaderHint()));
+    }
+    for (const listener of this.#listeners) listener(state);
+  }
+
+  #onEvents(events: readonly RaftEvent[]): void {
+    for (const event of events) {
+      if (event.kind === 'messageRefused') this.#parts.logger.debug({ event }, 'raft');
+      else this.#parts.logger.info({ event }, 'raft');
+      if (event.kind === 'snapshotNeeded' && this.checkpointer.root === null) {
+        this.checkpoint().catch((error: unknown) => this.#driver.fail(error));
+      }
+    }
+  }
+
+  #expireSessions(nowMs: number): void {
+    if (this.#soft.role !== 'leader' || !this.#readiness.isReady) return;
+    const { sessionIdleTimeoutMs } = this.#options;
+    const stampMs = this.#leaderClock.nextStampMs();
+    const cutoffMs = stampMs - sessionIdleTimeoutMs;
+    const ids = this.meta.sessions.idleSince(cutoffMs, SESSIONS_PER_EXPIRY_MAX);
+    if (ids.length === 0) return;
+    const bytes = encodeCommand({
+      timestampMs: stampMs,
+      session: null,
+      bodyHash: 0n,
+      command: { kind: 'expireSessions', cutoffMs, ids },
+    });
+    // Losing this proposal is fine: the next round finds the same sessions.
+    this.propose(bytes, nowMs + SESSION_EXPIRY_INTERVAL_MS).catch(() => undefined);
+  }
+
+  #checkpointIfDue(nowMs: number): void {
+    const { checkpointLogSizeBytes } = this.#options;
+    const writtenBytes = this.#parts.wal.stats().bytesWritten - this.#checkpointedBytes;
+    if (nowMs < this.#nextCheckpointMs && writtenBytes < checkpointLogSizeBytes) return;
+    if (this.applier.appliedIndex === 0) return;
+    this.checkpoint().catch((error: unknown) => this.#driver.fail(error));
+  }
+
+  #onFailure(error: HoldfastError): void {
+    this.#isStopped = true;
+    this.#failover.stop();
+    this.#parts.logger.error({ code: error.code, details: error.details }, error.message);
+    this.#abandon(
+      new HoldfastFailure('SHUTTING_DOWN', `this node stopped: ${error.message}; use another`),
+    );
+    this.#parts.onFailure(error);
+  }
+
+  #abandon(error: HoldfastError): void {
+    this.#proposals.abandon();
+    this.#proposals.refuseWaiting(error);
+    this.#reads.abandon(error);
+    this.#readiness.end(error);
+  }
+}
+
+function pickCheckpointParts(options: ReplicaOptions, parts: ReplicaParts) {
+  const { conf, fileSystem, host, logger, nextCheckpointId, root } = parts;
+  return {
+    fileSystem,
+    dataDirectory: options.dataDirectory,
+    host,
+    group: options.group,
+    conf: () => ({ conf, confIndex: 0 as LogIndex }),
+    nextId: nextCheckpointId,
+    retainedEntryCount: options.retainedEntryCount,
+    root,
+    logger,
+  };
+}

@@ -1,0 +1,42 @@
+/** What GET /health says, as a pure function of the node's status. */
+import type { NodeStatus } from '../service-api.ts';
+
+export interface HealthReport {
+  readonly isHealthy: boolean;
+  readonly body: {
+    readonly status: 'ok' | 'unavailable';
+    readonly nodeId: string;
+    readonly role: string;
+    readonly term: number;
+    readonly leader: string | null;
+    readonly appliedIndex: number;
+    readonly commitIndex: number;
+    /** Committed entries that this node has not applied yet. */
+    readonly lagEntries: number;
+    readonly reason: string | null;
+  };
+}
+
+export function healthOf(status: NodeStatus): HealthReport {
+  const reason = whyUnavailable(status);
+  return {
+    isHealthy: reason === null,
+    body: {
+      status: reason === null ? 'ok' : 'unavailable',
+      nodeId: status.nodeId,
+      role: status.role,
+      term: status.term,
+      leader: status.leader,
+      appliedIndex: status.appliedIndex,
+      commitIndex: status.commitIndex,
+      lagEntries: Math.max(0, status.commitIndex - status.appliedIndex),
+      reason,
+    },
+  };
+}
+
+function whyUnavailable(status: NodeStatus): string | null {
+  if (status.failure !== null) return status.failure;
+  if (status.leader === null) return 'no leader is known';
+  return status.isReady ? null : 'the node is not ready yet';
+}

@@ -1,0 +1,110 @@
+/** The HTTP face of a node: health, metrics, status. Everything but /health asks for the API key. */
+import { HoldfastError, type Logger, toHoldfastError } from '@holdfast/base';
+import { Hono } from 'hono';
+import type { NodeService } from '../service-api.ts';
+import type { ApiKeyGuard } from './api-key.ts';
+import { healthOf } from './health.ts';
+import type { Metrics } from './metrics.ts';
+
+export interface HttpRoutesOptions {
+  readonly service: NodeService;
+  readonly guard: ApiKeyGuard;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+const BEARER = /^Bearer (.+)$/i;
+
+export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutesOptions): Hono {
+  const app = new Hono();
+  app.get('/health', (context) => {
+    const { isHealthy, body } = healthOf(service.status());
+    return context.json(body, isHealthy ? 200 : 503);
+  });
+  app.use('*', async (context, next) => {
+    const presented = BEARER.exec(context.req.header('authorization') ?? '')?.[1];
+    guard.check(presented);
+    await next();
+  });
+  app.get('/metrics', async (context) =>
+    context.body(await metrics.text(), 200, { 'content-type': metrics.contentType }),
+  );
+  app.get('/api/v1/cluster/status', async (context) => context.json(await statusBody(service)));
+  app.notFound((context) => {
+    const message = `no such path; GET /health, /metrics, /api/v1/cluster/status or connect a WebSocket to ${CLIENT_WEBSOCKET_PATH}`;
+    return context.json({ error: new HoldfastError('REQUEST_INVALID', message).toBody() }, 404);
+  });
+  app.onError((thrown, context) => {
+    const error = toHoldfastError(thrown);
+    if (error.code === 'INTERNAL') {
+      logger.error({ err: thrown, path: context.req.path }, 'an HTTP request failed');
+    }
+    const status = error.code === 'UNAUTHENTICATED' ? 401 : error.code === 'INTERNAL' ? 500 : 503;
+    return context.json({ error: error.toBody() }, status);
+  });
+  return app;
+}
+
+export const CLIENT_WEBSOCKET_PATH = '/v1/ws';
+
+/** What this node says about itself; asking the others is the caller's job. */
+export interface ClusterStatusBody {
+  readonly nodeId: string;
+  readonly clusterId: string;
+  readonly incarnation: string;
+  readonly role: string;
+  readonly term: number;
+  readonly leader: string | null;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly lastIndex: number;
+  readonly durableIndex: number;
+  readonly isReady: boolean;
+  readonly failure: string | null;
+  readonly collections: number;
+  readonly sessions: number;
+  readonly rows: {
+    readonly live: number;
+    readonly tail: number;
+    readonly graph: number;
+    readonly deleted: number;
+  };
+  readonly stateDigest: { readonly digest: string; readonly appliedIndex: number };
+  readonly peers: readonly {
+    readonly nodeId: string;
+    readonly matchIndex: number;
+    readonly isRecentlyActive: boolean;
+    readonly lagEntries: number;
+  }[];
+  readonly members: readonly {
+    readonly nodeId: string;
+    readonly incarnation: string;
+    readonly role: string;
+    readonly peerAddress: string;
+    readonly publicAddress: string | null;
+  }[];
+}
+
+async function statusBody(service: NodeService): Promise<ClusterStatusBody> {
+  const stateDigest = await service.stateDigest();
+  const status = service.status();
+  const { nodeId, clusterId, incarnation, role, term, leader, lanes } = status;
+  const { commitIndex, appliedIndex, lastIndex, durableIndex, isReady, failure } = status;
+  const rows = { live: 0, tail: 0, graph: 0, deleted: 0 };
+  for (const lane of lanes) {
+    rows.live += lane.liveRowCount;
+    rows.tail += lane.tailRowCount;
+    rows.graph += lane.graphRowCount;
+    rows.deleted += lane.deletedRowCount;
+  }
+  return {
+    ...{ nodeId, clusterId, incarnation, role, term, leader },
+    ...{ commitIndex, appliedIndex, lastIndex, durableIndex, isReady, failure },
+    collections: status.collections,
+    sessions: status.sessions,
+    rows,
+    stateDigest,
+    peers: status.peers,
+    members: service.members(),
+  };
+}

@@ -1,0 +1,205 @@
+/**
+ * The seam between the replica (which executes) and the server, peer and command line code (which
+ * carries bytes). Only types: neither side imports the other's files.
+ */
+import type { ClusterId, ErrorBody, GroupId, Incarnation, NodeId } from '@holdfast/base';
+import type { Request, ResultBody } from '@holdfast/protocol';
+import type { RaftMessage, Role } from '@holdfast/raft';
+
+export type { Role } from '@holdfast/raft';
+
+export interface ExecuteContext {
+  /** Monotonic milliseconds of the node's clock: after it the answer interests nobody. */
+  readonly deadlineMs: number;
+}
+
+export interface LeaderChange {
+  readonly leader: NodeId | null;
+  readonly term: number;
+  /** Role of this node after the change. */
+  readonly role: Role;
+}
+
+export interface StateDigest {
+  /** Lower-case hex; equal on every replica at equal `appliedIndex`. */
+  readonly digest: string;
+  readonly appliedIndex: number;
+}
+
+/** Implemented by the replica, called by the server. */
+export interface NodeService {
+  /**
+   * Executes one validated request. Rejects with HoldfastError; anything else is a bug and is
+   * answered INTERNAL. Never called after stop.
+   */
+  execute(request: Request, context: ExecuteContext): Promise<ResultBody>;
+  /** Synchronous snapshot for /health, /metrics and /api/v1/cluster/status. */
+  status(): NodeStatus;
+  members(): readonly MemberStatus[];
+  /** The listener is called after every change of leader, term or role; never removed. */
+  onLeaderChange(listener: (change: LeaderChange) => void): void;
+  stateDigest(): Promise<StateDigest>;
+}
+
+export interface LaneStatus {
+  readonly liveRowCount: number;
+  readonly tailRowCount: number;
+  readonly graphRowCount: number;
+  readonly deletedRowCount: number;
+}
+
+export interface WalStatus {
+  readonly bytesWritten: number;
+  readonly batches: number;
+  readonly syncs: number;
+  readonly lastSyncMs: number;
+}
+
+/** How the leader sees one other replica. */
+export interface PeerProgress {
+  readonly nodeId: NodeId;
+  readonly matchIndex: number;
+  readonly isRecentlyActive: boolean;
+  readonly lagEntries: number;
+}
+
+export interface NodeStatus {
+  readonly nodeId: NodeId;
+  readonly clusterId: ClusterId;
+  readonly incarnation: Incarnation;
+  readonly role: Role;
+  readonly term: number;
+  readonly leader: NodeId | null;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly lastIndex: number;
+  readonly durableIndex: number;
+  /** A leader is known and this node can serve reads and writes or redirect them. */
+  readonly isReady: boolean;
+  readonly collections: number;
+  readonly sessions: number;
+  readonly lanes: readonly LaneStatus[];
+  readonly wal: WalStatus;
+  /** Filled on the leader only. */
+  readonly peers: readonly PeerProgress[];
+  readonly eventLoopDelayMs?: number;
+  /** Why the node stopped working, in one sentence; null while it works. */
+  readonly failure: string | null;
+}
+
+export interface MemberStatus {
+  readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
+  readonly role: 'voter' | 'learner';
+  /** Peer address, host:port. */
+  readonly peerAddress: string;
+  /** Public address, host:port; null until learnt from the member itself. */
+  readonly publicAddress: string | null;
+}
+
+export type PeerState = 'connected' | 'disconnected';
+
+/** One file of a checkpoint, read in order by the transport while it sends. */
+export interface OutgoingSnapshotFile {
+  /** Relative, forward slashes, no part starts with a dot; the receiver decides where it goes. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Checksum of the whole file as the sender recorded it, 1 to 64 ASCII characters; opaque here. */
+  readonly checksum: string;
+  /**
+   * Bytes of [offset, offset + length), verified by whoever reads them. The transport asks for each
+   * range once, in order. The buffer may be reused after the promise of the next call.
+   */
+  read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
+}
+
+export interface OutgoingSnapshot {
+  readonly group: GroupId;
+  /** Names the checkpoint (SnapshotMeta.id); for logs only. */
+  readonly id: string;
+  /** Encoded by the caller (SnapshotMeta and what else it needs): opaque, at most 4 MiB. */
+  readonly meta: Uint8Array;
+  readonly files: readonly OutgoingSnapshotFile[];
+  /** Called when the transfer ended, either way: release the files. */
+  release?(): void;
+}
+
+export interface IncomingSnapshotFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly checksum: string;
+}
+
+export interface IncomingSnapshot {
+  readonly group: GroupId;
+  readonly from: NodeId;
+  readonly meta: Uint8Array;
+  readonly files: readonly IncomingSnapshotFile[];
+}
+
+/** One transfer on the receiving side. Calls come strictly one after the other. */
+export interface SnapshotSink {
+  /** Chunks come in file order, then in offset order, without gaps; each passed its checksum. */
+  write(fileIndex: number, offset: number, bytes: Uint8Array): void | Promise<void>;
+  /** All bytes are here: verify every file's checksum, fsync. Resolved = acknowledged. */
+  finish(): void | Promise<void>;
+  /** The transfer broke before finish resolved: remove the staging directory. Called at most once. */
+  abort(reason: string): void | Promise<void>;
+}
+
+export interface SnapshotReceiver {
+  /** Rejects to refuse the transfer (the sender sees the HoldfastError). */
+  begin(snapshot: IncomingSnapshot): SnapshotSink | Promise<SnapshotSink>;
+}
+
+export interface PeerTransportStats {
+  readonly connectedPeerCount: number;
+  readonly messagesSent: number;
+  readonly messagesReceived: number;
+  /** Not connected, or the bounded queue of the peer was full. */
+  readonly messagesDropped: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly framesCorrupt: number;
+  readonly messagesMalformed: number;
+  readonly handshakesRefused: number;
+  readonly snapshotsSent: number;
+  readonly snapshotsReceived: number;
+  readonly snapshotsFailed: number;
+}
+
+/** Implemented over WebSocket in peer/, in memory by the simulator. Used by the replica's driver. */
+export interface PeerTransport {
+  /** Resolves when the peer port listens. @throws HoldfastError ADDRESS_IN_USE, BIND_REFUSED */
+  start(): Promise<void>;
+  /**
+   * Queues to each receiver's connection. Messages are dropped (and counted) when the peer is not
+   * connected or its bounded queue is full: Raft tolerates loss. Messages of one turn share frames.
+   * Not mutated afterwards by either side.
+   */
+  send(messages: readonly RaftMessage[]): void;
+  /** Decoded messages; `from` is the authenticated sender, never what the bytes say. */
+  onMessages(listener: (messages: readonly RaftMessage[]) => void): void;
+  /** State of our outgoing control connection to `peer`. */
+  onPeerState(listener: (peer: NodeId, state: PeerState) => void): void;
+  /**
+   * Streams a checkpoint over the bulk connection. Resolves when the receiver's `finish` resolved
+   * (verified and fsynced there). Rejects with HoldfastError; one transfer per peer at a time.
+   */
+  sendSnapshot(to: NodeId, snapshot: OutgoingSnapshot): Promise<void>;
+  /** Set once, before start. Without it incoming snapshots are refused. */
+  onSnapshot(receiver: SnapshotReceiver): void;
+  /** Learnt in the peer handshake; null until then. */
+  publicAddressOf(peer: NodeId): string | null;
+  stats(): PeerTransportStats;
+  stop(): Promise<void>;
+}
+
+/** What compose's startNode returns to the command line and to embedders. */
+export interface RunningNode {
+  readonly addresses: { readonly public: string; readonly peer: string };
+  /** Called at most once, when the node fail-stopped; the process should exit with a code not 0. */
+  onFailure(listener: (failure: ErrorBody) => void): void;
+  /** Graceful, in order; resolves when everything is closed. Safe to call twice. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,29 @@
+/**
+ * What applying one command gave: recorded in the session table, so equal on every replica and
+ * free of prose. Messages are made when an answer is sent.
+ */
+import type { ErrorCode, LogIndex, SessionId, Term } from '@holdfast/base';
+import type { CollectionDefinition, Conflict } from '@holdfast/shard-worker';
+
+export type ApplyValue =
+  | { readonly kind: 'sessionOpened'; readonly sessionId: SessionId }
+  | { readonly kind: 'sessionClosed' }
+  | { readonly kind: 'sessionsExpired'; readonly count: number }
+  | { readonly kind: 'collectionCreated'; readonly definition: CollectionDefinition }
+  | { readonly kind: 'collectionDropped'; readonly isDropped: boolean }
+  | { readonly kind: 'written'; readonly deletedCount: number };
+
+export type ApplyResult =
+  | { readonly ok: true; readonly index: LogIndex; readonly term: Term; readonly value: ApplyValue }
+  | {
+      readonly ok: false;
+      readonly index: LogIndex;
+      readonly term: Term;
+      readonly code: ErrorCode;
+      readonly conflicts: readonly Conflict[];
+    };
+
+/** Filled when the lanes have answered. A repeat of the request shares the slot of the first. */
+export interface ResultSlot {
+  result: ApplyResult | null;
+}

@@ -1,0 +1,168 @@
+/**
+ * What a log entry asks the replicated state to do, and its bytes. Everything non-deterministic
+ * (time, names resolved to uids, defaults) was decided by the leader before it proposed: apply is
+ * a function of the log alone. Little-endian, 48-byte header so that point ops start 8-aligned:
+ *
+ *   u8 format version  u8 kind  u16 flags (bit 0: has session)  u32 reserved
+ *   f64 timestampMs    f64 session id    f64 sequence    f64 acked through    u64 body hash
+ */
+import type { SessionId } from '@holdfast/base';
+import { assert, HoldfastError, sessionId, unreachable } from '@holdfast/base';
+import type { CollectionDefinition } from '@holdfast/shard-worker';
+
+/** A collection before the log gave it a uid. */
+export type CollectionSpec = Omit<CollectionDefinition, 'uid'>;
+
+export interface SessionStamp {
+  readonly id: SessionId;
+  readonly sequence: number;
+  /** Every result up to this sequence was handed to the caller and may be forgotten. */
+  readonly ackedThrough: number;
+}
+
+export type Command =
+  | { readonly kind: 'openSession' }
+  | { readonly kind: 'closeSession'; readonly sessionId: SessionId }
+  /** Expires those of the sessions that were idle since `cutoffMs` of log time. */
+  | {
+      readonly kind: 'expireSessions';
+      readonly cutoffMs: number;
+      readonly ids: readonly SessionId[];
+    }
+  | {
+      readonly kind: 'createCollection';
+      readonly spec: CollectionSpec;
+      readonly ifNotExists: boolean;
+    }
+  | { readonly kind: 'dropCollection'; readonly name: string }
+  /** `ops` are encoded point ops; the uid was resolved by the leader and is checked again. */
+  | { readonly kind: 'write'; readonly uid: number; readonly ops: Uint8Array };
+
+export interface CommandEnvelope {
+  /** Stamped by the leader; never goes back in log order. */
+  readonly timestampMs: number;
+  readonly session: SessionStamp | null;
+  /** Hash of what the client asked for: tells a repeat from another request of the same sequence. */
+  readonly bodyHash: bigint;
+  readonly command: Command;
+}
+
+const FORMAT_VERSION = 1;
+export const COMMAND_HEADER_SIZE_BYTES = 48;
+const FLAG_HAS_SESSION = 1;
+const KIND_CODES = {
+  openSession: 1,
+  closeSession: 2,
+  expireSessions: 3,
+  createCollection: 4,
+  dropCollection: 5,
+  write: 6,
+} as const satisfies Record<Command['kind'], number>;
+
+const textEncoder = new TextEncoder();
+const textDecoder = new TextDecoder('utf-8', { fatal: true });
+
+export function encodeCommand(envelope: CommandEnvelope): Uint8Array {
+  const { command, session } = envelope;
+  const bodySizeBytes = command.kind === 'write' ? 8 + command.ops.byteLength : 0;
+  const jsonBody = command.kind === 'write' ? null : textEncoder.encode(encodeJsonBody(command));
+  const size = COMMAND_HEADER_SIZE_BYTES + (jsonBody?.byteLength ?? bodySizeBytes);
+  const bytes = new Uint8Array(size);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, FORMAT_VERSION);
+  view.setUint8(1, KIND_CODES[command.kind]);
+  view.setUint16(2, session === null ? 0 : FLAG_HAS_SESSION, true);
+  view.setFloat64(8, envelope.timestampMs, true);
+  if (session !== null) {
+    view.setFloat64(16, session.id, true);
+    view.setFloat64(24, session.sequence, true);
+    view.setFloat64(32, session.ackedThrough, true);
+  }
+  view.setBigUint64(40, envelope.bodyHash, true);
+  if (command.kind === 'write') {
+    view.setFloat64(COMMAND_HEADER_SIZE_BYTES, command.uid, true);
+    bytes.set(command.ops, COMMAND_HEADER_SIZE_BYTES + 8);
+  } else if (jsonBody !== null) {
+    bytes.set(jsonBody, COMMAND_HEADER_SIZE_BYTES);
+  }
+  return bytes;
+}
+
+/**
+ * Reads a command of our own log. The ops are a view of `bytes`.
+ * @throws HoldfastError FORMAT_UNKNOWN when a newer version wrote it
+ */
+export function decodeCommand(bytes: Uint8Array): CommandEnvelope {
+  assert(bytes.byteLength >= COMMAND_HEADER_SIZE_BYTES, 'command is shorter than its header');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const version = view.getUint8(0);
+  if (version !== FORMAT_VERSION) {
+    throw new HoldfastError(
+      'FORMAT_UNKNOWN',
+      `log command has format ${version}; upgrade this node`,
+    );
+  }
+  const hasSession = (view.getUint16(2, true) & FLAG_HAS_SESSION) !== 0;
+  return {
+    timestampMs: view.getFloat64(8, true),
+    session: hasSession
+      ? {
+          id: sessionId(view.getFloat64(16, true)),
+          sequence: view.getFloat64(24, true),
+          ackedThrough: view.getFloat64(32, true),
+        }
+      : null,
+    bodyHash: view.getBigUint64(40, true),
+    command: decodeBody(view.getUint8(1), bytes, view),
+  };
+}
+
+/** Time stamp of an encoded command, without decoding the rest. */
+export function commandTimestampMs(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(8, true);
+}
+
+function encodeJsonBody(command: Exclude<Command, { kind: 'write' }>): string {
+  switch (command.kind) {
+    case 'openSession':
+      return '{}';
+    case 'closeSession':
+      return JSON.stringify({ sessionId: command.sessionId });
+    case 'expireSessions':
+      return JSON.stringify({ cutoffMs: command.cutoffMs, ids: command.ids });
+    case 'createCollection':
+      return JSON.stringify({ spec: command.spec, ifNotExists: command.ifNotExists });
+    case 'dropCollection':
+      return JSON.stringify({ name: command.name });
+    default:
+      return unreachable(command);
+  }
+}
+
+function decodeBody(kindCode: number, bytes: Uint8Array, view: DataView): Command {
+  if (kindCode === KIND_CODES.write) {
+    return {
+      kind: 'write',
+      uid: view.getFloat64(COMMAND_HEADER_SIZE_BYTES, true),
+      ops: bytes.subarray(COMMAND_HEADER_SIZE_BYTES + 8),
+    };
+  }
+  const body = JSON.parse(textDecoder.decode(bytes.subarray(COMMAND_HEADER_SIZE_BYTES))) as never;
+  switch (kindCode) {
+    case KIND_CODES.openSession:
+      return { kind: 'openSession' };
+    case KIND_CODES.closeSession:
+      return { kind: 'closeSession', ...(body as { sessionId: SessionId }) };
+    case KIND_CODES.expireSessions:
+      return { kind: 'expireSessions', ...(body as { cutoffMs: number; ids: SessionId[] }) };
+    case KIND_CODES.createCollection:
+      return {
+        kind: 'createCollection',
+        ...(body as { spec: CollectionSpec; ifNotExists: boolean }),
+      };
+    case KIND_CODES.dropCollection:
+      return { kind: 'dropCollection', ...(body as { name: string }) };
+    default:
+      throw new HoldfastError('FORMAT_UNKNOWN', `log command kind ${kindCode}; upgrade this node`);
+  }
+}

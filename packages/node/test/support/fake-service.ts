@@ -1,0 +1,91 @@
+/** A NodeService whose answers a test decides. */
+import { clusterId, HoldfastError, incarnation, nodeId } from '@holdfast/base';
+import type { Request, ResultBody } from '@holdfast/protocol';
+import type {
+  ExecuteContext,
+  LeaderChange,
+  MemberStatus,
+  NodeService,
+  NodeStatus,
+  StateDigest,
+} from '../../src/service-api.ts';
+
+type Execute = (request: Request, context: ExecuteContext) => Promise<ResultBody>;
+
+const ID = '0123456789abcdef0123456789abcdef';
+
+export class FakeService implements NodeService {
+  readonly executed: Request[] = [];
+  readonly listeners: ((change: LeaderChange) => void)[] = [];
+  execute_: Execute = async () => ({ index: 7, term: 2 }) as ResultBody;
+  statusPatch: Partial<NodeStatus> = {};
+
+  execute(request: Request, context: ExecuteContext): Promise<ResultBody> {
+    this.executed.push(request);
+    return this.execute_(request, context);
+  }
+
+  status(): NodeStatus {
+    return {
+      nodeId: nodeId('n1'),
+      clusterId: clusterId(ID),
+      incarnation: incarnation(ID),
+      role: 'leader',
+      term: 2,
+      leader: nodeId('n1'),
+      commitIndex: 12,
+      appliedIndex: 10,
+      lastIndex: 13,
+      durableIndex: 13,
+      isReady: true,
+      collections: 1,
+      sessions: 2,
+      lanes: [{ liveRowCount: 5, tailRowCount: 1, graphRowCount: 4, deletedRowCount: 2 }],
+      wal: { bytesWritten: 100, batches: 3, syncs: 3, lastSyncMs: 0.2 },
+      peers: [{ nodeId: nodeId('n2'), matchIndex: 11, isRecentlyActive: true, lagEntries: 2 }],
+      failure: null,
+      ...this.statusPatch,
+    };
+  }
+
+  members(): readonly MemberStatus[] {
+    return ['n1', 'n2'].map((id, i) => ({
+      nodeId: nodeId(id),
+      incarnation: incarnation(ID),
+      role: 'voter',
+      peerAddress: `127.0.0.1:${7201 + i}`,
+      publicAddress: `127.0.0.1:${7101 + i}`,
+    }));
+  }
+
+  onLeaderChange(listener: (change: LeaderChange) => void): void {
+    this.listeners.push(listener);
+  }
+
+  async stateDigest(): Promise<StateDigest> {
+    return { digest: 'ab12', appliedIndex: 10 };
+  }
+}
+
+/** An execute that waits until the test answers. */
+export class HeldRequests {
+  readonly #pending: { resolve: (body: ResultBody) => void; reject: (error: unknown) => void }[] = [];
+
+  readonly execute: Execute = () =>
+    new Promise((resolve, reject) => {
+      this.#pending.push({ resolve, reject });
+    });
+
+  get count(): number {
+    return this.#pending.length;
+  }
+
+  releaseAll(): void {
+    for (const { resolve } of this.#pending.splice(0)) resolve({ index: 7, term: 2 } as ResultBody);
+  }
+
+  rejectAll(): void {
+    const error = new HoldfastError('LEADERSHIP_LOST', 'deposed');
+    for (const { reject } of this.#pending.splice(0)) reject(error);
+  }
+}
