@@ -1,0 +1,104 @@
+/** Making, dropping and listing collections. */
+import { z } from 'zod';
+import {
+  collectionNameSchema,
+  readOptionsShape,
+  requestBaseShape,
+  safePositiveSchema,
+  safeUnsignedSchema,
+  sessionStampSchema,
+} from './common.ts';
+import { DIMENSION_MAX, EF_MAX, HNSW_M_MAX, SHARD_COUNT_MAX } from './limits.ts';
+
+export const metricSchema = z.enum(['l2', 'cosine', 'innerProduct']);
+export type Metric = z.infer<typeof metricSchema>;
+
+const dimensionSchema = z.int().min(1).max(DIMENSION_MAX);
+const shardCountSchema = z.int().min(1).max(SHARD_COUNT_MAX);
+const mSchema = z.int().min(2).max(HNSW_M_MAX);
+const efSchema = z.int().min(1).max(EF_MAX);
+const hnswSchema = z.strictObject({ m: mSchema, efConstruction: efSchema, efSearch: efSchema });
+/** What is left out gets the default. */
+const hnswRequestSchema = z.strictObject({
+  m: mSchema.exactOptional(),
+  efConstruction: efSchema.exactOptional(),
+  efSearch: efSchema.exactOptional(),
+});
+/** Parameters of the graph: links per node, beam width while building and while searching. */
+export type HnswParameters = Readonly<z.infer<typeof hnswSchema>>;
+
+/** What `createCollection` uses where the request says nothing. */
+export const HNSW_DEFAULTS: HnswParameters = { m: 16, efConstruction: 128, efSearch: 64 };
+/** Two shards use both cores of a small machine; more is the caller's choice. */
+export const SHARD_COUNT_DEFAULT = 2;
+
+export const collectionDescriptionSchema = z.strictObject({
+  name: collectionNameSchema,
+  dimension: dimensionSchema,
+  metric: metricSchema,
+  shardCount: shardCountSchema,
+  hnsw: hnswSchema,
+  createdIndex: safePositiveSchema.describe('Log index of the entry that created it.'),
+});
+export type CollectionDescription = Readonly<z.infer<typeof collectionDescriptionSchema>>;
+
+export const createCollectionSchema = z
+  .strictObject({
+    ...requestBaseShape,
+    kind: z.literal('createCollection'),
+    session: sessionStampSchema.exactOptional(),
+    name: collectionNameSchema,
+    dimension: dimensionSchema,
+    metric: metricSchema,
+    shardCount: shardCountSchema.exactOptional(),
+    hnsw: hnswRequestSchema.exactOptional(),
+    ifNotExists: z
+      .boolean()
+      .exactOptional()
+      .describe('True: an equal collection that exists is the answer, not an error.'),
+  })
+  .describe('Creates a collection.');
+export type CreateCollectionRequest = Readonly<z.infer<typeof createCollectionSchema>>;
+
+export const createCollectionResultSchema = z.strictObject({
+  index: safePositiveSchema,
+  term: safePositiveSchema,
+  collection: collectionDescriptionSchema,
+});
+export type CreateCollectionResult = Readonly<z.infer<typeof createCollectionResultSchema>>;
+
+export const dropCollectionSchema = z
+  .strictObject({
+    ...requestBaseShape,
+    kind: z.literal('dropCollection'),
+    session: sessionStampSchema.exactOptional(),
+    name: collectionNameSchema,
+  })
+  .describe('Drops a collection and all its points.');
+export type DropCollectionRequest = Readonly<z.infer<typeof dropCollectionSchema>>;
+
+export const dropCollectionResultSchema = z.strictObject({
+  index: safePositiveSchema,
+  term: safePositiveSchema,
+  isDropped: z.boolean().describe('False: there was no such collection.'),
+});
+export type DropCollectionResult = Readonly<z.infer<typeof dropCollectionResultSchema>>;
+
+export const listCollectionsSchema = z
+  .strictObject({
+    ...requestBaseShape,
+    ...readOptionsShape,
+    kind: z.literal('listCollections'),
+  })
+  .refine((request) => request.maxStalenessMs === undefined || request.consistency === 'stale', {
+    path: ['maxStalenessMs'],
+    error: 'must be left out unless consistency is stale',
+  })
+  .describe('Lists all collections.');
+export type ListCollectionsRequest = Readonly<z.infer<typeof listCollectionsSchema>>;
+
+export const listCollectionsResultSchema = z.strictObject({
+  collections: z.array(collectionDescriptionSchema),
+  appliedIndex: safeUnsignedSchema,
+});
+export type ListCollectionsResult = Readonly<z.infer<typeof listCollectionsResultSchema>>;

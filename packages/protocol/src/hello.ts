@@ -1,0 +1,56 @@
+/** The handshake: the client speaks first; who does not like what it hears says so and closes. */
+import { z } from 'zod';
+import { errorBodySchema, leaderSchema, safeUnsignedSchema } from './common.ts';
+import {
+  API_KEY_LENGTH_MAX,
+  CLIENT_NAME_LENGTH_MAX,
+  PROTOCOL_VERSION_COUNT_MAX,
+} from './limits.ts';
+
+export const helloSchema = z
+  .strictObject({
+    kind: z.literal('hello'),
+    protocolVersions: z.array(z.int().min(1).max(65_535)).min(1).max(PROTOCOL_VERSION_COUNT_MAX),
+    apiKey: z.string().min(1).max(API_KEY_LENGTH_MAX).exactOptional(),
+    client: z.string().max(CLIENT_NAME_LENGTH_MAX),
+  })
+  .describe('First frame of a connection.');
+export type Hello = Readonly<z.infer<typeof helloSchema>>;
+
+const limitSchema = z.int().min(1).max(0xffff_ffff);
+
+export const welcomeSchema = z
+  .strictObject({
+    kind: z.literal('welcome'),
+    protocolVersion: z.int().min(1).max(65_535),
+    clusterId: z.string(),
+    nodeId: z.string(),
+    leader: leaderSchema.nullable(),
+    term: safeUnsignedSchema,
+    limits: z.strictObject({
+      frameSizeBytesMax: limitSchema,
+      batchPointCountMax: limitSchema,
+      inflightRequestCountMax: limitSchema,
+    }),
+  })
+  .describe('Answer to a hello that the server accepts; requests may follow.');
+export type Welcome = Readonly<z.infer<typeof welcomeSchema>>;
+
+export const refusedSchema = z
+  .strictObject({ kind: z.literal('refused'), error: errorBodySchema })
+  .describe('Answer to a hello that the server does not accept; it closes the connection.');
+export type Refused = Readonly<z.infer<typeof refusedSchema>>;
+
+export const leaderChangedSchema = z
+  .strictObject({
+    kind: z.literal('leaderChanged'),
+    leader: leaderSchema.nullable(),
+    term: safeUnsignedSchema,
+  })
+  .describe('Pushed to every connection when this node learns of another leader, or of none.');
+export type LeaderChanged = Readonly<z.infer<typeof leaderChangedSchema>>;
+
+export const goodbyeSchema = z
+  .strictObject({ kind: z.literal('goodbye'), error: errorBodySchema })
+  .describe('Last frame of a connection that the server closes, with the reason.');
+export type Goodbye = Readonly<z.infer<typeof goodbyeSchema>>;

@@ -1,0 +1,135 @@
+/** Which result answers which request, and the check a client runs over a result it received. */
+import type { StatusResult } from './admin.ts';
+import { statusResultSchema } from './admin.ts';
+import type { Fields } from './check.ts';
+import {
+  booleanAt,
+  fieldsAt,
+  integerAt,
+  invalid,
+  listAt,
+  SAFE_POSITIVE,
+  SAFE_UNSIGNED,
+} from './check.ts';
+import type {
+  CreateCollectionResult,
+  DropCollectionResult,
+  ListCollectionsResult,
+} from './collections.ts';
+import { createCollectionResultSchema, listCollectionsResultSchema } from './collections.ts';
+import type { DeleteResult } from './delete.ts';
+import type { CountResult, GetResult, StoredPoint } from './get.ts';
+import { parse } from './parse.ts';
+import type { JsonObject } from './payload.ts';
+import { pointIdAt } from './point-id.ts';
+import type { SearchHit, SearchPlan, SearchResult } from './search.ts';
+import type { CloseSessionResult, OpenSessionResult } from './session.ts';
+import type { RequestKind } from './up.ts';
+import type { UpsertResult } from './upsert.ts';
+import { vectorFromBytes } from './vector.ts';
+
+export interface ResultByKind {
+  readonly openSession: OpenSessionResult;
+  readonly closeSession: CloseSessionResult;
+  readonly createCollection: CreateCollectionResult;
+  readonly dropCollection: DropCollectionResult;
+  readonly listCollections: ListCollectionsResult;
+  readonly upsert: UpsertResult;
+  readonly delete: DeleteResult;
+  readonly get: GetResult;
+  readonly search: SearchResult;
+  readonly count: CountResult;
+  readonly status: StatusResult;
+}
+
+export type ResultOf<Kind extends RequestKind> = ResultByKind[Kind];
+export type ResultBody = ResultByKind[RequestKind];
+
+const CHECKS: { readonly [Kind in RequestKind]: (result: Fields) => ResultByKind[Kind] } = {
+  openSession: (result) => ({ sessionId: positiveAt(result.sessionId, 'sessionId') }),
+  closeSession: () => ({}),
+  createCollection: (result) => parse(createCollectionResultSchema, result),
+  dropCollection: (result) => ({
+    ...writeResultOf(result),
+    isDropped: booleanAt(result.isDropped, 'isDropped'),
+  }),
+  listCollections: (result) => parse(listCollectionsResultSchema, result),
+  upsert: (result) => writeResultOf(result),
+  delete: (result) => ({
+    ...writeResultOf(result),
+    deletedCount: unsignedAt(result.deletedCount, 'deletedCount'),
+  }),
+  get: (result) => ({
+    points: listAt(result.points, 'points').map((point, i) => storedPointAt(point, `points[${i}]`)),
+    appliedIndex: unsignedAt(result.appliedIndex, 'appliedIndex'),
+  }),
+  search: checkSearchResult,
+  count: (result) => ({
+    count: unsignedAt(result.count, 'count'),
+    appliedIndex: unsignedAt(result.appliedIndex, 'appliedIndex'),
+  }),
+  status: (result) => parse(statusResultSchema, result),
+};
+
+/**
+ * The result of a request of `kind`, checked and with vectors as Float32Array.
+ * @throws HoldfastError (any code) when it is not such a result
+ */
+export function checkResult<Kind extends RequestKind>(kind: Kind, result: unknown): ResultOf<Kind> {
+  const check: (result: Fields) => ResultOf<Kind> = CHECKS[kind];
+  return check(fieldsAt(result, 'result'));
+}
+
+function writeResultOf(result: Fields): UpsertResult {
+  return { index: positiveAt(result.index, 'index'), term: positiveAt(result.term, 'term') };
+}
+
+function checkSearchResult(result: Fields): SearchResult {
+  return {
+    hits: listAt(result.hits, 'hits').map((hit, i) => hitAt(hit, `hits[${i}]`)),
+    appliedIndex: unsignedAt(result.appliedIndex, 'appliedIndex'),
+    plan: planAt(result.plan),
+    degraded: listAt(result.degraded, 'degraded').map((shard) => {
+      if (typeof shard !== 'string') throw invalid('degraded', 'a list of strings');
+      return shard;
+    }),
+  };
+}
+
+function planAt(value: unknown): SearchPlan {
+  const plan = fieldsAt(value, 'plan');
+  return {
+    graphRowCount: unsignedAt(plan.graphRowCount, 'plan.graphRowCount'),
+    exactRowCount: unsignedAt(plan.exactRowCount, 'plan.exactRowCount'),
+    shardCount: unsignedAt(plan.shardCount, 'plan.shardCount'),
+  };
+}
+
+function hitAt(value: unknown, path: string): SearchHit {
+  const { score } = fieldsAt(value, path);
+  if (typeof score !== 'number') throw invalid(`${path}.score`, 'a number');
+  return { ...storedPointAt(value, path), score };
+}
+
+function storedPointAt(value: unknown, path: string): StoredPoint {
+  const fields = fieldsAt(value, path);
+  const { vector, payload } = fields;
+  return {
+    id: pointIdAt(fields.id, `${path}.id`),
+    version: positiveAt(fields.version, `${path}.version`),
+    ...(vector === undefined ? {} : { vector: answeredVectorAt(vector, `${path}.vector`) }),
+    ...(payload === undefined
+      ? {}
+      : { payload: fieldsAt(payload, `${path}.payload`) as JsonObject }),
+  };
+}
+
+/** A copy: the caller may keep one vector without keeping the whole frame. */
+function answeredVectorAt(value: unknown, path: string): Float32Array {
+  const vector = value instanceof Uint8Array ? vectorFromBytes(value) : null;
+  if (vector === null) throw invalid(path, 'a bin of float32');
+  return vector.slice();
+}
+
+const positiveAt = (value: unknown, path: string): number => integerAt(value, SAFE_POSITIVE, path);
+const unsignedAt = (value: unknown, path: string): number => integerAt(value, SAFE_UNSIGNED, path);

@@ -1,0 +1,86 @@
+/** Every public message by name, for the generated protocol page and the schema hash. */
+import { z } from 'zod';
+import { statusResultSchema, statusSchema } from './admin.ts';
+import {
+  createCollectionResultSchema,
+  createCollectionSchema,
+  dropCollectionResultSchema,
+  dropCollectionSchema,
+  listCollectionsResultSchema,
+  listCollectionsSchema,
+} from './collections.ts';
+import { deleteResultSchema, deleteSchema } from './delete.ts';
+import { errorResponseSchema, okResponseSchema } from './down.ts';
+import { countResultSchema, countSchema, getResultSchema, getSchema } from './get.ts';
+import {
+  goodbyeSchema,
+  helloSchema,
+  leaderChangedSchema,
+  refusedSchema,
+  welcomeSchema,
+} from './hello.ts';
+import { searchResultSchema, searchSchema } from './search.ts';
+import {
+  closeSessionResultSchema,
+  closeSessionSchema,
+  openSessionResultSchema,
+  openSessionSchema,
+} from './session.ts';
+import { upsertResultSchema, upsertSchema } from './upsert.ts';
+
+export interface PublicSchema {
+  readonly direction: 'up' | 'down' | 'result';
+  readonly description: string;
+  readonly schema: z.ZodType;
+}
+
+const up = (schema: z.ZodType): PublicSchema => entry('up', schema, '');
+const down = (schema: z.ZodType): PublicSchema => entry('down', schema, '');
+const result = (schema: z.ZodType, request: string): PublicSchema =>
+  entry('result', schema, `Result of ${request}.`);
+
+function entry(
+  direction: PublicSchema['direction'],
+  schema: z.ZodType,
+  description: string,
+): PublicSchema {
+  return { direction, schema, description: schema.description ?? description };
+}
+
+/** In the order of a conversation. */
+export const publicSchemas: Readonly<Record<string, PublicSchema>> = {
+  hello: up(helloSchema),
+  welcome: down(welcomeSchema),
+  refused: down(refusedSchema),
+  leaderChanged: down(leaderChangedSchema),
+  goodbye: down(goodbyeSchema),
+  okResponse: down(okResponseSchema),
+  errorResponse: down(errorResponseSchema),
+  openSession: up(openSessionSchema),
+  openSessionResult: result(openSessionResultSchema, 'openSession'),
+  closeSession: up(closeSessionSchema),
+  closeSessionResult: result(closeSessionResultSchema, 'closeSession'),
+  createCollection: up(createCollectionSchema),
+  createCollectionResult: result(createCollectionResultSchema, 'createCollection'),
+  dropCollection: up(dropCollectionSchema),
+  dropCollectionResult: result(dropCollectionResultSchema, 'dropCollection'),
+  listCollections: up(listCollectionsSchema),
+  listCollectionsResult: result(listCollectionsResultSchema, 'listCollections'),
+  upsert: up(upsertSchema),
+  upsertResult: result(upsertResultSchema, 'upsert'),
+  delete: up(deleteSchema),
+  deleteResult: result(deleteResultSchema, 'delete'),
+  get: up(getSchema),
+  getResult: result(getResultSchema, 'get'),
+  search: up(searchSchema),
+  searchResult: result(searchResultSchema, 'search'),
+  count: up(countSchema),
+  countResult: result(countResultSchema, 'count'),
+  status: up(statusSchema),
+  statusResult: result(statusResultSchema, 'status'),
+};
+
+/** JSON Schema of one public message; vectors appear as their description. */
+export function toPublicJsonSchema(schema: z.ZodType): Readonly<Record<string, unknown>> {
+  return z.toJSONSchema(schema, { unrepresentable: 'any', io: 'input' });
+}
