@@ -1,0 +1,324 @@
+/**
+ * One lane: the shards that live on it, behind one synchronous `run`. No clock, no chance, no
+ * thread: a worker, a simulation and a unit test run the same object. Only `open` and `checkpoint`
+ * touch the disk, through the FileSystem given.
+ *
+ * A failure inside `apply` leaves rows half written, so the engine refuses everything after it: the
+ * node must stop and replay, never go on from a state that no log describes.
+ */
+import type { LogIndex } from '@holdfast/base';
+import { assert, HoldfastError, must, unreachable } from '@holdfast/base';
+import type { FileSystem } from '@holdfast/storage';
+import type { GraphFactory } from '../graph/graph.ts';
+import { laneOfShard } from '../host/lane-of.ts';
+import type { CollectionDefinition } from '../model.ts';
+import { loadShard, writeShardCheckpoint } from '../segment/checkpoint.ts';
+import { assertUniqueShards } from '../segment/references.ts';
+import type { LaneCommand, LaneStats, ShardReply, ShardTask, WriteOutcome } from '../tasks.ts';
+import { applyWrite, findConflicts } from './apply.ts';
+import { runRead } from './read.ts';
+import { Shard } from './shard.ts';
+
+export interface LaneEngineOptions {
+  readonly fs: FileSystem;
+  /** Null: no graph, every search is exact. */
+  readonly graphFactory: GraphFactory | null;
+}
+
+/** The shards of one collection that live on one lane. */
+export interface LaneCollection {
+  readonly definition: CollectionDefinition;
+  /** By shard number. */
+  readonly shards: ReadonlyMap<number, Shard>;
+}
+
+type Task<Kind extends ShardTask['kind']> = Extract<ShardTask, { readonly kind: Kind }>;
+
+export class LaneEngine {
+  readonly #options: LaneEngineOptions;
+  readonly #collections = new Map<number, LaneCollection>();
+  #state: 'new' | 'open' | 'failed' | 'closed' = 'new';
+  #epoch = 0;
+  #laneIndex = 0;
+  #laneCount = 1;
+  #dataDirectory = '';
+  #appliedIndex = 0 as LogIndex;
+
+  constructor(options: LaneEngineOptions) {
+    this.#options = options;
+  }
+
+  get appliedIndex(): LogIndex {
+    return this.#appliedIndex;
+  }
+
+  /** True when rows wait to enter a graph. */
+  get hasBuildWork(): boolean {
+    if (this.#state !== 'open') return false;
+    for (const shard of this.#shards()) if (shard.queue.hasWork) return true;
+    return false;
+  }
+
+  /** Rows that wait to enter a graph. */
+  get buildBacklog(): number {
+    let rowCount = 0;
+    for (const { queue } of this.#shards()) if (queue.hasWork) rowCount += queue.backlog;
+    return rowCount;
+  }
+
+  /**
+   * Executes one task and answers it. A damaged or unreadable disk, and a task of another epoch,
+   * answer `failed`; a broken invariant throws.
+   */
+  run(task: ShardTask): ShardReply {
+    if (task.kind !== 'open') {
+      const refusal = this.#refusal(task.epoch);
+      if (refusal !== null) return this.#reply(task.epoch, { kind: 'failed', error: refusal });
+    }
+    switch (task.kind) {
+      case 'open':
+        return this.#open(task);
+      case 'apply':
+        return this.#apply(task);
+      case 'vote':
+        return this.#vote(task);
+      case 'read':
+        return this.#read(task);
+      case 'checkpoint':
+        return this.#checkpoint(task);
+      case 'digest':
+        return this.#digests(task);
+      case 'stats':
+        return this.#reply(task.epoch, { kind: 'stats', stats: this.#stats() });
+      case 'settle':
+        while (this.buildSlice(Number.MAX_SAFE_INTEGER));
+        return this.#reply(task.epoch, { kind: 'settled' });
+      case 'close':
+        this.#collections.clear();
+        this.#state = 'closed';
+        return this.#reply(task.epoch, { kind: 'closed' });
+      default:
+        return unreachable(task);
+    }
+  }
+
+  /** Puts up to `rowCountMax` rows into graphs; true when more wait. */
+  buildSlice(rowCountMax: number): boolean {
+    if (this.#state !== 'open') return false;
+    let budget = rowCountMax;
+    for (const shard of this.#shards()) {
+      if (budget <= 0) break;
+      budget -= shard.queue.buildSlice(budget);
+    }
+    return this.hasBuildWork;
+  }
+
+  #open(task: Task<'open'>): ShardReply {
+    this.#collections.clear();
+    this.#state = 'failed';
+    this.#epoch = task.epoch;
+    this.#laneIndex = task.laneIndex;
+    this.#laneCount = task.laneCount;
+    this.#dataDirectory = task.dataDirectory;
+    this.#appliedIndex = task.appliedIndex;
+    try {
+      this.#load(task);
+    } catch (error) {
+      this.#collections.clear();
+      return this.#failed(task.epoch, error);
+    }
+    this.#state = 'open';
+    return this.#reply(task.epoch, { kind: 'opened' });
+  }
+
+  #load(task: Task<'open'>): void {
+    assertUniqueShards(task.manifests);
+    const place = { fs: this.#options.fs, dataDirectory: task.dataDirectory };
+    for (const definition of task.definitions) {
+      const shards = new Map<number, Shard>();
+      for (const shard of this.#ownShards(definition)) {
+        const reference = task.manifests.find(
+          (candidate) => candidate.uid === definition.uid && candidate.shard === shard,
+        );
+        if (reference === undefined) throw missingManifest(definition, shard);
+        const loaded = loadShard(place, definition, reference, this.#options.graphFactory);
+        if (loaded.appliedIndex !== task.appliedIndex)
+          throw wrongIndex(reference.manifestPath, loaded.appliedIndex, task.appliedIndex);
+        shards.set(shard, loaded.shard);
+      }
+      this.#collections.set(definition.uid, { definition, shards });
+    }
+  }
+
+  #apply(task: Task<'apply'>): ShardReply {
+    assert(task.fromIndex === this.#appliedIndex + 1, 'entries apply in log order', {
+      fromIndex: task.fromIndex,
+      appliedIndex: this.#appliedIndex,
+    });
+    assert(task.toIndex >= task.fromIndex, 'an apply covers at least one entry');
+    const outcomes: WriteOutcome[] = [];
+    this.#state = 'failed';
+    let previousIndex = this.#appliedIndex;
+    for (const command of task.commands) {
+      assert(command.index > previousIndex && command.index <= task.toIndex, 'command order', {
+        index: command.index,
+      });
+      previousIndex = command.index;
+      const outcome = this.#applyCommand(command);
+      if (outcome !== null) outcomes.push(outcome);
+    }
+    this.#appliedIndex = task.toIndex;
+    this.#state = 'open';
+    return this.#reply(task.epoch, { kind: 'applied', outcomes });
+  }
+
+  #applyCommand(command: LaneCommand): WriteOutcome | null {
+    switch (command.kind) {
+      case 'createCollection': {
+        const { definition } = command;
+        assert(!this.#collections.has(definition.uid), 'a collection is created once');
+        const shards = new Map<number, Shard>();
+        for (const shard of this.#ownShards(definition))
+          shards.set(shard, new Shard(definition, shard, this.#options.graphFactory));
+        this.#collections.set(definition.uid, { definition, shards });
+        return null;
+      }
+      case 'dropCollection':
+        assert(this.#collections.delete(command.uid), 'a dropped collection must exist', {
+          uid: command.uid,
+        });
+        return null;
+      case 'write': {
+        const collection = must(this.#collections.get(command.uid), 'write to no collection');
+        const { shardCount } = collection.definition;
+        return applyWrite({ ...command, shardCount }, (shard) => shardOf(collection, shard));
+      }
+      default:
+        return unreachable(command);
+    }
+  }
+
+  #vote(task: Task<'vote'>): ShardReply {
+    this.#assertAt(task.expectedIndex);
+    const collection = must(this.#collections.get(task.uid), 'vote on no collection');
+    const conflicts = findConflicts(task.ops, collection.definition.shardCount, (shard) =>
+      shardOf(collection, shard),
+    );
+    return this.#reply(task.epoch, { kind: 'voted', conflicts });
+  }
+
+  #read(task: Task<'read'>): ShardReply {
+    this.#assertAt(task.expectedIndex);
+    const results = task.reads.map((read) => runRead(read, this.#collections));
+    return this.#reply(task.epoch, { kind: 'read', results });
+  }
+
+  #checkpoint(task: Task<'checkpoint'>): ShardReply {
+    this.#assertAt(task.expectedIndex);
+    const place = { fs: this.#options.fs, dataDirectory: this.#dataDirectory };
+    try {
+      const manifests = [...this.#shards()].map((shard) =>
+        writeShardCheckpoint(place, shard, this.#appliedIndex, task.checkpointId),
+      );
+      return this.#reply(task.epoch, { kind: 'checkpointed', manifests });
+    } catch (error) {
+      return this.#failed(task.epoch, error);
+    }
+  }
+
+  #digests(task: Task<'digest'>): ShardReply {
+    this.#assertAt(task.expectedIndex);
+    const digests = [...this.#shards()].map((shard) => ({
+      uid: shard.definition.uid,
+      shard: shard.shard,
+      digest: shard.digest.toHex(),
+      liveRowCount: shard.rows.liveCount,
+    }));
+    return this.#reply(task.epoch, { kind: 'digests', digests });
+  }
+
+  #stats(): LaneStats {
+    const total = { live: 0, graph: 0, dead: 0, sizeBytes: 0 };
+    for (const { rows, queue } of this.#shards()) {
+      total.live += rows.liveCount;
+      total.graph += queue.graphLiveCount;
+      total.dead += rows.rowCount - rows.liveCount;
+      total.sizeBytes += rows.vectors.sizeBytes;
+    }
+    return {
+      appliedIndex: this.#appliedIndex,
+      liveRowCount: total.live,
+      tailRowCount: total.live - total.graph,
+      graphRowCount: total.graph,
+      deletedRowCount: total.dead,
+      vectorSizeBytes: total.sizeBytes,
+      busyMs: 0,
+    };
+  }
+
+  *#shards(): Generator<Shard, void, undefined> {
+    for (const collection of this.#collections.values()) yield* collection.shards.values();
+  }
+
+  #ownShards({ uid, shardCount }: CollectionDefinition): number[] {
+    const own: number[] = [];
+    for (let shard = 0; shard < shardCount; shard++)
+      if (laneOfShard(uid, shard, this.#laneCount) === this.#laneIndex) own.push(shard);
+    return own;
+  }
+
+  #assertAt(expectedIndex: LogIndex): void {
+    assert(expectedIndex === this.#appliedIndex, 'a read must see exactly the expected index', {
+      expectedIndex,
+      appliedIndex: this.#appliedIndex,
+    });
+  }
+
+  #refusal(epoch: number) {
+    if (this.#state === 'open' && epoch === this.#epoch) return null;
+    return new HoldfastError(
+      'SHARD_UNAVAILABLE',
+      `The lane's engine is ${this.#state} and not of epoch ${epoch}: its thread was replaced or ` +
+        'failed. Open it again from the last checkpoint.',
+      { details: { state: this.#state, epoch, engineEpoch: this.#epoch } },
+    ).toBody();
+  }
+
+  /** Disk trouble is an answer; anything else is a bug and goes on up. */
+  #failed(epoch: number, error: unknown): ShardReply {
+    if (!(error instanceof HoldfastError)) throw error;
+    return this.#reply(epoch, { kind: 'failed', error: error.toBody() });
+  }
+
+  #reply<Body extends ReplyBody>(epoch: number, body: Body) {
+    return { epoch, appliedIndex: this.#appliedIndex, ...body };
+  }
+}
+
+/** ShardReply without what every reply has. */
+type ReplyBody = ShardReply extends infer Reply
+  ? Reply extends ShardReply
+    ? Omit<Reply, 'epoch' | 'appliedIndex'>
+    : never
+  : never;
+
+function shardOf(collection: LaneCollection, shard: number): Shard {
+  return must(collection.shards.get(shard), 'op for a shard of another lane');
+}
+
+function missingManifest(definition: CollectionDefinition, shard: number): HoldfastError {
+  return new HoldfastError(
+    'CHECKPOINT_CORRUPT',
+    `The checkpoint has no manifest for shard ${shard} of collection ${definition.name}; ` +
+      'restore this node from a healthy replica.',
+    { details: { uid: definition.uid, shard } },
+  );
+}
+
+function wrongIndex(path: string, found: number, expected: number): HoldfastError {
+  return new HoldfastError(
+    'CHECKPOINT_CORRUPT',
+    `${path} is of log index ${found}, the checkpoint is of ${expected}; restore this node.`,
+    { details: { path, found, expected } },
+  );
+}

@@ -1,0 +1,109 @@
+/** Reads of one lane: search, get, count. Bad input is an error result of that read alone. */
+import { HoldfastError, unreachable } from '@holdfast/base';
+import { isFiniteVector } from '../distance/exact-math.ts';
+import type { PointRecord } from '../model.ts';
+import { comparePointIds, hashPointId, shardOfIdHash } from '../point-id.ts';
+import type { LaneRead, LaneReadResult, SearchHit, SearchPlan, SearchQuery } from '../tasks.ts';
+import type { LaneCollection } from './lane-engine.ts';
+import { NO_ROW } from './row-store.ts';
+import { prepareQuery, scoreOfKey, searchShard } from './search.ts';
+import type { Shard } from './shard.ts';
+
+export function runRead(
+  read: LaneRead,
+  collections: ReadonlyMap<number, LaneCollection>,
+): LaneReadResult {
+  const uid = read.kind === 'search' ? read.query.uid : read.uid;
+  const collection = collections.get(uid);
+  if (collection === undefined)
+    return failed('COLLECTION_NOT_FOUND', `No collection has the uid ${uid} here; it was dropped.`);
+  switch (read.kind) {
+    case 'search':
+      return search(read.query, collection);
+    case 'get':
+      return get(read, collection);
+    case 'count': {
+      let count = 0;
+      for (const shard of collection.shards.values()) count += shard.rows.liveCount;
+      return { kind: 'count', count };
+    }
+    default:
+      return unreachable(read);
+  }
+}
+
+function search(query: SearchQuery, collection: LaneCollection): LaneReadResult {
+  const { definition, shards } = collection;
+  const { dimension, metric, hnsw, name } = definition;
+  if (query.vector.length !== dimension)
+    return failed(
+      'DIMENSION_MISMATCH',
+      `The query has dimension ${query.vector.length}, collection ${name} has ${dimension}.`,
+    );
+  if (!isFiniteVector(query.vector))
+    return failed('VECTOR_INVALID', 'A component of the query vector is NaN or infinite.');
+  const prepared = prepareQuery(metric, query.vector);
+  const options = { k: query.k, ef: query.ef ?? hnsw.efSearch, isExact: query.isExact };
+  const found: RankedShardRow[] = [];
+  const plans: SearchPlan[] = [];
+  for (const shard of shards.values()) {
+    const { ranked, plan } = searchShard(shard, prepared, options);
+    for (const { key, row } of ranked) found.push({ key, row, shard });
+    plans.push(plan);
+  }
+  if (shards.size > 1) found.sort(compareRanked);
+  const hits = found.slice(0, query.k).map(({ key, row, shard }) => {
+    const record = readRow(shard, row, query.withVector, query.withPayload);
+    const score = scoreOfKey(metric, key);
+    const { id, version, vector, payload } = record;
+    return { id, version, vector, payload, score } satisfies SearchHit;
+  });
+  return { kind: 'search', hits, plans };
+}
+
+interface RankedShardRow {
+  readonly key: number;
+  readonly row: number;
+  readonly shard: Shard;
+}
+
+function compareRanked(left: RankedShardRow, right: RankedShardRow): number {
+  if (left.key !== right.key) return left.key - right.key;
+  return comparePointIds(left.shard.rows.id(left.row), right.shard.rows.id(right.row));
+}
+
+function get(
+  read: Extract<LaneRead, { readonly kind: 'get' }>,
+  { definition, shards }: LaneCollection,
+): LaneReadResult {
+  const points: PointRecord[] = [];
+  for (const id of read.ids) {
+    const shard = shards.get(shardOfIdHash(hashPointId(id), definition.shardCount));
+    if (shard === undefined) continue;
+    const row = shard.findRow(id);
+    if (row !== NO_ROW) points.push(readRow(shard, row, read.withVector, read.withPayload));
+  }
+  return { kind: 'get', points };
+}
+
+/** Copies: the answer crosses threads, and views would drag whole buffers along. */
+function readRow(
+  { rows }: Shard,
+  row: number,
+  withVector: boolean,
+  withPayload: boolean,
+): PointRecord {
+  return {
+    id: rows.id(row),
+    version: rows.version(row),
+    vector: withVector ? rows.vectors.vector(row).slice() : null,
+    payload: withPayload ? (rows.payload(row)?.slice() ?? null) : null,
+  };
+}
+
+function failed(
+  code: 'COLLECTION_NOT_FOUND' | 'DIMENSION_MISMATCH' | 'VECTOR_INVALID',
+  message: string,
+): LaneReadResult {
+  return { kind: 'error', error: new HoldfastError(code, message).toBody() };
+}

@@ -1,0 +1,162 @@
+/**
+ * Search of one shard: the graph proposes candidates among the rows it covers, the kernel scans the
+ * tail, and every score comes from the kernel over the stored f32 bits, so approximate and exact
+ * search give the same score to the same row. Dead rows never appear. When the graph returns too
+ * few rows the shard is scanned: an answer is never short because of an approximation.
+ *
+ * Keys order ascending: the squared distance, or the negated similarity.
+ */
+import { assert } from '@holdfast/base';
+import {
+  dotExact,
+  normaliseInto,
+  normExact,
+  squaredDistanceExact,
+} from '../distance/exact-math.ts';
+import type { RankedRow } from '../distance/top-k.ts';
+import { TopK } from '../distance/top-k.ts';
+import { BLOCK_ROW_COUNT } from '../distance/vector-store.ts';
+import type { Metric } from '../model.ts';
+import type { SearchPlan } from '../tasks.ts';
+import { FLAG_EXTREME, FLAG_LIVE } from './row-store.ts';
+import type { Shard } from './shard.ts';
+
+/** More than k, so that ties and rounding inside the graph cannot cost a better row. */
+const CANDIDATE_SLACK = 8;
+
+export interface PreparedQuery {
+  readonly metric: Metric;
+  /** For cosine the unit vector. */
+  readonly vector: Float32Array;
+  /** A zero query is similar to nothing: every score is 0 and only the id order decides. */
+  readonly isZeroCosine: boolean;
+}
+
+export interface ShardSearchOptions {
+  readonly k: number;
+  readonly ef: number;
+  readonly isExact: boolean;
+}
+
+export interface ShardSearchResult {
+  /** Best first. */
+  readonly ranked: readonly RankedRow[];
+  readonly plan: SearchPlan;
+}
+
+/** The vector must be finite and of the collection's dimension. */
+export function prepareQuery(metric: Metric, vector: Float32Array): PreparedQuery {
+  if (metric !== 'cosine') return { metric, vector, isZeroCosine: false };
+  const unit = new Float32Array(vector.length);
+  normaliseInto(unit, vector);
+  return { metric, vector: unit, isZeroCosine: normExact(vector) === 0 };
+}
+
+/** The score that clients see. `+ 0` turns -0 into 0. */
+export const scoreOfKey = (metric: Metric, key: number): number =>
+  metric === 'l2' ? Math.sqrt(key) : -key + 0;
+
+export function searchShard(
+  shard: Shard,
+  query: PreparedQuery,
+  options: ShardSearchOptions,
+): ShardSearchResult {
+  assert(Number.isInteger(options.k) && options.k >= 1, 'k must be at least 1', { k: options.k });
+  const { rows, queue } = shard;
+  const k = Math.min(options.k, rows.liveCount);
+  const best = new TopK(k, (left, right) => rows.compareIds(left, right));
+  if (k === 0) return finish(shard, best, 0, 0);
+  rows.vectors.setQuery(query.vector);
+  const graphLiveCount = queue.graphLiveCount;
+  if (!options.isExact && graphLiveCount > 0 && !query.isZeroCosine) {
+    offerFromGraph(shard, query, { ...options, k }, best);
+    offerRange(shard, query, queue.tailStart, best);
+    const tailLiveCount = rows.liveCount - graphLiveCount;
+    if (best.size === k) return finish(shard, best, graphLiveCount, tailLiveCount);
+    best.clear();
+  }
+  offerRange(shard, query, 0, best);
+  assert(best.size === k, 'an exact scan finds k of the live rows', { k, found: best.size });
+  return finish(shard, best, 0, rows.liveCount);
+}
+
+function finish(
+  { shard }: Shard,
+  best: TopK,
+  graphRowCount: number,
+  exactRowCount: number,
+): ShardSearchResult {
+  return { ranked: best.drain(), plan: { shard, graphRowCount, exactRowCount } };
+}
+
+let candidates = new Uint32Array(1024);
+
+function offerFromGraph(
+  shard: Shard,
+  query: PreparedQuery,
+  options: ShardSearchOptions,
+  best: TopK,
+): void {
+  const { graph } = shard.queue;
+  if (graph === null) return;
+  const wanted = options.k + CANDIDATE_SLACK;
+  if (candidates.length < wanted) candidates = new Uint32Array(wanted);
+  const found = graph.search(query.vector, wanted, options.ef, candidates);
+  for (let start = 0; start < found; start += BLOCK_ROW_COUNT) {
+    const count = Math.min(BLOCK_ROW_COUNT, found - start);
+    const kind = query.metric === 'l2' ? 'l2' : 'dot';
+    const results = shard.rows.vectors.distancesOfRows(kind, candidates, start, count);
+    for (let i = 0; i < count; i++) {
+      const row = candidates[start + i]!;
+      if (shard.rows.isLive(row)) best.offer(keyOf(shard, query, row, results[i]!), row);
+    }
+  }
+}
+
+/** Offers every live row from `first` on. */
+function offerRange(shard: Shard, query: PreparedQuery, first: number, best: TopK): void {
+  const { rows } = shard;
+  const { flags, norms, rowCount } = rows;
+  const isCosine = query.metric === 'cosine';
+  const sign = query.metric === 'l2' ? 1 : -1;
+  const kind = query.metric === 'l2' ? 'l2' : 'dot';
+  for (let start = first; start < rowCount; start += BLOCK_ROW_COUNT) {
+    const count = Math.min(BLOCK_ROW_COUNT, rowCount - start);
+    const results = rows.vectors.distancesOfRange(kind, start, count);
+    let { worstKey } = best;
+    for (let i = 0; i < count; i++) {
+      const row = start + i;
+      const flag = flags[row]!;
+      const roughKey = isCosine
+        ? Math.min(1, (sign * results[i]!) / norms[row]!)
+        : sign * results[i]!;
+      // Most rows leave here. NaN, infinities and extreme rows do not: keyOf computes them anew.
+      if (
+        roughKey > worstKey &&
+        roughKey !== Number.POSITIVE_INFINITY &&
+        (flag & FLAG_EXTREME) === 0
+      )
+        continue;
+      if ((flag & FLAG_LIVE) === 0) continue;
+      const key = keyOf(shard, query, row, results[i]!);
+      if (key > worstKey) continue;
+      best.offer(key, row);
+      worstKey = best.worstKey;
+    }
+  }
+}
+
+/** `value` is the kernel's result; rows that f32 sums cannot carry are computed in doubles. */
+function keyOf({ rows }: Shard, query: PreparedQuery, row: number, value: number): number {
+  if (query.metric === 'l2') {
+    if (Number.isFinite(value)) return value;
+    return squaredDistanceExact(query.vector, rows.vectors.vector(row));
+  }
+  const isCosine = query.metric === 'cosine';
+  const isTrusted = Number.isFinite(value) && !(isCosine && rows.isExtreme(row));
+  const dot = isTrusted ? value : dotExact(query.vector, rows.vectors.vector(row));
+  if (!isCosine) return -dot;
+  const norm = isTrusted ? rows.norms[row]! : normExact(rows.vectors.vector(row));
+  if (norm === 0) return 0;
+  return -Math.min(1, Math.max(-1, dot / norm));
+}

@@ -1,0 +1,108 @@
+/**
+ * One shard of one collection in memory: rows, ids, digest, segments, graph. Apply is synchronous
+ * and a function of the ops and their log index alone.
+ */
+import { assert } from '@holdfast/base';
+import { GraphBuildQueue } from '../graph/build-queue.ts';
+import type { GraphFactory } from '../graph/graph.ts';
+import type { CollectionDefinition, PointId } from '../model.ts';
+import { hashPointId, pointIdKind, writePointId } from '../point-id.ts';
+import type { PointOpReader } from '../point-op.ts';
+import { RowEncoder, recordSizeBytes } from '../segment/format.ts';
+import { SegmentLedger } from '../segment/ledger.ts';
+import { ShardDigestSum } from './digest.ts';
+import { IdTable } from './id-table.ts';
+import type { RowSource } from './row-store.ts';
+import { NO_ROW, RowStore } from './row-store.ts';
+
+const idScratch = new DataView(new ArrayBuffer(16));
+
+export class Shard {
+  readonly definition: CollectionDefinition;
+  readonly shard: number;
+  readonly rows: RowStore;
+  readonly ledger: SegmentLedger;
+  readonly queue: GraphBuildQueue;
+  readonly digest = new ShardDigestSum();
+  readonly #ids: IdTable;
+  readonly #encoder = new RowEncoder();
+
+  constructor(definition: CollectionDefinition, shard: number, factory: GraphFactory | null) {
+    this.definition = definition;
+    this.shard = shard;
+    this.rows = new RowStore(definition.dimension);
+    this.ledger = new SegmentLedger(definition);
+    this.queue = new GraphBuildQueue(this.rows, definition, factory);
+    this.#ids = new IdTable(this.rows);
+  }
+
+  /** Version of the op's point, 0 when it does not exist. */
+  versionOf(op: PointOpReader): number {
+    const row = this.#ids.find(op.idHash, op.idKind, op.view, op.idOffset);
+    return row === NO_ROW ? 0 : this.rows.version(row);
+  }
+
+  findRow(id: PointId): number {
+    writePointId(idScratch, 0, id);
+    return this.#ids.find(hashPointId(id), pointIdKind(id), idScratch, 0);
+  }
+
+  upsert(op: PointOpReader, index: number): void {
+    assert(op.dimension === this.definition.dimension, 'op has another dimension', {
+      found: op.dimension,
+      expected: this.definition.dimension,
+    });
+    const oldRow = this.#ids.find(op.idHash, op.idKind, op.view, op.idOffset);
+    const newRow = this.#append(op, index);
+    if (oldRow === NO_ROW) this.#ids.insert(newRow);
+    else {
+      this.#ids.replace(oldRow, newRow);
+      this.#kill(oldRow, index);
+    }
+    this.ledger.rowAppended(recordSizeBytes(op.dimension, op.payloadSizeBytes));
+  }
+
+  /** True when there was something to delete. */
+  delete(op: PointOpReader, index: number): boolean {
+    const row = this.#ids.find(op.idHash, op.idKind, op.view, op.idOffset);
+    if (row === NO_ROW) return false;
+    this.#ids.remove(row);
+    this.#kill(row, index);
+    return true;
+  }
+
+  /** To be called once per entry that touched this shard, after its last op. */
+  endEntry(): void {
+    this.ledger.entryEnded(this.rows);
+    assert(this.#ids.count === this.rows.liveCount, 'every live row has one id', {
+      ids: this.#ids.count,
+      live: this.rows.liveCount,
+    });
+  }
+
+  /**
+   * A live row read back from a verified file; rows come in the order they were written.
+   * False when its id is already there: the file cannot be right.
+   */
+  restoreRow(source: RowSource, version: number, rowHash: Uint8Array): boolean {
+    const view = new DataView(source.bytes.buffer, source.bytes.byteOffset);
+    if (this.#ids.find(source.idHash, source.idKind, view, source.idOffset) !== NO_ROW)
+      return false;
+    this.#ids.insert(this.rows.append(source, version));
+    this.digest.add(rowHash);
+    return true;
+  }
+
+  #append(source: RowSource, index: number): number {
+    const row = this.rows.append(source, index);
+    this.digest.add(this.#encoder.hash(this.rows, row));
+    return row;
+  }
+
+  #kill(row: number, index: number): void {
+    this.digest.subtract(this.#encoder.hash(this.rows, row));
+    this.rows.markDead(row);
+    this.ledger.rowDied(row, index);
+    this.queue.rowDied(row);
+  }
+}

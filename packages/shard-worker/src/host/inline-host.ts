@@ -1,0 +1,70 @@
+/**
+ * ShardHost with its engines in this thread: for simulation, unit tests and tools. The engine runs
+ * at the moment of the call; only the delivery of the reply is deferred, to a microtask or to
+ * whatever `schedule` decides, so a run with a seeded scheduler repeats exactly. Graphs are filled
+ * only when told to: by `buildSlice`, `settle`, or a few rows after each task.
+ */
+import { HoldfastError } from '@holdfast/base';
+import type { FileSystem } from '@holdfast/storage';
+import { LaneEngine } from '../engine/lane-engine.ts';
+import type { GraphFactory } from '../graph/graph.ts';
+import { loadHnswlib } from '../graph/hnswlib-graph.ts';
+import type { ShardReply, ShardTask } from '../tasks.ts';
+import type { LanePort } from './lane-fan-out.ts';
+import { LaneFanOut } from './lane-fan-out.ts';
+
+export interface InlineHostOptions {
+  readonly fs: FileSystem;
+  readonly dataDirectory: string;
+  readonly laneCount: number;
+  /** Null: every search is exact. Default: the native library when it is installed. */
+  readonly graphFactory?: GraphFactory | null;
+  /** Delivers a reply; callbacks must keep their order per lane. Default: a microtask. */
+  readonly schedule?: (deliver: () => void) => void;
+  /** Rows put into graphs after each task; 0 (the default) leaves it to `buildSlice`. */
+  readonly buildRowCountPerTask?: number;
+}
+
+export class InlineHost extends LaneFanOut {
+  readonly #engines: readonly LaneEngine[];
+
+  constructor(options: InlineHostOptions) {
+    const graphFactory = chooseFactory(options.graphFactory);
+    const engines = Array.from(
+      { length: options.laneCount },
+      () => new LaneEngine({ fs: options.fs, graphFactory }),
+    );
+    super(
+      engines.map((engine) => inlinePort(engine, options)),
+      options.dataDirectory,
+    );
+    this.#engines = engines;
+  }
+
+  /** Puts up to `rowCountMax` rows per lane into graphs; true when more wait. */
+  buildSlice(rowCountMax: number): boolean {
+    return this.#engines.map((engine) => engine.buildSlice(rowCountMax)).includes(true);
+  }
+}
+
+function chooseFactory(given: GraphFactory | null | undefined): GraphFactory | null {
+  if (given !== undefined) return given;
+  const loaded = loadHnswlib();
+  return loaded instanceof HoldfastError ? null : loaded;
+}
+
+function inlinePort(engine: LaneEngine, options: InlineHostOptions): LanePort {
+  const schedule = options.schedule ?? queueMicrotask;
+  const buildRowCount = options.buildRowCountPerTask ?? 0;
+  const post = (task: ShardTask) =>
+    new Promise<ShardReply>((resolve, reject) => {
+      try {
+        const reply = engine.run(task);
+        schedule(() => resolve(reply));
+      } catch (error) {
+        schedule(() => reject(error));
+      }
+      if (buildRowCount > 0) engine.buildSlice(buildRowCount);
+    });
+  return { post, assertRoomForRead: () => {}, close: async () => {} };
+}

@@ -1,0 +1,120 @@
+/**
+ * What a lane's thread does with an engine: answers tasks in the order they come and fills graphs
+ * in between, in slices short enough that a task never waits long behind one.
+ *
+ * While writes keep coming the thread builds only a share of its time, because on a small machine
+ * the cores are needed for the writes; when they pause, or when the tail has grown so long that
+ * exact scans of it would hurt more, it builds without pause.
+ *
+ * Time and deferral come in, so the same object runs under a virtual clock.
+ */
+import { HoldfastError } from '@holdfast/base';
+import type { LaneEngine } from '../engine/lane-engine.ts';
+import type { ShardReply, ShardTask } from '../tasks.ts';
+
+/** Longest time a task waits behind graph building (plus one row, which cannot be divided). */
+export const BUILD_SLICE_MS = 2;
+/** A slice is made of steps this small, between which the clock is read. */
+const BUILD_STEP_ROW_COUNT = 4;
+/** Writes this recent mean that more are coming. */
+const WRITE_RECENCY_MS = 50;
+/** Pause between slices while writes come: about a tenth of the time goes to building. */
+const WRITE_PAUSE_MS = 16;
+/** A tail this long takes over a millisecond to scan: build whatever else goes on. */
+const TAIL_ROW_COUNT_MAX = 50_000;
+
+export interface LaneRunnerOptions {
+  readonly engine: LaneEngine;
+  readonly monotonicMs: () => number;
+  /** Calls back later, letting waiting tasks go first. */
+  readonly defer: (delayMs: number, callback: () => void) => void;
+}
+
+export class LaneRunner {
+  readonly #options: LaneRunnerOptions;
+  #settleWaiters: (() => void)[] = [];
+  #isBuildScheduled = false;
+  #lastWriteMs = Number.NEGATIVE_INFINITY;
+  #busyMs = 0;
+
+  constructor(options: LaneRunnerOptions) {
+    this.#options = options;
+  }
+
+  /** Starts before it returns; replies never reject, a thrown error becomes a `failed` reply. */
+  run(task: ShardTask): ShardReply | Promise<ShardReply> {
+    const { engine } = this.#options;
+    if (task.kind === 'settle' && engine.hasBuildWork)
+      return new Promise((resolve) => {
+        this.#settleWaiters.push(() => resolve(this.#runNow(task)));
+        this.#scheduleBuild();
+      });
+    const reply = this.#runNow(task);
+    this.#scheduleBuild();
+    return reply;
+  }
+
+  #runNow(task: ShardTask): ShardReply {
+    const { engine, monotonicMs } = this.#options;
+    const startMs = monotonicMs();
+    if (task.kind === 'apply') this.#lastWriteMs = startMs;
+    const reply = runCaught(engine, task);
+    this.#busyMs += monotonicMs() - startMs;
+    if (reply.kind !== 'stats') return reply;
+    return { ...reply, stats: { ...reply.stats, busyMs: this.#busyMs } };
+  }
+
+  #scheduleBuild(): void {
+    if (this.#isBuildScheduled) return;
+    if (!this.#options.engine.hasBuildWork) {
+      this.#wakeSettled();
+      return;
+    }
+    this.#isBuildScheduled = true;
+    this.#options.defer(this.#pauseMs(), () => {
+      this.#isBuildScheduled = false;
+      this.#buildSlice();
+      this.#scheduleBuild();
+    });
+  }
+
+  #pauseMs(): number {
+    const { engine, monotonicMs } = this.#options;
+    const isWriting = monotonicMs() - this.#lastWriteMs < WRITE_RECENCY_MS;
+    const isWanted = this.#settleWaiters.length > 0;
+    return isWriting && !isWanted && engine.buildBacklog < TAIL_ROW_COUNT_MAX ? WRITE_PAUSE_MS : 0;
+  }
+
+  #buildSlice(): void {
+    const { engine, monotonicMs } = this.#options;
+    const startMs = monotonicMs();
+    while (engine.buildSlice(BUILD_STEP_ROW_COUNT))
+      if (monotonicMs() - startMs >= BUILD_SLICE_MS) break;
+    this.#busyMs += monotonicMs() - startMs;
+  }
+
+  #wakeSettled(): void {
+    const waiters = this.#settleWaiters;
+    this.#settleWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+/** Errors lose class and code when they cross a thread: they go as plain bodies. */
+function runCaught(engine: LaneEngine, task: ShardTask): ShardReply {
+  try {
+    return engine.run(task);
+  } catch (thrown) {
+    const error = describe(thrown, task).toBody();
+    return { kind: 'failed', epoch: task.epoch, appliedIndex: engine.appliedIndex, error };
+  }
+}
+
+function describe(thrown: unknown, task: ShardTask): HoldfastError {
+  if (thrown instanceof HoldfastError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const stack = thrown instanceof Error ? thrown.stack : undefined;
+  return new HoldfastError('INTERNAL', `The lane failed in task ${task.kind}: ${message}`, {
+    details: { task: task.kind, ...(stack === undefined ? {} : { stack }) },
+  });
+}

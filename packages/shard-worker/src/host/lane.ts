@@ -1,0 +1,139 @@
+/**
+ * One lane in a thread of its own: a Piscina of exactly one worker, so that a graph stays where it
+ * was built. Tasks are posted at once and several are under way; the worker takes them in order.
+ *
+ * A worker that dies is replaced by an empty one. What was under way fails SHARD_UNAVAILABLE here;
+ * what is posted later is answered `failed` by the empty engine: its epoch was never opened.
+ */
+import { assert, HoldfastError } from '@holdfast/base';
+import { Piscina } from 'piscina';
+import type { ShardReply, ShardTask } from '../tasks.ts';
+import type { LanePort } from './lane-fan-out.ts';
+
+/**
+ * Read tasks under way per lane. A task carries all reads of one turn, so this is far above what
+ * admission lets in; beyond it a queue would only add latency.
+ */
+export const LANE_READ_TASK_COUNT_MAX = 256;
+/** All tasks under way: reads plus the applier's pipeline, never reached; over it is a bug. */
+const LANE_TASK_COUNT_MAX = 4096;
+/** What a refused reader is told to wait. */
+const RETRY_AFTER_MS = 20;
+/** Below this a copy is cheaper than handing the memory over. */
+const TRANSFER_SIZE_BYTES_MIN = 16 * 1024;
+
+export type LaneFailureListener = (error: HoldfastError) => void;
+
+export class Lane implements LanePort {
+  readonly #pool: Piscina<ShardTask, ShardReply>;
+  readonly #name: string;
+  readonly #underWay = new Set<Promise<unknown>>();
+  #readTaskCount = 0;
+
+  constructor(name: string, onFailure: LaneFailureListener) {
+    this.#name = name;
+    this.#pool = new Piscina<ShardTask, ShardReply>({
+      filename: new URL('../worker.js', import.meta.url).href,
+      minThreads: 1,
+      maxThreads: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      concurrentTasksPerWorker: LANE_TASK_COUNT_MAX,
+      maxQueue: LANE_TASK_COUNT_MAX,
+      stricterFIFO: true,
+      // `sync` would block the worker's event loop between tasks, and graphs are built there.
+      atomics: 'async',
+      recordTiming: false,
+      trackUnmanagedFds: false,
+    });
+    // A thread that dies with tasks under way fails those; this is for one that dies between tasks.
+    this.#pool.on('error', (cause) => onFailure(this.#lost(cause, 'between tasks')));
+  }
+
+  /** Ends the thread as a crash would. Only while no graph is being built: see `close`. */
+  async terminateThread(): Promise<void> {
+    await Promise.all(this.#pool.threads.map((thread) => thread.terminate()));
+  }
+
+  assertRoomForRead(): void {
+    if (this.#readTaskCount < LANE_READ_TASK_COUNT_MAX) return;
+    throw new HoldfastError(
+      'OVERLOADED',
+      `${this.#name} has ${this.#readTaskCount} reads under way; retry after the given delay.`,
+      { details: { retryAfterMs: RETRY_AFTER_MS } },
+    );
+  }
+
+  async post(task: ShardTask): Promise<ShardReply> {
+    assert(this.#underWay.size < LANE_TASK_COUNT_MAX, 'too many tasks under way on a lane');
+    const isRead = task.kind === 'read';
+    if (isRead) this.#readTaskCount += 1;
+    const { message, transferList } = prepare(task);
+    const running = this.#pool.run(message, { transferList });
+    this.#underWay.add(running);
+    try {
+      return await running;
+    } catch (cause) {
+      throw this.#lost(cause, `during ${task.kind}`);
+    } finally {
+      this.#underWay.delete(running);
+      if (isRead) this.#readTaskCount -= 1;
+    }
+  }
+
+  /**
+   * Waits for what was posted, then ends the thread. Post `close` first: ending a thread inside a
+   * call of the native graph library aborts the process, and a closed engine makes no such call.
+   */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
+    await this.#pool.destroy();
+  }
+
+  #lost(cause: unknown, when: string): HoldfastError {
+    return new HoldfastError(
+      'SHARD_UNAVAILABLE',
+      `${this.#name} lost its thread ${when}: ${String(cause)}. ` +
+        'The node must restart from its last checkpoint.',
+      { cause, details: { lane: this.#name, when } },
+    );
+  }
+}
+
+/**
+ * A typed array that is a view of a larger buffer would be cloned with all of that buffer, so views
+ * become exact copies; large exact buffers of an apply are handed over (the caller gave them away).
+ */
+function prepare(task: ShardTask): { message: ShardTask; transferList: ArrayBuffer[] } {
+  if (task.kind === 'apply') {
+    const transferred = new Set<ArrayBuffer>();
+    const commands = task.commands.map((command) => {
+      if (command.kind !== 'write') return command;
+      const ops = exactView(command.ops);
+      const { buffer } = ops;
+      if (buffer.byteLength >= TRANSFER_SIZE_BYTES_MIN && buffer instanceof ArrayBuffer)
+        transferred.add(buffer);
+      return ops === command.ops ? command : { ...command, ops };
+    });
+    return { message: { ...task, commands }, transferList: [...transferred] };
+  }
+  if (task.kind === 'vote')
+    return { message: { ...task, ops: exactView(task.ops) }, transferList: [] };
+  if (task.kind !== 'read') return { message: task, transferList: [] };
+  const reads = task.reads.map((read) => {
+    if (read.kind !== 'search') return read;
+    const vector = exactView(read.query.vector);
+    if (vector === read.query.vector) return read;
+    return { kind: 'search', query: { ...read.query, vector } } as const;
+  });
+  return { message: { ...task, reads }, transferList: [] };
+}
+
+interface SliceableView {
+  readonly buffer: ArrayBufferLike;
+  readonly byteLength: number;
+  slice(): this;
+}
+
+function exactView<View extends SliceableView>(view: View): View {
+  return view.byteLength === view.buffer.byteLength ? view : view.slice();
+}

@@ -1,0 +1,49 @@
+export { CONFLICTS_MAX } from './engine/apply.ts';
+export type { LaneEngineOptions } from './engine/lane-engine.ts';
+export { LaneEngine } from './engine/lane-engine.ts';
+export type { Graph, GraphFactory, GraphOptions } from './graph/graph.ts';
+export { loadHnswlib } from './graph/hnswlib-graph.ts';
+export type { InlineHostOptions } from './host/inline-host.ts';
+export { InlineHost } from './host/inline-host.ts';
+export { LANE_READ_TASK_COUNT_MAX } from './host/lane.ts';
+export { laneOfShard } from './host/lane-of.ts';
+export type { PiscinaHostOptions } from './host/piscina-host.ts';
+export { PiscinaHost } from './host/piscina-host.ts';
+export type { HostApplyBatch, ShardHost, ShardHostOpenOptions } from './host/shard-host.ts';
+export type {
+  CollectionDefinition,
+  HnswOptions,
+  Metric,
+  PointId,
+  PointRecord,
+} from './model.ts';
+export { comparePointIds, hashPointId, isPointId, shardOfIdHash } from './point-id.ts';
+export type { PointCondition, PointOp, PointOpType } from './point-op.ts';
+export {
+  countPointOps,
+  decodePointOps,
+  encodePointOps,
+  hasConditions,
+  splitPointOps,
+} from './point-op.ts';
+export type { RowsFileHeader } from './segment/format.ts';
+export type { LoadedManifest, ShardManifest } from './segment/manifest.ts';
+export { readManifest } from './segment/manifest.ts';
+export type { RowDescription } from './segment/reader.ts';
+export { describeRowsFile } from './segment/reader.ts';
+export { manifestFiles, removeUnreferenced } from './segment/references.ts';
+export type {
+  Conflict,
+  LaneCommand,
+  LaneRead,
+  LaneReadResult,
+  LaneStats,
+  SearchHit,
+  SearchPlan,
+  SearchQuery,
+  ShardDigest,
+  ShardManifestReference,
+  ShardReply,
+  ShardTask,
+  WriteOutcome,
+} from './tasks.ts';

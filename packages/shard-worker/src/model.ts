@@ -1,0 +1,36 @@
+/** The data model that lanes know. Validated at the edge by the protocol package. */
+
+export type Metric = 'l2' | 'cosine' | 'innerProduct';
+
+export interface HnswOptions {
+  readonly m: number;
+  readonly efConstruction: number;
+  readonly efSearch: number;
+}
+
+/** A collection as the log defines it: equal on every replica. */
+export interface CollectionDefinition {
+  /** Log index of the entry that created it: never reused, names its folder. */
+  readonly uid: number;
+  readonly name: string;
+  readonly dimension: number;
+  readonly metric: Metric;
+  readonly shardCount: number;
+  readonly hnsw: HnswOptions;
+  /** A growing segment is sealed by apply when it holds this many rows ... */
+  readonly sealRowCount: number;
+  /** ... or this many bytes of rows, whichever comes first. */
+  readonly sealSizeBytes: number;
+}
+
+/** Unsigned integer up to 2^53 - 1, or a lower-case UUID string. */
+export type PointId = number | string;
+
+export interface PointRecord {
+  readonly id: PointId;
+  /** Log index of the write that made this version. */
+  readonly version: number;
+  readonly vector: Float32Array | null;
+  /** Canonical JSON (UTF-8), null when not asked for. */
+  readonly payload: Uint8Array | null;
+}

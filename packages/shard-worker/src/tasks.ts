@@ -1,0 +1,170 @@
+/**
+ * What the host says to a lane and what the lane answers. One lane gets one FIFO stream of tasks:
+ * applies and reads in the order the host posted them, so a read sees exactly the entries that
+ * were posted before it. Every task carries the engine epoch: a replaced (empty) thread is noticed.
+ *
+ * Answers are plain data: errors cross threads as ErrorBody, never thrown.
+ */
+import type { ErrorBody, LogIndex } from '@holdfast/base';
+import type { CollectionDefinition, PointId, PointRecord } from './model.ts';
+
+/** One log entry's part for one lane, in log order. */
+export type LaneCommand =
+  | {
+      readonly kind: 'createCollection';
+      readonly index: LogIndex;
+      readonly definition: CollectionDefinition;
+    }
+  | { readonly kind: 'dropCollection'; readonly index: LogIndex; readonly uid: number }
+  | {
+      readonly kind: 'write';
+      readonly index: LogIndex;
+      readonly uid: number;
+      /**
+       * `always`: no conditions, or the lanes voted and all hold. `ifAllHold`: every op of the
+       * entry lives on this lane, so the lane decides alone: all conditions hold, or nothing is
+       * written.
+       */
+      readonly mode: 'always' | 'ifAllHold';
+      /** Encoded point ops (point-op.ts) whose shards live on this lane, in batch order. */
+      readonly ops: Uint8Array;
+    };
+
+export type WriteOutcome =
+  | {
+      readonly kind: 'written';
+      readonly index: LogIndex;
+      /** Points that a delete op found and removed. */
+      readonly deletedCount: number;
+    }
+  /** Nothing was written: these conditions did not hold (at most CONFLICTS_MAX, in batch order). */
+  | {
+      readonly kind: 'conflict';
+      readonly index: LogIndex;
+      readonly conflicts: readonly Conflict[];
+    };
+
+export interface Conflict {
+  readonly id: PointId;
+  /** Version found, 0 when the point does not exist. */
+  readonly actualVersion: number;
+}
+
+export interface SearchQuery {
+  readonly uid: number;
+  readonly vector: Float32Array;
+  readonly k: number;
+  /** Candidate list size; null = the collection's efSearch. */
+  readonly ef: number | null;
+  readonly isExact: boolean;
+  readonly withPayload: boolean;
+  readonly withVector: boolean;
+}
+
+/** Per shard: how its rows were searched. Never silently partial. */
+export interface SearchPlan {
+  readonly shard: number;
+  readonly graphRowCount: number;
+  readonly exactRowCount: number;
+}
+
+export interface SearchHit extends PointRecord {
+  /** l2: Euclidean distance, smaller is nearer; cosine, innerProduct: similarity, larger is. */
+  readonly score: number;
+}
+
+export type LaneRead =
+  | { readonly kind: 'search'; readonly query: SearchQuery }
+  | {
+      readonly kind: 'get';
+      readonly uid: number;
+      readonly ids: readonly PointId[];
+      readonly withVector: boolean;
+      readonly withPayload: boolean;
+    }
+  | { readonly kind: 'count'; readonly uid: number };
+
+export type LaneReadResult =
+  | {
+      readonly kind: 'search';
+      readonly hits: readonly SearchHit[];
+      readonly plans: readonly SearchPlan[];
+    }
+  /** One per asked id that lives on this lane and exists. */
+  | { readonly kind: 'get'; readonly points: readonly PointRecord[] }
+  | { readonly kind: 'count'; readonly count: number }
+  | { readonly kind: 'error'; readonly error: ErrorBody };
+
+/** A shard's part of a checkpoint: what the CHECKPOINT root must name. */
+export interface ShardManifestReference {
+  readonly uid: number;
+  readonly shard: number;
+  /** Relative to the data directory. */
+  readonly manifestPath: string;
+  readonly checksum: string;
+}
+
+export interface ShardDigest {
+  readonly uid: number;
+  readonly shard: number;
+  /** 32 hex digits: sum mod 2^128 of the hashes of the live rows. */
+  readonly digest: string;
+  readonly liveRowCount: number;
+}
+
+export interface LaneStats {
+  readonly appliedIndex: LogIndex;
+  readonly liveRowCount: number;
+  readonly tailRowCount: number;
+  readonly graphRowCount: number;
+  readonly deletedRowCount: number;
+  readonly vectorSizeBytes: number;
+  readonly busyMs: number;
+}
+
+export type ShardTask = { readonly epoch: number } & (
+  | {
+      /** First task of a fresh engine. Loads what the manifests name; empty list = empty engine. */
+      readonly kind: 'open';
+      readonly dataDirectory: string;
+      readonly laneIndex: number;
+      readonly laneCount: number;
+      readonly appliedIndex: LogIndex;
+      readonly definitions: readonly CollectionDefinition[];
+      readonly manifests: readonly ShardManifestReference[];
+    }
+  | {
+      /** Entries fromIndex..toIndex of the log, of which `commands` concern this lane. */
+      readonly kind: 'apply';
+      readonly fromIndex: LogIndex;
+      readonly toIndex: LogIndex;
+      readonly commands: readonly LaneCommand[];
+    }
+  | {
+      /** Evaluates conditions against the state at expectedIndex; writes nothing. */
+      readonly kind: 'vote';
+      readonly expectedIndex: LogIndex;
+      readonly uid: number;
+      readonly ops: Uint8Array;
+    }
+  | { readonly kind: 'read'; readonly expectedIndex: LogIndex; readonly reads: readonly LaneRead[] }
+  | { readonly kind: 'checkpoint'; readonly expectedIndex: LogIndex; readonly checkpointId: string }
+  | { readonly kind: 'digest'; readonly expectedIndex: LogIndex }
+  | { readonly kind: 'stats' }
+  /** Resolves when every row is in its graph (or the budget ran out): for tests and benchmarks. */
+  | { readonly kind: 'settle' }
+  | { readonly kind: 'close' }
+);
+
+export type ShardReply = { readonly epoch: number; readonly appliedIndex: LogIndex } & (
+  | { readonly kind: 'opened' }
+  | { readonly kind: 'applied'; readonly outcomes: readonly WriteOutcome[] }
+  | { readonly kind: 'voted'; readonly conflicts: readonly Conflict[] }
+  | { readonly kind: 'read'; readonly results: readonly LaneReadResult[] }
+  | { readonly kind: 'checkpointed'; readonly manifests: readonly ShardManifestReference[] }
+  | { readonly kind: 'digests'; readonly digests: readonly ShardDigest[] }
+  | { readonly kind: 'stats'; readonly stats: LaneStats }
+  | { readonly kind: 'settled' }
+  | { readonly kind: 'closed' }
+  | { readonly kind: 'failed'; readonly error: ErrorBody }
+);
