@@ -1,0 +1,95 @@
+export { removeTemporaryFiles, replaceFile, writeAtomicFile } from './atomic-file.ts';
+export type { JsonFormat } from './atomic-json.ts';
+export { readAtomicJson, writeAtomicJson } from './atomic-json.ts';
+export type {
+  CheckpointMetaFile,
+  CheckpointRoot,
+  CheckpointShard,
+  FoundCheckpoint,
+} from './checkpoint-root.ts';
+export {
+  CHECKPOINT_FILE_NAME,
+  CHECKPOINT_PREVIOUS_FILE_NAME,
+  readCheckpointFile,
+  readCheckpointRoot,
+  recoverCheckpointRoot,
+  referencedFiles,
+  writeCheckpointRoot,
+} from './checkpoint-root.ts';
+export type { ChecksumAlgorithm, ChecksumAlgorithmFacts, StreamDigest } from './checksum.ts';
+export {
+  checksumAlgorithmById,
+  checksumAlgorithms,
+  crc32c,
+  crc32cOfChunks,
+  createEntryHasher,
+  createStreamDigest,
+  ENTRY_HASH_ALGORITHM_ID,
+  fromHex,
+  sha256,
+  toHex,
+  xxh3_64,
+  xxh128,
+} from './checksum.ts';
+export type {
+  ChecksummedFileFacts,
+  ChecksummedFileKind,
+  ChecksummedFileOptions,
+} from './checksummed-file.ts';
+export {
+  BLOCK_SIZE_BYTES,
+  ChecksummedFileReader,
+  digestChecksummedFile,
+  verifyChecksummedFile,
+  writeChecksummedFile,
+} from './checksummed-file.ts';
+export type { Damage } from './damage.ts';
+export {
+  COLLECTIONS_DIRECTORY_NAME,
+  formatDataDirectory,
+  META_DIRECTORY_NAME,
+  QUARANTINE_DIRECTORY_NAME,
+  WAL_DIRECTORY_NAME,
+} from './data-directory.ts';
+export type { DataLock } from './data-lock.ts';
+export { findLockHolder, isLockFileName, lockDataDirectory } from './data-lock.ts';
+export type { FileHandle, FileSystem, OpenMode } from './fs.ts';
+export {
+  baseName,
+  isDiskFullError,
+  isFileIoError,
+  joinPath,
+  parentDirectory,
+  readWholeFile,
+} from './fs.ts';
+export { fsckDataDirectory } from './fsck.ts';
+export type { MemberIdentity, NodeIdentity } from './identity.ts';
+export {
+  DATA_FORMAT_VERSION,
+  IDENTITY_FILE_NAME,
+  identitiesEqual,
+  identityPath,
+  readIdentity,
+  writeIdentity,
+} from './identity.ts';
+export type { WalFileLine } from './inspect.ts';
+export { describeWalFile } from './inspect.ts';
+export { NodeFileSystem } from './node-fs.ts';
+export type { ProcessIdentity, ProcessTable } from './process-table.ts';
+export { NodeProcessTable } from './process-table.ts';
+export type { InlineWalOptions } from './wal/inline-wal.ts';
+export { InlineWal } from './wal/inline-wal.ts';
+export type { TornTail } from './wal/scan.ts';
+export type { ThreadWalOptions } from './wal/thread-wal.ts';
+export { ThreadWal } from './wal/thread-wal.ts';
+export type {
+  DurableListener,
+  GroupLog,
+  LogAppend,
+  LogBase,
+  Wal,
+  WalFailureListener,
+  WalOptions,
+  WalStats,
+} from './wal/types.ts';
+export { DEFAULT_WAL_OPTIONS } from './wal/types.ts';

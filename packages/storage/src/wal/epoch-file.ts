@@ -1,0 +1,44 @@
+/**
+ * The boot epoch of the log, raised durably at every recovery before anything else is written, so
+ * that no batch number is ever used twice; and whether the log ever held a batch, so that a log
+ * whose files are all gone is not taken for a new one.
+ */
+import { HoldfastError } from '@holdfast/base';
+import { readAtomicJson, writeAtomicJson } from '../atomic-json.ts';
+import type { FileSystem } from '../fs.ts';
+import { joinPath } from '../fs.ts';
+import { JsonFields } from '../json-shape.ts';
+
+export const EPOCH_FILE_NAME = 'EPOCH';
+const EPOCH_FORMAT = { format: 'holdfast-wal-epoch', version: 1 } as const;
+
+export interface EpochRecord {
+  readonly epoch: number;
+  /** True once a batch was durable: from then on a log without any batch is a lost log. */
+  readonly hasBatches: boolean;
+}
+
+/**
+ * Null when there is none, or when it is damaged: the epochs in the log are then the lower bound,
+ * which is enough, because nothing but a torn batch could carry a newer one and that is zeroed.
+ */
+export function readEpoch(fileSystem: FileSystem, directory: string): EpochRecord | null {
+  try {
+    return verifyEpochFile(fileSystem, directory);
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'FILE_CORRUPT') return null;
+    throw error;
+  }
+}
+
+/** @throws HoldfastError FILE_CORRUPT, FORMAT_UNKNOWN, FILE_IO */
+export function verifyEpochFile(fileSystem: FileSystem, directory: string): EpochRecord | null {
+  const path = joinPath(directory, EPOCH_FILE_NAME);
+  if (!fileSystem.exists(path)) return null;
+  const fields = new JsonFields(path, readAtomicJson(fileSystem, path, EPOCH_FORMAT));
+  return { epoch: fields.integer('epoch', 1), hasBatches: fields.flag('hasBatches') };
+}
+
+export function writeEpoch(fileSystem: FileSystem, directory: string, record: EpochRecord): void {
+  writeAtomicJson(fileSystem, joinPath(directory, EPOCH_FILE_NAME), EPOCH_FORMAT, record);
+}

@@ -1,0 +1,178 @@
+/**
+ * The WAL without a thread, for simulation and unit tests: the same writer, driven by hand.
+ * `flush` makes one batch durable, `deliver` tells about it; between the two a simulator may let
+ * time pass, or crash. With a `schedule` the WAL asks for its own turns.
+ */
+import type { Clock, GroupId } from '@holdfast/base';
+import { HoldfastError } from '@holdfast/base';
+import type { FileSystem } from '../fs.ts';
+import { recoverWal } from './recovery.ts';
+import type { TornTail } from './scan.ts';
+import type {
+  DurableListener,
+  GroupLog,
+  LogAppend,
+  LogBase,
+  Wal,
+  WalFailureListener,
+  WalOptions,
+  WalStats,
+} from './types.ts';
+import { DEFAULT_WAL_OPTIONS } from './types.ts';
+import { WalFront } from './wal-front.ts';
+import type { BatchPlace, WalWriter } from './wal-writer.ts';
+
+export interface InlineWalOptions {
+  readonly fileSystem: FileSystem;
+  readonly directory: string;
+  readonly options?: Partial<WalOptions>;
+  /** Measures syncs; without it they take 0 ms. */
+  readonly clock?: Pick<Clock, 'monotonicMs'>;
+  /** Called when there is work: run the task later, never at once. Without it call `pump`. */
+  readonly schedule?: (task: () => void) => void;
+}
+
+const STOPPED_CLOCK = { monotonicMs: () => 0 };
+/** At least this much of the next file is prepared after each batch. */
+const PREPARE_SIZE_BYTES_MIN = 64 * 1024;
+
+export class InlineWal implements Wal {
+  readonly #front: WalFront;
+  readonly #writer: WalWriter;
+  readonly #options: WalOptions;
+  readonly #schedule: ((task: () => void) => void) | null;
+  /** What recovery cut off, for the log of the node. */
+  readonly tornTail: TornTail | null;
+  #frames: Uint8Array[] = [];
+  #completions: { readonly frameCount: number; readonly place: BatchPlace }[] = [];
+  #isScheduled = false;
+  #isClosed = false;
+
+  /** @throws HoldfastError WAL_CORRUPT, FORMAT_UNKNOWN, FILE_IO, WAL_IO */
+  static open(options: InlineWalOptions): InlineWal {
+    return new InlineWal(options);
+  }
+
+  private constructor(settings: InlineWalOptions) {
+    this.#options = { ...DEFAULT_WAL_OPTIONS, ...settings.options };
+    this.#schedule = settings.schedule ?? null;
+    const clock = settings.clock ?? STOPPED_CLOCK;
+    const { fileSystem, directory } = settings;
+    const recovered = recoverWal(fileSystem, directory, this.#options, clock);
+    this.#writer = recovered.writer;
+    this.#front = new WalFront(recovered.groups, recovered.source, this.#options);
+    this.tornTail = recovered.tornTail;
+  }
+
+  append(append: LogAppend): number {
+    const { ticket, frame } = this.#front.admit(append);
+    if (frame !== null) this.#frames.push(frame);
+    this.#requestTurn();
+    return ticket;
+  }
+
+  compact(group: GroupId, base: LogBase): void {
+    const frame = this.#front.compact(group, base);
+    if (frame === null) return;
+    this.#frames.push(frame);
+    this.#requestTurn();
+  }
+
+  onDurable(listener: DurableListener): void {
+    this.#front.onDurable(listener);
+  }
+
+  onFailure(listener: WalFailureListener): void {
+    this.#front.onFailure(listener);
+  }
+
+  groupLog(group: GroupId): GroupLog {
+    return this.#front.groupLog(group);
+  }
+
+  groups(): readonly GroupId[] {
+    return this.#front.groups();
+  }
+
+  stats(): WalStats {
+    return this.#front.stats(this.#writer.stats);
+  }
+
+  /** True when `pump` has something to do. */
+  get hasWork(): boolean {
+    return this.#frames.length > 0 || this.stats().queueDepth > 0;
+  }
+
+  /** Writes and reports everything that is queued. */
+  pump(): void {
+    while (this.#frames.length > 0 && this.#front.failure === null) this.flush();
+    this.deliver();
+  }
+
+  /** Makes one batch of what is queued durable, without telling. False when nothing was queued. */
+  flush(): boolean {
+    if (this.#frames.length === 0 || this.#front.failure !== null) return false;
+    const frames = this.#takeBatch();
+    const payload = Buffer.concat(frames);
+    try {
+      const place = this.#writer.writeBatch(payload);
+      this.#completions.push({ frameCount: frames.length, place });
+      this.#writer.prepareNextFile(Math.max(PREPARE_SIZE_BYTES_MIN, 2 * payload.byteLength));
+    } catch (error) {
+      this.#fail(error);
+    }
+    return true;
+  }
+
+  /** Tells the listeners about every batch that `flush` made durable. */
+  deliver(): void {
+    const completions = this.#completions;
+    this.#completions = [];
+    for (const { frameCount, place } of completions) {
+      const releasable = this.#front.completed(frameCount, place);
+      if (releasable === null) continue;
+      try {
+        this.#writer.releaseFilesBelow(releasable);
+      } catch (error) {
+        this.#fail(error);
+      }
+    }
+    this.#front.reportDurable();
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const frame of this.#front.startClosing()) this.#frames.push(frame);
+    this.pump();
+    this.#front.closeReaders();
+    if (this.#front.failure === null) this.#writer.close();
+    else this.#writer.abandon();
+  }
+
+  #takeBatch(): Uint8Array[] {
+    let size = 0;
+    let count = 0;
+    for (const frame of this.#frames) {
+      size += frame.byteLength;
+      if (count > 0 && size > this.#options.batchSizeBytesMax) break;
+      count += 1;
+    }
+    return this.#frames.splice(0, count);
+  }
+
+  #requestTurn(): void {
+    if (this.#schedule === null || this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#schedule(() => {
+      this.#isScheduled = false;
+      if (!this.#isClosed) this.pump();
+    });
+  }
+
+  #fail(error: unknown): void {
+    // Anything else is a crash of the simulated machine or a broken invariant: not handled here.
+    if (!(error instanceof HoldfastError)) throw error;
+    this.#front.fail(error);
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * The loop of the WAL thread: everything that has arrived becomes one batch; without work it
+ * prepares the next file, then sleeps. Synchronous; it returns when told to close or on failure.
+ */
+import { toHoldfastError, unreachable } from '@holdfast/base';
+import type { RingConsumer } from './shared-ring.ts';
+import type { WalThreadReply } from './thread-protocol.ts';
+import { FRAME_APPEND, FRAME_CLOSE, FRAME_RELEASE } from './thread-protocol.ts';
+import type { WalOptions } from './types.ts';
+import type { WalWriter } from './wal-writer.ts';
+
+/** A slice of zeros while idle: well below a millisecond. */
+const PREPARE_IDLE_SLICE_BYTES = 256 * 1024;
+/** A slice after a batch: twice what was written stays ahead of the writer and costs little. */
+const PREPARE_BUSY_SLICE_BYTES = 64 * 1024;
+
+interface Collected {
+  readonly frames: readonly Uint8Array[];
+  readonly releaseBelow: number | null;
+  readonly isClosing: boolean;
+}
+
+export function runWalThread(
+  ring: RingConsumer,
+  writer: WalWriter,
+  options: WalOptions,
+  reply: (message: WalThreadReply) => void,
+): void {
+  try {
+    for (;;) {
+      const doorbell = ring.doorbell();
+      const work = collect(ring, options.batchSizeBytesMax);
+      if (ring.takeProducerWaits()) reply({ kind: 'space' });
+      const hasWork = work.frames.length > 0 || work.releaseBelow !== null || work.isClosing;
+      if (!hasWork) {
+        if (!writer.prepareNextFile(PREPARE_IDLE_SLICE_BYTES)) ring.sleep(doorbell);
+        continue;
+      }
+      perform(work, writer, reply);
+      if (work.isClosing) return;
+    }
+  } catch (error) {
+    reply({ kind: 'failed', error: toHoldfastError(error).toBody() });
+  }
+}
+
+function perform(
+  work: Collected,
+  writer: WalWriter,
+  reply: (message: WalThreadReply) => void,
+): void {
+  if (work.frames.length > 0) {
+    const payload = Buffer.concat(work.frames);
+    const place = writer.writeBatch(payload);
+    reply({ kind: 'durable', frameCount: work.frames.length, place, stats: writer.stats });
+    // Keeps ahead of the writer also under a load that never pauses.
+    writer.prepareNextFile(Math.max(PREPARE_BUSY_SLICE_BYTES, 2 * payload.byteLength));
+  }
+  if (work.releaseBelow !== null) writer.releaseFilesBelow(work.releaseBelow);
+  if (!work.isClosing) return;
+  writer.close();
+  reply({ kind: 'closed', stats: writer.stats });
+}
+
+/** Whole frames up to the batch limit, at least one; stops behind a command. */
+function collect(ring: RingConsumer, batchSizeBytesMax: number): Collected {
+  const frames: Uint8Array[] = [];
+  let size = 0;
+  for (;;) {
+    const nextSize = ring.nextSizeBytes();
+    const isOver = nextSize !== null && frames.length > 0 && size + nextSize > batchSizeBytesMax;
+    const frame = nextSize === null || isOver ? null : ring.next();
+    if (frame === null) return { frames, releaseBelow: null, isClosing: false };
+    const kind = frame.kind as typeof FRAME_APPEND | typeof FRAME_RELEASE | typeof FRAME_CLOSE;
+    switch (kind) {
+      case FRAME_APPEND:
+        frames.push(frame.bytes);
+        size += frame.bytes.byteLength;
+        break;
+      case FRAME_RELEASE: {
+        const view = new DataView(frame.bytes.buffer, frame.bytes.byteOffset, 8);
+        return { frames, releaseBelow: view.getFloat64(0, true), isClosing: false };
+      }
+      case FRAME_CLOSE:
+        return { frames, releaseBelow: null, isClosing: true };
+      default:
+        return unreachable(kind);
+    }
+  }
+}

@@ -1,0 +1,31 @@
+/** What the WAL thread is started with, gets through the ring, and answers. */
+import type { ErrorBody } from '@holdfast/base';
+import type { RingMemory } from './shared-ring.ts';
+import type { WalOptions } from './types.ts';
+import type { BatchPlace, WriterState, WriterStats } from './wal-writer.ts';
+
+export interface WalThreadInput {
+  readonly ring: RingMemory;
+  readonly state: WriterState;
+  readonly options: WalOptions;
+}
+
+/** Kinds of ring frames. */
+export const FRAME_APPEND = 1;
+/** Payload: f64 file id; delete the files below it. */
+export const FRAME_RELEASE = 2;
+export const FRAME_CLOSE = 3;
+
+export type WalThreadReply =
+  /** The oldest `frameCount` append frames are durable. */
+  | {
+      readonly kind: 'durable';
+      readonly frameCount: number;
+      readonly place: BatchPlace;
+      readonly stats: WriterStats;
+    }
+  /** The ring has space again. */
+  | { readonly kind: 'space' }
+  /** Nothing becomes durable any more. */
+  | { readonly kind: 'failed'; readonly error: ErrorBody }
+  | { readonly kind: 'closed'; readonly stats: WriterStats };

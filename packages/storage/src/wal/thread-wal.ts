@@ -1,0 +1,189 @@
+/**
+ * The WAL of a running node: writing and syncing on a dedicated thread, so that a sync never blocks
+ * the event loop and never waits behind the libuv pool. Recovery runs on the calling thread before
+ * the worker starts. Answers come by postMessage; the worker keeps the process alive until `close`.
+ */
+import { Worker } from 'node:worker_threads';
+import type { Clock, GroupId } from '@holdfast/base';
+import { HoldfastError, unreachable } from '@holdfast/base';
+import { NodeFileSystem } from '../node-fs.ts';
+import { recoverWal } from './recovery.ts';
+import type { TornTail } from './scan.ts';
+import { createRingMemory, RingProducer } from './shared-ring.ts';
+import type { WalThreadInput, WalThreadReply } from './thread-protocol.ts';
+import { FRAME_APPEND, FRAME_CLOSE, FRAME_RELEASE } from './thread-protocol.ts';
+import type {
+  DurableListener,
+  GroupLog,
+  LogAppend,
+  LogBase,
+  Wal,
+  WalFailureListener,
+  WalOptions,
+  WalStats,
+} from './types.ts';
+import { DEFAULT_WAL_OPTIONS } from './types.ts';
+import { WalFront } from './wal-front.ts';
+import type { WriterStats } from './wal-writer.ts';
+
+export interface ThreadWalOptions {
+  readonly directory: string;
+  readonly options?: Partial<WalOptions>;
+  /** Times the batches of recovery; the thread has its own clock. */
+  readonly clock: Pick<Clock, 'monotonicMs'>;
+  /** Size of the shared ring: a power of two. For tests; the default suits a node. */
+  readonly ringSizeBytes?: number;
+}
+
+const EMPTY = new Uint8Array(0);
+
+export class ThreadWal implements Wal {
+  readonly #front: WalFront;
+  readonly #worker: Worker;
+  readonly #ring: RingProducer;
+  /** What recovery cut off, for the log of the node. */
+  readonly tornTail: TornTail | null;
+  #stats: WriterStats;
+  #isReportQueued = false;
+  #closing: Promise<void> | null = null;
+  #hasExited = false;
+  /** The thread said that everything is written and confirmed. */
+  #isConfirmedClosed = false;
+  #resolveExit: () => void = () => {};
+
+  /** @throws HoldfastError WAL_CORRUPT, FORMAT_UNKNOWN, FILE_IO, WAL_IO */
+  static open(settings: ThreadWalOptions): ThreadWal {
+    return new ThreadWal(settings);
+  }
+
+  private constructor(settings: ThreadWalOptions) {
+    const options = { ...DEFAULT_WAL_OPTIONS, ...settings.options };
+    const fileSystem = new NodeFileSystem();
+    const recovered = recoverWal(fileSystem, settings.directory, options, settings.clock);
+    this.#front = new WalFront(recovered.groups, recovered.source, options);
+    this.tornTail = recovered.tornTail;
+    this.#stats = recovered.writer.stats;
+    const state = recovered.writer.state();
+    recovered.writer.abandon();
+    const ring = createRingMemory(settings.ringSizeBytes);
+    this.#ring = new RingProducer(ring);
+    const workerData: WalThreadInput = { ring, state, options };
+    this.#worker = new Worker(new URL('./wal-worker.js', import.meta.url), {
+      workerData,
+      name: 'holdfast-wal',
+    });
+    this.#worker.on('message', (message: WalThreadReply) => this.#onReply(message));
+    this.#worker.on('error', (error) => this.#onDeath(error));
+    this.#worker.on('exit', () => {
+      this.#hasExited = true;
+      this.#onDeath(null);
+      this.#resolveExit();
+    });
+  }
+
+  append(append: LogAppend): number {
+    const { ticket, frame } = this.#front.admit(append);
+    if (frame !== null) this.#ring.push(FRAME_APPEND, frame);
+    else this.#queueReport();
+    return ticket;
+  }
+
+  compact(group: GroupId, base: LogBase): void {
+    const frame = this.#front.compact(group, base);
+    if (frame !== null) this.#ring.push(FRAME_APPEND, frame);
+  }
+
+  onDurable(listener: DurableListener): void {
+    this.#front.onDurable(listener);
+  }
+
+  onFailure(listener: WalFailureListener): void {
+    this.#front.onFailure(listener);
+  }
+
+  groupLog(group: GroupId): GroupLog {
+    return this.#front.groupLog(group);
+  }
+
+  groups(): readonly GroupId[] {
+    return this.#front.groups();
+  }
+
+  stats(): WalStats {
+    return this.#front.stats(this.#stats);
+  }
+
+  /** After a failure it only waits for the thread to end; the failure was told already. */
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      this.#resolveExit = () => {
+        this.#front.closeReaders();
+        resolve();
+      };
+      for (const frame of this.#front.startClosing()) this.#ring.push(FRAME_APPEND, frame);
+      this.#ring.push(FRAME_CLOSE, EMPTY);
+      if (this.#hasExited) this.#resolveExit();
+    });
+    return this.#closing;
+  }
+
+  #onReply(message: WalThreadReply): void {
+    switch (message.kind) {
+      case 'durable': {
+        this.#stats = message.stats;
+        const releasable = this.#front.completed(message.frameCount, message.place);
+        if (releasable !== null) this.#release(releasable);
+        return;
+      }
+      case 'space':
+        this.#ring.pump();
+        return;
+      case 'failed':
+        this.#front.fail(asWalIo(HoldfastError.fromBody(message.error)));
+        return;
+      case 'closed':
+        this.#isConfirmedClosed = true;
+        this.#stats = message.stats;
+        this.#front.reportDurable();
+        return;
+      default:
+        unreachable(message);
+    }
+  }
+
+  #release(fileId: number): void {
+    if (this.#closing !== null) return;
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setFloat64(0, fileId, true);
+    this.#ring.push(FRAME_RELEASE, bytes);
+  }
+
+  /** Reports appends that have nothing to write, after the caller's turn. */
+  #queueReport(): void {
+    if (this.#isReportQueued) return;
+    this.#isReportQueued = true;
+    queueMicrotask(() => {
+      this.#isReportQueued = false;
+      this.#front.reportDurable();
+    });
+  }
+
+  #onDeath(cause: unknown): void {
+    if (this.#isConfirmedClosed || this.#front.failure !== null) return;
+    this.#front.fail(
+      new HoldfastError('WAL_IO', 'the WAL thread has ended; restart the node', {
+        ...(cause === null ? {} : { cause }),
+      }),
+    );
+  }
+}
+
+/** A broken invariant on the thread stops the log as a failed disk does. */
+function asWalIo(error: HoldfastError): HoldfastError {
+  if (error.code === 'WAL_IO') return error;
+  const { details } = error;
+  return new HoldfastError('WAL_IO', `the WAL thread failed: ${error.message}; restart the node`, {
+    details,
+    cause: error,
+  });
+}

@@ -1,0 +1,137 @@
+/**
+ * The contract of the write-ahead log: one per node, shared by all its groups. An append is one
+ * atomic unit: after a crash either all of it is there or none of it. Appends become durable in
+ * the order they were made. What the listener was told is durable is never lost, never truncated
+ * and never skipped: a damaged record is an error at recovery or at reading, not a shorter log.
+ */
+import type {
+  Entry,
+  GroupId,
+  HardState,
+  HoldfastError,
+  LogIndex,
+  SnapshotMeta,
+  Term,
+} from '@holdfast/base';
+
+/** Raft's AppendRequest with the group it belongs to. Entries are shared, never mutated. */
+export interface LogAppend {
+  readonly group: GroupId;
+  readonly hardState: HardState | null;
+  /** Every log entry with index >= this is replaced; above base and at most last + 1. */
+  readonly truncateFrom: LogIndex | null;
+  /** Continue the log without a gap, after `snapshot` and `truncateFrom` took effect. */
+  readonly entries: readonly Entry[];
+  /** The whole log is replaced: it restarts, empty, after `snapshot.index`. */
+  readonly snapshot: SnapshotMeta | null;
+  /**
+   * False only for a changed commit hint (term and vote as before, nothing else). Such an append
+   * costs no disk write: it is reported as soon as everything before it is durable, and its hint
+   * is written with the next batch.
+   */
+  readonly mustSync: boolean;
+}
+
+/** Where a log starts: the entry before the first readable one. Index 0 is the empty log. */
+export interface LogBase {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly sum: Uint8Array;
+}
+
+/**
+ * The durable log of one group, synchronously readable. Shows exactly what was reported durable
+ * (and what recovery found); appends still under way are not visible. It changes just before the
+ * durable listeners run, except that `compact` takes effect at once.
+ */
+export interface GroupLog {
+  readonly group: GroupId;
+  /** base().index + 1, also when the log is empty. */
+  firstIndex(): LogIndex;
+  /** base().index when the log is empty. */
+  lastIndex(): LogIndex;
+  /** For firstIndex - 1 <= index <= lastIndex; 'compacted' below, 'unavailable' above. */
+  term(index: LogIndex): Term | 'compacted' | 'unavailable';
+  /** For the same range as `term`. */
+  sum(index: LogIndex): Uint8Array | 'compacted' | 'unavailable';
+  /**
+   * Entries low..high-1, cut after `sizeBytesMax` of encoded size but never empty when low < high.
+   * 'compacted' when low < firstIndex. `high` is at most lastIndex + 1. Newest entries come from
+   * memory, older ones are read from the file with their checksums verified.
+   * @throws HoldfastError WAL_CORRUPT naming file, offset and index
+   */
+  entries(low: LogIndex, high: LogIndex, sizeBytesMax: number): readonly Entry[] | 'compacted';
+  base(): LogBase;
+  /** Null until the group has one. Its commit may be older than the newest hint appended. */
+  hardState(): HardState | null;
+  /** The newest snapshot installed through `LogAppend.snapshot`; null when none ever was. */
+  snapshot(): SnapshotMeta | null;
+}
+
+export interface WalStats {
+  readonly bytesWritten: number;
+  readonly batches: number;
+  readonly syncs: number;
+  readonly lastSyncMs: number;
+  readonly filesCreated: number;
+  readonly filesRemoved: number;
+  /** Appends not yet reported durable. */
+  readonly queueDepth: number;
+  readonly queueSizeBytes: number;
+}
+
+/** `syncMs` is how long the write and sync that made the newest ticket durable took. */
+export type DurableListener = (ticket: number, syncMs: number) => void;
+export type WalFailureListener = (error: HoldfastError) => void;
+
+export interface Wal {
+  /**
+   * Queues one append and returns its ticket: strictly increasing by one, over all groups.
+   * @throws HoldfastError OVERLOADED (nothing was queued) above `queueSizeBytesMax`;
+   *   WAL_IO after a failure; SHUTTING_DOWN after close
+   */
+  append(append: LogAppend): number;
+  /**
+   * Every append with a ticket up to the one told is durable and visible in its GroupLog. Told
+   * with increasing tickets, on the caller's thread, never from inside `append`.
+   */
+  onDurable(listener: DurableListener): void;
+  /** WAL_IO, at most once; after it nothing becomes durable any more: stop the node. */
+  onFailure(listener: WalFailureListener): void;
+  /** The same object for the same group; an empty log for a group never seen. */
+  groupLog(group: GroupId): GroupLog;
+  /** Groups with any durable record. */
+  groups(): readonly GroupId[];
+  /**
+   * Forgets the entries up to base.index (at least the present base, at most lastIndex). Readers
+   * see it at once; files that no group needs are deleted after it is durable. The state up to
+   * base.index must already be durable elsewhere (a checkpoint).
+   */
+  compact(group: GroupId, base: LogBase): void;
+  stats(): WalStats;
+  /** Writes what is queued, confirms it on disk, releases files and thread. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface WalOptions {
+  /** Preallocated size of one file; a larger batch gets a larger file. */
+  readonly fileSizeBytes: number;
+  /** Most bytes of one group commit, unless a single append is larger. */
+  readonly batchSizeBytesMax: number;
+  /** Bytes of newest entries kept in memory, per group. */
+  readonly cacheSizeBytesMax: number;
+  /** Bytes queued and not yet durable above which `append` refuses. */
+  readonly queueSizeBytesMax: number;
+  /** Recompute the hash chain of entries at recovery. Off only for tests with invented sums. */
+  readonly verifiesEntryChain: boolean;
+}
+
+export const DEFAULT_WAL_OPTIONS: WalOptions = {
+  fileSizeBytes: 16 * 1024 * 1024,
+  // One sync costs the same for 64 KiB and little more for 4 MiB; more only adds latency.
+  batchSizeBytesMax: 4 * 1024 * 1024,
+  cacheSizeBytesMax: 16 * 1024 * 1024,
+  // Raft bounds its uncommitted bytes far below this; reaching it means the disk has stalled.
+  queueSizeBytesMax: 256 * 1024 * 1024,
+  verifiesEntryChain: true,
+};

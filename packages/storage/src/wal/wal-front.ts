@@ -1,0 +1,355 @@
+/**
+ * The half of the WAL on the caller's thread, shared by both hosts: checks and encodes appends,
+ * gives tickets, keeps what is under way, and shows it in the group logs once it is durable.
+ *
+ * Invariants: tickets are reported in order, each exactly once; a group log changes only here and
+ * only with durable records, except that `compact` hides entries at once; after a failure nothing
+ * is reported any more.
+ */
+import type { Entry, GroupId, HardState } from '@holdfast/base';
+import { assert, entrySizeBytes, HoldfastError } from '@holdfast/base';
+import { encodeAppend, encodeBaseFrame, encodeHardStateFrame } from './append-frame.ts';
+import { DurableGroupLog } from './durable-group-log.ts';
+import { RECORD_HEADER_SIZE_BYTES } from './record.ts';
+import type { RecordSource } from './record-source.ts';
+import type {
+  DurableListener,
+  GroupLog,
+  LogAppend,
+  LogBase,
+  WalFailureListener,
+  WalOptions,
+  WalStats,
+} from './types.ts';
+import type { BatchPlace, WriterStats } from './wal-writer.ts';
+
+interface Pending {
+  /** Null for a record of the WAL itself. */
+  readonly ticket: number | null;
+  readonly group: GroupId;
+  readonly append: LogAppend | null;
+  readonly hardState: HardState | null;
+  /** 0 when nothing was written for it: it is durable when everything before it is. */
+  readonly sizeBytes: number;
+  readonly firstEntryOffset: number;
+}
+
+/** What the newest append of a group, durable or not, leaves behind: for checks only. */
+interface Tail {
+  lastIndex: number;
+  hardState: HardState | null;
+  /** A commit hint that waits for the next written append of its group. */
+  hint: HardState | null;
+}
+
+export class WalFront {
+  readonly #groups: Map<GroupId, DurableGroupLog>;
+  readonly #source: RecordSource;
+  readonly #options: WalOptions;
+  readonly #tails = new Map<GroupId, Tail>();
+  readonly #durableListeners: DurableListener[] = [];
+  readonly #failureListeners: WalFailureListener[] = [];
+  #pending: Pending[] = [];
+  #pendingHead = 0;
+  #queueSizeBytes = 0;
+  #ticket = 0;
+  #reportedTicket = 0;
+  #failure: HoldfastError | null = null;
+  #isClosing = false;
+  #lastSyncMs = 0;
+  #releasedBelow = 0;
+
+  constructor(
+    groups: ReadonlyMap<GroupId, DurableGroupLog>,
+    source: RecordSource,
+    options: WalOptions,
+  ) {
+    this.#groups = new Map(groups);
+    this.#source = source;
+    this.#options = options;
+  }
+
+  get failure(): HoldfastError | null {
+    return this.#failure;
+  }
+
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
+  onDurable(listener: DurableListener): void {
+    this.#durableListeners.push(listener);
+  }
+
+  onFailure(listener: WalFailureListener): void {
+    this.#failureListeners.push(listener);
+  }
+
+  groups(): readonly GroupId[] {
+    return [...this.#groups.values()].filter(hasRecords).map((log) => log.group);
+  }
+
+  groupLog(group: GroupId): GroupLog {
+    return this.#log(group);
+  }
+
+  /** Takes an append; `frame` is null when nothing has to be written for it. */
+  admit(append: LogAppend): { readonly ticket: number; readonly frame: Uint8Array | null } {
+    this.#refuseWhenClosed();
+    const { group } = append;
+    const tail = this.#tail(group);
+    const next = checkAppend(append, tail, this.#log(group).base().index);
+    const hardState = append.hardState ?? tail.hint;
+    // Recovery takes a commit beyond the log as proof of a loss, so it must never be written.
+    const commit = hardState?.commit ?? 0;
+    assert(commit <= next.lastIndex, 'commit must be inside the log', {
+      group,
+      commit,
+      lastIndex: next.lastIndex,
+    });
+    const encoded = append.mustSync ? encodeAppend(append, hardState) : null;
+    const frame = encoded?.bytes.byteLength === 0 ? null : encoded;
+    const sizeBytes = frame?.bytes.byteLength ?? 0;
+    this.#refuseWhenFull(sizeBytes);
+    tail.lastIndex = next.lastIndex;
+    tail.hardState = next.hardState;
+    tail.hint = frame === null ? hardState : null;
+    this.#ticket += 1;
+    this.#push({
+      ticket: this.#ticket,
+      group,
+      append,
+      hardState: frame === null ? null : hardState,
+      sizeBytes,
+      firstEntryOffset: frame?.firstEntryOffset ?? 0,
+    });
+    return { ticket: this.#ticket, frame: frame?.bytes ?? null };
+  }
+
+  /** Hides the entries at once and returns the record to write, or null when there is none. */
+  compact(group: GroupId, base: LogBase): Uint8Array | null {
+    this.#refuseWhenClosed();
+    const log = this.#log(group);
+    if (base.index <= log.base().index) return null;
+    const frame = encodeBaseFrame(group, base);
+    this.#refuseWhenFull(frame.byteLength);
+    log.compactTo(base);
+    this.#pushInternal(group, null, frame);
+    return frame;
+  }
+
+  /** No append is taken any more; returns the hints that are still to be written. */
+  startClosing(): readonly Uint8Array[] {
+    this.#isClosing = true;
+    const frames: Uint8Array[] = [];
+    for (const [group, tail] of this.#tails) {
+      if (tail.hint === null) continue;
+      const frame = encodeHardStateFrame(group, tail.hint);
+      this.#pushInternal(group, tail.hint, frame);
+      tail.hint = null;
+      frames.push(frame);
+    }
+    return frames;
+  }
+
+  /**
+   * The oldest `frameCount` written frames are durable at `place`. Shows them, reports tickets,
+   * and returns the file below which no file is needed, or null when that has not changed.
+   */
+  completed(frameCount: number, place: BatchPlace): number | null {
+    if (this.#failure !== null) return null;
+    this.#lastSyncMs = place.syncMs;
+    let offset = place.payloadOffset;
+    let left = frameCount;
+    while (left > 0) {
+      const pending = this.#shift();
+      if (pending.sizeBytes > 0) left -= 1;
+      this.#show(pending, place.fileId, offset);
+      offset += pending.sizeBytes;
+    }
+    this.reportDurable();
+    return this.#releasable(place.fileId);
+  }
+
+  /** Reports what is durable: also appends that had nothing to write, behind what they wait for. */
+  reportDurable(): void {
+    if (this.#failure !== null) return;
+    while (this.#peek()?.sizeBytes === 0) this.#show(this.#shift(), 0, 0);
+    const next = this.#nextTicket();
+    const durable = next === null ? this.#ticket : next - 1;
+    if (durable === this.#reportedTicket) return;
+    this.#reportedTicket = durable;
+    for (const listener of this.#durableListeners) listener(durable, this.#lastSyncMs);
+  }
+
+  fail(error: HoldfastError): void {
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    for (const listener of this.#failureListeners) listener(error);
+  }
+
+  stats(writer: WriterStats): WalStats {
+    return {
+      ...writer,
+      lastSyncMs: this.#lastSyncMs,
+      queueDepth: this.#pending.length - this.#pendingHead,
+      queueSizeBytes: this.#queueSizeBytes,
+    };
+  }
+
+  closeReaders(): void {
+    this.#source.close();
+  }
+
+  #show(pending: Pending, fileId: number, frameOffset: number): void {
+    const { append, hardState } = pending;
+    const log = this.#log(pending.group);
+    if (hardState !== null) log.setHardState(hardState);
+    if (append === null || pending.sizeBytes === 0) return;
+    if (append.snapshot !== null) log.restartAt(append.snapshot);
+    if (append.truncateFrom !== null) log.truncateFrom(append.truncateFrom);
+    let offset = frameOffset + pending.firstEntryOffset;
+    for (const entry of append.entries) {
+      const sizeBytes = RECORD_HEADER_SIZE_BYTES + entrySizeBytes(entry);
+      log.append(entry, { fileId, offset, sizeBytes });
+      offset += sizeBytes;
+    }
+  }
+
+  #releasable(currentFileId: number): number | null {
+    let below = currentFileId;
+    for (const log of this.#groups.values()) {
+      below = Math.min(below, log.oldestFileId() ?? currentFileId);
+    }
+    if (below <= this.#releasedBelow) return null;
+    this.#releasedBelow = below;
+    this.#source.releaseBelow(below);
+    return below;
+  }
+
+  #push(pending: Pending): void {
+    this.#pending.push(pending);
+    this.#queueSizeBytes += pending.sizeBytes;
+  }
+
+  #pushInternal(group: GroupId, hardState: HardState | null, frame: Uint8Array): void {
+    const sizeBytes = frame.byteLength;
+    this.#push({ ticket: null, group, append: null, hardState, sizeBytes, firstEntryOffset: 0 });
+  }
+
+  #peek(): Pending | undefined {
+    return this.#pending[this.#pendingHead];
+  }
+
+  #shift(): Pending {
+    const pending = this.#pending[this.#pendingHead];
+    assert(pending !== undefined, 'a durable frame must be pending');
+    this.#pendingHead += 1;
+    this.#queueSizeBytes -= pending.sizeBytes;
+    if (this.#pendingHead >= 1024 || this.#pendingHead === this.#pending.length) {
+      this.#pending = this.#pending.slice(this.#pendingHead);
+      this.#pendingHead = 0;
+    }
+    return pending;
+  }
+
+  /** Ticket of the oldest append under way, or null. */
+  #nextTicket(): number | null {
+    for (let i = this.#pendingHead; i < this.#pending.length; i++) {
+      const ticket = this.#pending[i]?.ticket;
+      if (typeof ticket === 'number') return ticket;
+    }
+    return null;
+  }
+
+  #log(group: GroupId): DurableGroupLog {
+    const known = this.#groups.get(group);
+    if (known !== undefined) return known;
+    const log = new DurableGroupLog(group, this.#source, this.#options.cacheSizeBytesMax);
+    this.#groups.set(group, log);
+    return log;
+  }
+
+  #tail(group: GroupId): Tail {
+    const known = this.#tails.get(group);
+    if (known !== undefined) return known;
+    const log = this.#log(group);
+    const tail: Tail = { lastIndex: log.lastIndex(), hardState: log.hardState(), hint: null };
+    this.#tails.set(group, tail);
+    return tail;
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#failure !== null) {
+      const message = `the log has failed: ${this.#failure.message}`;
+      const { details } = this.#failure;
+      throw new HoldfastError('WAL_IO', message, { cause: this.#failure, details });
+    }
+    if (this.#isClosing) throw new HoldfastError('SHUTTING_DOWN', 'the log is closed');
+  }
+
+  #refuseWhenFull(sizeBytes: number): void {
+    const limit = this.#options.queueSizeBytesMax;
+    if (this.#queueSizeBytes + sizeBytes <= limit || this.#queueSizeBytes === 0) return;
+    throw new HoldfastError('OVERLOADED', 'the log has too many bytes under way; retry later', {
+      details: { queueSizeBytes: this.#queueSizeBytes, queueSizeBytesMax: limit },
+    });
+  }
+}
+
+const hasRecords = (log: DurableGroupLog): boolean =>
+  log.hardState() !== null || log.lastIndex() > 0;
+
+/** Asserts that `append` continues the group's log; returns the tail after it. */
+function checkAppend(
+  append: LogAppend,
+  tail: Tail,
+  baseIndex: number,
+): { readonly lastIndex: number; readonly hardState: HardState | null } {
+  const { group, snapshot, truncateFrom, entries } = append;
+  let lastIndex = snapshot?.index ?? tail.lastIndex;
+  const base = snapshot?.index ?? baseIndex;
+  if (truncateFrom !== null) {
+    assert(truncateFrom > base && truncateFrom <= lastIndex + 1, 'truncation must be in the log', {
+      group,
+      truncateFrom,
+      base,
+      lastIndex,
+    });
+    lastIndex = truncateFrom - 1;
+  }
+  lastIndex = checkEntries(entries, lastIndex, group);
+  const hardState = append.hardState ?? tail.hardState;
+  checkHardState(append, tail.hardState);
+  return { lastIndex, hardState };
+}
+
+function checkEntries(entries: readonly Entry[], lastIndex: number, group: GroupId): number {
+  let last = lastIndex;
+  for (const entry of entries) {
+    assert(entry.index === last + 1, 'entry must continue the log', {
+      group,
+      index: entry.index,
+      lastIndex: last,
+    });
+    last = entry.index;
+  }
+  return last;
+}
+
+function checkHardState(append: LogAppend, before: HardState | null): void {
+  const { group, hardState } = append;
+  const previousTerm = before?.term ?? 0;
+  if (!append.mustSync) {
+    const isHint = append.entries.length === 0 && append.snapshot === null;
+    assert(isHint && append.truncateFrom === null, 'an unsynced append holds no log change', {
+      group,
+    });
+    const isSame =
+      hardState === null ||
+      (hardState.term === previousTerm && hardState.vote === (before?.vote ?? null));
+    assert(isSame, 'an unsynced append must not change term or vote', { group });
+  }
+  if (hardState === null) return;
+  assert(hardState.term >= previousTerm, 'term must not go back', { group, previousTerm });
+}

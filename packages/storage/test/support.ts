@@ -1,0 +1,118 @@
+/** Builders shared by the WAL tests: entries with a true hash chain, and one-line appends. */
+import type { Entry, GroupId, HardState, LogIndex, NodeId, SnapshotMeta } from '@holdfast/base';
+import { EMPTY_LOG_SUM, groupId, logIndex, nodeId, term } from '@holdfast/base';
+import { createEntryHasher } from '../src/checksum.ts';
+import type { GroupLog, LogAppend, WalOptions } from '../src/wal/types.ts';
+
+export const GROUP_ONE: GroupId = groupId(1);
+export const GROUP_TWO: GroupId = groupId(2);
+export const WAL_DIRECTORY = '/data/wal';
+const hasher = createEntryHasher();
+
+/** Small files and batches, so that rolls and cuts happen often. */
+export const SMALL_WAL: Partial<WalOptions> = {
+  fileSizeBytes: 16 * 1024,
+  batchSizeBytesMax: 8 * 1024,
+  cacheSizeBytesMax: 2 * 1024,
+};
+
+export function makeEntry(
+  previousSum: Uint8Array,
+  index: number,
+  entryTerm: number,
+  data: Uint8Array,
+): Entry {
+  const at = logIndex(index);
+  const inTerm = term(entryTerm);
+  const sum = hasher(previousSum, inTerm, at, 'normal', data);
+  return { index: at, term: inTerm, type: 'normal', data, sum };
+}
+
+/** Entries that continue a log; `sizeBytes` of data each, different for every index and term. */
+export function makeEntries(
+  previousSum: Uint8Array,
+  firstIndex: number,
+  count: number,
+  options: { readonly term?: number; readonly sizeBytes?: number } = {},
+): readonly Entry[] {
+  const entries: Entry[] = [];
+  let sum = previousSum;
+  for (let index = firstIndex; index < firstIndex + count; index++) {
+    const data = new Uint8Array(options.sizeBytes ?? 40).fill(
+      (index * 7 + (options.term ?? 1)) | 1,
+    );
+    const entry = makeEntry(sum, index, options.term ?? 1, data);
+    entries.push(entry);
+    sum = entry.sum;
+  }
+  return entries;
+}
+
+export function makeAppend(fields: Partial<LogAppend>): LogAppend {
+  return {
+    group: GROUP_ONE,
+    hardState: null,
+    truncateFrom: null,
+    entries: [],
+    snapshot: null,
+    mustSync: true,
+    ...fields,
+  };
+}
+
+export const makeHardState = (
+  inTerm: number,
+  commit = 0,
+  vote: NodeId | null = nodeId('n1'),
+): HardState => ({ term: term(inTerm), vote, commit: logIndex(commit) });
+
+export function makeSnapshot(index: number, inTerm: number, sum: Uint8Array): SnapshotMeta {
+  return {
+    index: logIndex(index),
+    term: term(inTerm),
+    sum,
+    conf: {
+      voters: [nodeId('n1'), nodeId('n2')],
+      votersOutgoing: [],
+      learners: [nodeId('n3')],
+      learnersNext: [],
+      autoLeave: false,
+    },
+    confIndex: logIndex(0),
+    id: `snapshot-${index}`,
+  };
+}
+
+export const sumAt = (log: GroupLog, index: number): Uint8Array => {
+  if (index === 0 && log.base().index === 0) return EMPTY_LOG_SUM;
+  const sum = log.sum(index as LogIndex);
+  if (typeof sum === 'string') throw new Error(`no sum at ${index}: ${sum}`);
+  return sum;
+};
+
+/** Every entry from the first to the last, read through the public interface. */
+export function readAll(log: GroupLog): readonly Entry[] {
+  const high = logIndex(log.lastIndex() + 1);
+  const entries = log.entries(log.firstIndex(), high, Number.MAX_SAFE_INTEGER);
+  if (entries === 'compacted') throw new Error('first entry cannot be compacted');
+  return entries;
+}
+
+/** A printable digest of everything a GroupLog promises. */
+export function describeLog(log: GroupLog): string {
+  const hardState = log.hardState();
+  const state = hardState === null ? '-' : `${hardState.term}/${hardState.vote}`;
+  const entries = readAll(log).map((entry) => `${entry.index}@${entry.term}:${entry.data[0]}`);
+  return `${state} base=${log.base().index} [${entries.join(' ')}]`;
+}
+
+/** True when both hold the same entries, byte for byte. */
+export function sameEntries(left: readonly Entry[], right: readonly Entry[]): boolean {
+  if (left.length !== right.length) return false;
+  return left.every((entry, i) => {
+    const other = right[i]!;
+    const isSamePlace = entry.index === other.index && entry.term === other.term;
+    const isSameSum = Buffer.compare(entry.sum, other.sum) === 0;
+    return isSamePlace && isSameSum && Buffer.compare(entry.data, other.data) === 0;
+  });
+}
