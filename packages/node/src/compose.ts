@@ -64,7 +64,6 @@ async function openNode(
   const apiKey = readApiKey(config);
   checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
   const identity = readOwnIdentity(fileSystem, config);
-  const secret = readClusterSecret(config);
   checkFreeSpace(fileSystem, config);
   const lock = lockDataDirectory(fileSystem, config.data);
   opened.push('data lock', async () => lock.release());
@@ -83,14 +82,8 @@ async function openNode(
   const common = { clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS, random, logger };
   const transport = new WebSocketPeerTransport({
     ...common,
-    clusterId: identity.clusterId,
-    nodeId: identity.nodeId,
-    incarnation: identity.incarnation,
+    ...peerOptions(config, identity),
     publicAddress: () => publicAddress,
-    listen: config.peerListen,
-    members: membersOf(identity, config),
-    secret,
-    codec: { encode: encodeRaftMessage, decode: decodeRaftMessage },
   });
   const { replica, service } = await assembleNode(
     {
@@ -133,6 +126,18 @@ async function openNode(
     addresses: { public: server.address, peer: transport.address },
     onFailure: (listener) => failure.listen(listener),
     stop: () => opened.close(),
+  };
+}
+
+function peerOptions(config: NodeConfig, identity: NodeIdentity) {
+  return {
+    clusterId: identity.clusterId,
+    nodeId: identity.nodeId,
+    incarnation: identity.incarnation,
+    listen: config.peerListen,
+    members: membersOf(identity, config),
+    secret: readClusterSecret(config),
+    codec: { encode: encodeRaftMessage, decode: decodeRaftMessage },
   };
 }
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
-/** The `holdfast` executable. A bug that reaches the top ends the process with a clear last line. */
+/**
+ * The `holdfast` executable. A bug that reaches the top ends the process with a clear last line.
+ */
 import { processIo } from './cli/io.ts';
 import { runCli } from './cli/program.ts';
 
@@ -12,6 +14,11 @@ const crash = (thrown: unknown): void => {
   process.stderr.write(`${text}\nholdfast: INTERNAL: ${first}; this is a bug, please report it\n`);
   process.exit(EXIT_CRASHED);
 };
+// `holdfast inspect ... | head`: whoever read our output has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  crash(error);
+});
 process.on('uncaughtException', crash);
 process.on('unhandledRejection', crash);
 

@@ -3,7 +3,7 @@
  * ones that matter.
  */
 import type { LogFields, Logger } from '@holdfast/base';
-import { type Logger as PinoLogger, pino } from 'pino';
+import { type LoggerOptions, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -18,10 +18,15 @@ export function createPinoLogger(
   fields: LogFields,
   fileDescriptor = STDERR,
 ): Logger {
+  const options: LoggerOptions = {
+    level,
+    base: { ...fields },
+    redact: REDACTED_PATHS,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+  };
   const destination = pino.destination({ fd: fileDescriptor, sync: true });
-  return new PinoBackedLogger(
-    pino({ level, base: { ...fields }, redact: REDACTED_PATHS }, destination),
-  );
+  return new PinoBackedLogger(pino(options, destination));
 }
 
 class PinoBackedLogger implements Logger {

@@ -104,7 +104,9 @@ export interface OutgoingSnapshotFile {
   /** Relative, forward slashes, no part starts with a dot; the receiver decides where it goes. */
   readonly path: string;
   readonly sizeBytes: number;
-  /** Checksum of the whole file as the sender recorded it, 1 to 64 ASCII characters; opaque here. */
+  /**
+   * Checksum of the whole file as the sender recorded it, 1 to 64 ASCII characters; opaque here.
+   */
   readonly checksum: string;
   /**
    * Bytes of [offset, offset + length), verified by whoever reads them. The transport asks for each
@@ -143,7 +145,9 @@ export interface SnapshotSink {
   write(fileIndex: number, offset: number, bytes: Uint8Array): void | Promise<void>;
   /** All bytes are here: verify every file's checksum, fsync. Resolved = acknowledged. */
   finish(): void | Promise<void>;
-  /** The transfer broke before finish resolved: remove the staging directory. Called at most once. */
+  /**
+   * The transfer broke before finish resolved: remove the staging directory. Called at most once.
+   */
   abort(reason: string): void | Promise<void>;
 }
 
@@ -168,7 +172,9 @@ export interface PeerTransportStats {
   readonly snapshotsFailed: number;
 }
 
-/** Implemented over WebSocket in peer/, in memory by the simulator. Used by the replica's driver. */
+/**
+ * Implemented over WebSocket in peer/, in memory by the simulator. Used by the replica's driver.
+ */
 export interface PeerTransport {
   /** Resolves when the peer port listens. @throws HoldfastError ADDRESS_IN_USE, BIND_REFUSED */
   start(): Promise<void>;

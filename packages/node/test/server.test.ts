@@ -11,7 +11,7 @@ import { PublicServer } from '../src/server/public-server.ts';
 import { SYSTEM_CLOCK, SYSTEM_TIMERS } from '../src/system-time.ts';
 import { FakeService, HeldRequests } from './support/fake-service.ts';
 import { RawClient } from './support/raw-client.ts';
-import { until } from './support/until.ts';
+import { nextTurn, until } from './support/until.ts';
 
 const API_KEY = 'correct-horse-battery';
 
@@ -116,10 +116,21 @@ t.test('a request that the service forgets is answered REQUEST_TIMEOUT', async (
   const client = await RawClient.welcomed(address);
   client.sendMap(request(1, { timeoutMs: 1 }));
   t.match(await client.next(), { id: 1, error: { code: 'REQUEST_TIMEOUT', definite: false } });
-  held.releaseAll();
-  service.execute_ = async () => ({ sessionId: 9 });
+  let answer: (result: { sessionId: number }) => void = () => {};
+  service.execute_ = () =>
+    new Promise((resolve) => {
+      answer = resolve;
+    });
   client.sendMap(request(1));
-  t.match(await client.next(), { id: 1, ok: true }, 'the late answer was dropped, the id is free');
+  await until(() => service.executed.length === 2);
+  held.releaseAll();
+  await nextTurn();
+  answer({ sessionId: 9 });
+  t.same(
+    await client.next(),
+    { id: 1, ok: true, result: { sessionId: 9 } },
+    'the id is free again and the late answer is not taken for the new one',
+  );
   client.close();
 });
 
@@ -189,6 +200,8 @@ t.test('an id used twice at one time ends the connection without a false answer'
   const client = await RawClient.welcomed(address);
   client.sendMap(request(1));
   client.sendMap(request(1));
+  await until(() => held.count > 1 || client.receivedCount > 0);
+  t.equal(held.count, 1, 'the second is not executed');
   t.match(await client.next(), { kind: 'goodbye', error: { code: 'REQUEST_INVALID' } });
   await client.closed();
   t.equal(held.count, 1, 'the second was not executed');

@@ -31,7 +31,7 @@ export function registerCluster(program: Command, io: CliIo): void {
   cluster
     .command('init')
     .description('form a cluster: format one empty data directory per node, once, before any start')
-    .requiredOption(
+    .option(
       '--node <ID=DIR,HOST:PORT,PEERHOST:PORT>',
       'a node: its name, data directory, client address and peer address; repeat for each node',
       collect,
@@ -43,11 +43,20 @@ export function registerCluster(program: Command, io: CliIo): void {
     .description('run a cluster of processes on this machine; forms it on first use')
     .option('--nodes <N>', 'number of nodes of a new cluster (default: 3)')
     .option('--directory <DIR>', 'where the data directories are', DIRECTORY_DEFAULT)
-    .option('--base-port <PORT>', 'node i listens on PORT+i, for peers on PORT+100+i', BASE_PORT_DEFAULT)
+    .option(
+      '--base-port <PORT>',
+      'node i listens on PORT+i, for peers on PORT+100+i',
+      BASE_PORT_DEFAULT,
+    )
     .option('--detach', 'return when a leader is known and leave the nodes running')
     .option('--api-key-file <FILE>', 'API key that clients must present')
     .option('--log-level <LEVEL>', 'of the nodes: debug, info, warn, error, silent')
-    .option('--set <KEY=VALUE>', 'any other setting of serve, for every node; repeatable', collect, [])
+    .option(
+      '--set <KEY=VALUE>',
+      'any other setting of serve, for every node; repeatable',
+      collect,
+      [],
+    )
     .action((flags: StartFlags) => startCluster(startOptions(flags), io));
   cluster
     .command('stop')
@@ -90,6 +99,7 @@ function startOptions(flags: StartFlags) {
 }
 
 function init(specifications: readonly string[], io: CliIo): void {
+  if (specifications.length === 0) throw new UsageError('--node: name at least one node');
   const nodes = specifications.map(parseNode);
   const { clusterId, members } = initCluster(new NodeFileSystem(), nodes);
   io.out(`formed cluster ${clusterId}\n`);
@@ -101,7 +111,8 @@ function init(specifications: readonly string[], io: CliIo): void {
   if (first === undefined) return;
   io.out(
     `next: holdfast serve --data ${first.dataDirectory} --node-id ${first.nodeId} ` +
-      `--listen ${first.publicAddress} --peer-listen ${first.peerAddress} (and so on, on each machine)\n`,
+      `--listen ${first.publicAddress} --peer-listen ${first.peerAddress} (and so ` +
+      'on, on each machine)\n',
   );
 }
 
@@ -112,7 +123,8 @@ function parseNode(specification: string): PlannedNode {
   const peerEndpoint = parseEndpoint(peerText);
   if (!isNodeId(id) || publicEndpoint === null || peerEndpoint === null) {
     throw new UsageError(
-      `--node: must be ID=DIR,HOST:PORT,HOST:PORT (client, then peer address), got '${specification}'`,
+      '--node: must be ID=DIR,HOST:PORT,HOST:PORT (client, then peer address), got ' +
+        `'${specification}'`,
     );
   }
   return {
@@ -126,7 +138,10 @@ function parseNode(specification: string): PlannedNode {
 async function stop(directory: string, io: CliIo): Promise<void> {
   const cluster = readClusterFile(directory);
   if (cluster === null) {
-    throw new HoldfastError('CONFIG_INVALID', `${directory} holds no local cluster; pass --directory`);
+    throw new HoldfastError(
+      'CONFIG_INVALID',
+      `${directory} holds no local cluster; pass --directory`,
+    );
   }
   for (const { nodeId } of cluster.nodes) {
     const running = runningProcess(directory, nodeId);

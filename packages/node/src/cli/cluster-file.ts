@@ -1,7 +1,7 @@
 /**
  * What the local cluster tool remembers beside the data directories: the nodes with their addresses
- * and, per node, the process it started. A pid alone may by now belong to someone else, so the start
- * time of the process is kept with it.
+ * and, per node, the process it started. A pid alone may by now belong to someone else, so the
+ * start time of the process is kept with it.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -39,7 +39,8 @@ export function readClusterFile(directory: string): LocalCluster | null {
   if (!existsSync(path)) return null;
   const parsed = clusterFileSchema.safeParse(parseJson(readFileSync(path, 'utf8')));
   if (!parsed.success) {
-    const message = `${path} is not a description of a local cluster; restore it or remove ${directory}`;
+    const message =
+      `${path} is not a description of a local cluster; restore it or remove ` + `${directory}`;
     throw new HoldfastError('FILE_CORRUPT', message, { details: { file: path } });
   }
   const { clusterId, nodes } = parsed.data;

@@ -10,7 +10,12 @@ import { initCluster } from '../cluster/init.ts';
 import { fetchHealth, type HealthView, LeaderWatch } from '../cluster/leader-watch.ts';
 import { planLocalCluster } from '../cluster/plan.ts';
 import { renderTable } from '../cluster/table.ts';
-import { type LocalCluster, readClusterFile, runningProcess, writeClusterFile } from './cluster-file.ts';
+import {
+  type LocalCluster,
+  readClusterFile,
+  runningProcess,
+  writeClusterFile,
+} from './cluster-file.ts';
 import { type CliIo, EXIT_FAILED, ExitWith } from './io.ts';
 import { NodeChild } from './node-child.ts';
 
@@ -41,7 +46,9 @@ function formOrFind(options: ClusterStartOptions, io: CliIo): LocalCluster {
   const found = readClusterFile(directory);
   if (found !== null) {
     if (nodeCount !== undefined && nodeCount !== found.nodes.length) {
-      const message = `${directory} holds a cluster of ${found.nodes.length} nodes, not ${nodeCount}: leave --nodes out or choose another --directory`;
+      const message =
+        `${directory} holds a cluster of ${found.nodes.length} nodes, not ` +
+        `${nodeCount}: leave --nodes out or choose another --directory`;
       throw new HoldfastError('CONFIG_INVALID', message);
     }
     io.out(`found cluster ${found.clusterId} in ${directory}\n`);
@@ -60,7 +67,9 @@ function refuseRunning(directory: string, { nodes }: LocalCluster): void {
   for (const { nodeId, dataDirectory } of nodes) {
     const running = runningProcess(directory, nodeId);
     if (running === null) continue;
-    const message = `node ${nodeId} of ${directory} runs already as process ${running.pid}: stop it with holdfast cluster stop --directory ${directory}`;
+    const message =
+      `node ${nodeId} of ${directory} runs already as process ${running.pid}: stop it ` +
+      `with holdfast cluster stop --directory ${directory}`;
     throw new HoldfastError('DATA_DIR_LOCKED', message, { details: { directory: dataDirectory } });
   }
 }
@@ -185,7 +194,8 @@ class ClusterRun {
     }
     for (const { node, pid, logPath } of this.#children) {
       this.#io.out(
-        `node ${node.nodeId} clients ${node.publicAddress} peers ${node.peerAddress} pid ${pid} log ${logPath}\n`,
+        `node ${node.nodeId} clients ${node.publicAddress} peers ${node.peerAddress} ` +
+          `pid ${pid} log ${logPath}\n`,
       );
     }
   }
@@ -240,4 +250,3 @@ class ClusterRun {
     return `holdfast cluster stop --directory ${this.#options.directory}`;
   }
 }
-

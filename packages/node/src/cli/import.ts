@@ -90,7 +90,7 @@ async function createUnlessThere(
     if (!isCode(error, 'COLLECTION_EXISTS')) throw error;
     const found = (await client.listCollections()).find((other) => other.name === name);
     if (found?.dimension === dimension) return;
-    const message = `collection ${name} has dimension ${found?.dimension}, the file has ${dimension}`;
+    const message = `${name} has dimension ${found?.dimension}, the file has ${dimension}`;
     throw new HoldfastError('DIMENSION_MISMATCH', message, { cause: error });
   }
 }

@@ -27,7 +27,9 @@ const DIMENSION_MAX = 16_384;
 export function openPointFile(path: string, options: PointFileOptions): PointFile {
   const sizeBytes = sizeOf(path);
   const stream = createReadStream(path);
-  const points = path.endsWith('.fvecs') ? readFvecs(path, stream, options) : readJsonl(path, stream);
+  const points = path.endsWith('.fvecs')
+    ? readFvecs(path, stream, options)
+    : readJsonl(path, stream);
   return { points, sizeBytes, readBytes: () => stream.bytesRead };
 }
 
@@ -42,7 +44,10 @@ function sizeOf(path: string): number {
 
 async function* readJsonl(path: string, stream: ReadStream): AsyncGenerator<PointInput> {
   let lineNumber = 0;
-  for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
+  for await (const line of createInterface({
+    input: stream,
+    crlfDelay: Number.POSITIVE_INFINITY,
+  })) {
     lineNumber += 1;
     if (line.trim() !== '') yield parseLine(line, `${path}:${lineNumber}`);
   }

@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { registerCluster } from './cluster-commands.ts';
 import { registerDataCommands } from './data-commands.ts';
 import { registerImport } from './import.ts';
+import { registerInspect } from './inspect.ts';
 import {
   type CliIo,
   EXIT_FAILED,
@@ -51,5 +52,6 @@ function createProgram(io: CliIo): Command {
   registerCluster(program, io);
   registerDataCommands(program, io);
   registerImport(program, io);
+  registerInspect(program, io);
   return program;
 }

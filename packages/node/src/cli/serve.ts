@@ -14,9 +14,16 @@ export function registerServe(program: Command, io: CliIo): void {
   const command = program
     .command('serve')
     .description('run one node in the foreground; its data directory must have been formatted')
-    .option('--config <FILE>', 'YAML or JSON file with settings; environment and flags win over it');
+    .option(
+      '--config <FILE>',
+      'YAML or JSON file with settings; environment and flags win over it',
+    );
   for (const { flag, placeholder, defaultText, isRequired, help } of describeOptions()) {
-    const suffix = isRequired ? ' (required)' : defaultText === '' ? '' : ` (default: ${defaultText})`;
+    const suffix = isRequired
+      ? ' (required)'
+      : defaultText === ''
+        ? ''
+        : ` (default: ${defaultText})`;
     command.option(placeholder === '' ? flag : `${flag} <${placeholder}>`, help + suffix);
   }
   command.action((flags: Flags) => serve(configOf(flags, io), io));

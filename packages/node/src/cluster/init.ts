@@ -3,29 +3,26 @@
  * configuration into every data directory before any node starts. It happens once. Nothing else
  * ever makes an identity, so an emptied directory can never vote.
  *
- * All directories are checked before the first is written. The secret is written first and the
- * identity last: a directory with an identity is complete.
+ * All directories are checked before the first is written. A crash on the way leaves directories
+ * that are refused here and cannot start (no identity, or no secret): remove them and begin anew.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  clusterId,
-  DEFAULT_GROUP_ID,
-  HoldfastError,
-  incarnation,
-} from '@holdfast/base';
+import { clusterId, DEFAULT_GROUP_ID, HoldfastError, incarnation } from '@holdfast/base';
 import {
   DATA_FORMAT_VERSION,
   type FileSystem,
+  formatDataDirectory,
   IDENTITY_FILE_NAME,
   joinPath,
   type MemberIdentity,
   type NodeIdentity,
-  writeIdentity,
 } from '@holdfast/storage';
 import { CLUSTER_SECRET_FILE_NAME, writeSecretFile } from '../config/secrets.ts';
 import type { PlannedNode } from './plan.ts';
 
 const SECRET_SIZE_BYTES = 32;
+/** At the root of every ext file system, so of a disk that was mounted for the node. */
+const MKFS_LEFTOVER_NAME = 'lost+found';
 
 export interface FormedCluster {
   readonly clusterId: string;
@@ -50,10 +47,6 @@ export function initCluster(fileSystem: FileSystem, nodes: readonly PlannedNode[
   const cluster = clusterId(randomHexId());
   const secret = randomBytes(SECRET_SIZE_BYTES).toString('base64url');
   for (const node of nodes) {
-    fileSystem.makeDirectory(node.dataDirectory);
-    writeSecretFile(joinPath(node.dataDirectory, CLUSTER_SECRET_FILE_NAME), secret);
-  }
-  for (const node of nodes) {
     const identity: NodeIdentity = {
       clusterId: cluster,
       nodeId: node.nodeId,
@@ -62,7 +55,8 @@ export function initCluster(fileSystem: FileSystem, nodes: readonly PlannedNode[
       group: DEFAULT_GROUP_ID,
       firstConfiguration: members,
     };
-    writeIdentity(fileSystem, node.dataDirectory, identity);
+    formatDataDirectory(fileSystem, node.dataDirectory, identity);
+    writeSecretFile(joinPath(node.dataDirectory, CLUSTER_SECRET_FILE_NAME), secret);
     fileSystem.syncDirectory(node.dataDirectory);
   }
   return { clusterId: cluster, members };
@@ -74,9 +68,18 @@ function checkPlan(nodes: readonly PlannedNode[]): void {
     const repeated = values.find((value, i) => values.indexOf(value) !== i);
     if (repeated !== undefined) throw refusePlan(`${what} ${repeated} is named twice`);
   };
-  unique('node', nodes.map((node) => node.nodeId));
-  unique('directory', nodes.map((node) => node.dataDirectory));
-  unique('address', nodes.flatMap((node) => [node.publicAddress, node.peerAddress]));
+  unique(
+    'node',
+    nodes.map((node) => node.nodeId),
+  );
+  unique(
+    'directory',
+    nodes.map((node) => node.dataDirectory),
+  );
+  unique(
+    'address',
+    nodes.flatMap((node) => [node.publicAddress, node.peerAddress]),
+  );
 }
 
 function checkDirectory(fileSystem: FileSystem, { dataDirectory, nodeId }: PlannedNode): void {
@@ -84,7 +87,7 @@ function checkDirectory(fileSystem: FileSystem, { dataDirectory, nodeId }: Plann
   if (!fileSystem.isDirectory(dataDirectory)) {
     throw refuseDirectory(dataDirectory, 'it is not a directory; choose another path');
   }
-  const names = fileSystem.list(dataDirectory);
+  const names = fileSystem.list(dataDirectory).filter((name) => name !== MKFS_LEFTOVER_NAME);
   if (names.length === 0) return;
   throw names.includes(IDENTITY_FILE_NAME)
     ? refuseDirectory(

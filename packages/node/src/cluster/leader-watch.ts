@@ -24,7 +24,8 @@ export class LeaderWatch {
 
   /**
    * Answers the new leadership, `lost` when the leader is gone, or null when nothing changed.
-   * Two nodes may both say they lead while one has not heard of the other: the higher term is right.
+   * Two nodes may both say they lead while one has not heard of the other: the higher term is
+   * right.
    */
   observe(views: readonly HealthView[]): Leadership | 'lost' | null {
     let best: Leadership | null = null;

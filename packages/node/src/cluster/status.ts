@@ -18,7 +18,9 @@ export function askNodes(
 }
 
 async function askNode(address: string, apiKey: string | undefined): Promise<NodeAnswer> {
-  const headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+  const key = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+  // One question per command: a kept connection only makes the restart of a node an error.
+  const headers = { ...key, connection: 'close' };
   const signal = AbortSignal.timeout(STATUS_TIMEOUT_MS);
   try {
     const response = await fetch(`http://${address}/api/v1/cluster/status`, { headers, signal });

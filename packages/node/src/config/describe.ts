@@ -1,6 +1,13 @@
 /** The settings as rows: for `serve --help` and for the generated table of the documentation. */
 import { type Endpoint, formatEndpoint } from './endpoint.ts';
-import { environmentNameOf, flagOf, OPTION_KEYS, OPTIONS, type OptionKey, REQUIRED_KEYS } from './options.ts';
+import {
+  environmentNameOf,
+  flagOf,
+  OPTION_KEYS,
+  OPTIONS,
+  type OptionKey,
+  REQUIRED_KEYS,
+} from './options.ts';
 
 export interface OptionDescription {
   readonly key: OptionKey;

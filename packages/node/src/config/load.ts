@@ -49,7 +49,7 @@ export function loadConfig(sources: ConfigSources): NodeConfig {
   readEnvironment(sources.environment ?? {}, given);
   readFlags(sources.flags ?? {}, given);
   const config = Object.freeze(
-    Object.fromEntries(OPTION_KEYS.map((key) => [key, valueOf(key, given.get(key))])),
+    Object.fromEntries(OPTION_KEYS.map((key) => [key, settingOf(key, given.get(key))])),
   ) as NodeConfig;
   const broken = brokenRelation(config);
   if (broken !== null) {
@@ -110,6 +110,15 @@ function readFlags(
   }
 }
 
+const BOOLEAN_WORDS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['yes', true],
+  ['1', true],
+  ['false', false],
+  ['no', false],
+  ['0', false],
+]);
+
 /** Text that does not parse stays text: the schema then refuses it with the right words. */
 function fromText(key: OptionKey, text: string): unknown {
   switch (OPTIONS[key].input) {
@@ -118,9 +127,7 @@ function fromText(key: OptionKey, text: string): unknown {
     case 'integer':
       return /^-?\d[\d_]*$/.test(text.trim()) ? Number(text.trim().replaceAll('_', '')) : text;
     case 'boolean':
-      return { true: true, '1': true, yes: true, false: false, '0': false, no: false }[
-        text.trim().toLowerCase()
-      ] ?? text;
+      return BOOLEAN_WORDS.get(text.trim().toLowerCase()) ?? text;
     case 'peers':
       return peersFromText(text);
   }
@@ -128,19 +135,19 @@ function fromText(key: OptionKey, text: string): unknown {
 
 /** `a=HOST:PORT,b=HOST:PORT`; a repeated or unreadable part leaves the text as it is. */
 function peersFromText(text: string): unknown {
-  const peers: Record<string, string> = {};
+  const peers = new Map<string, string>();
   for (const part of text.split(',')) {
     if (part.trim() === '') continue;
     const separator = part.indexOf('=');
     if (separator < 1) return text;
     const id = part.slice(0, separator).trim();
-    if (Object.hasOwn(peers, id)) return text;
-    peers[id] = part.slice(separator + 1).trim();
+    if (peers.has(id)) return text;
+    peers.set(id, part.slice(separator + 1).trim());
   }
-  return peers;
+  return Object.fromEntries(peers);
 }
 
-function valueOf(key: OptionKey, given: Given | undefined): unknown {
+function settingOf(key: OptionKey, given: Given | undefined): unknown {
   const option = OPTIONS[key];
   if (given === undefined) {
     if (REQUIRED_KEYS.has(key)) {

@@ -43,12 +43,13 @@ const nodeIdSchema = z.string().refine((value): value is NodeId => isNodeId(valu
   error: '1 to 64 of a-z A-Z 0-9 . _ -, first a letter or digit',
 }) as unknown as z.ZodType<NodeId>;
 
-const peersSchema = z.record(nodeIdSchema as unknown as z.ZodString, endpointSchema).transform(
-  (peers): readonly PeerAddress[] =>
+const peersSchema = z
+  .record(nodeIdSchema as unknown as z.ZodString, endpointSchema)
+  .transform((peers): readonly PeerAddress[] =>
     Object.entries(peers)
       .map(([id, address]) => ({ nodeId: id as NodeId, address }))
       .sort((left, right) => (left.nodeId < right.nodeId ? -1 : 1)),
-);
+  );
 
 const integer = (min: number, max: number) => z.int().min(min).max(max);
 
@@ -72,7 +73,12 @@ const bytes = (min: number, max: number, fallback: number, help: string): Option
   placeholder: 'BYTES',
 });
 
-const milliseconds = (min: number, max: number, fallback: number, help: string): Option<number> => ({
+const milliseconds = (
+  min: number,
+  max: number,
+  fallback: number,
+  help: string,
+): Option<number> => ({
   ...count(min, max, fallback, help),
   placeholder: 'MS',
 });
@@ -175,7 +181,12 @@ export const OPTIONS = {
   ),
   walFileSizeBytes: bytes(MIB, 1024 * MIB, 16 * MIB, 'Size of one preallocated log file.'),
   laneCount: count(1, 64, LANE_COUNT_DEFAULT, 'Worker threads that hold the shards.'),
-  checkpointIntervalMs: milliseconds(1_000, 24 * HOUR_MS, 300_000, 'Longest time between checkpoints.'),
+  checkpointIntervalMs: milliseconds(
+    1_000,
+    24 * HOUR_MS,
+    300_000,
+    'Longest time between checkpoints.',
+  ),
   checkpointLogSizeBytes: bytes(
     MIB,
     64 * 1024 * MIB,
@@ -204,9 +215,8 @@ export const OPTIONS = {
 
 export type OptionKey = keyof typeof OPTIONS;
 
-type ValueOf<Key extends OptionKey> = (typeof OPTIONS)[Key] extends Option<infer Value>
-  ? Value
-  : never;
+type ValueOf<Key extends OptionKey> =
+  (typeof OPTIONS)[Key] extends Option<infer Value> ? Value : never;
 
 /** Validated and frozen. Optional settings are undefined when not given. */
 export type NodeConfig = { readonly [Key in OptionKey]: ValueOf<Key> };

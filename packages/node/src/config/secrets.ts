@@ -39,7 +39,9 @@ export function readSecret(path: string, key: 'apiKeyFile' | 'clusterSecretFile'
   if (text.length < SECRET_LENGTH_MIN || text.length > SECRET_LENGTH_MAX || /\s/.test(text)) {
     throw new HoldfastError(
       'CONFIG_INVALID',
-      `${key}: ${path} must hold one word of ${SECRET_LENGTH_MIN} to ${SECRET_LENGTH_MAX} characters`,
+
+      `${key}: ${path} must hold one word of ${SECRET_LENGTH_MIN} to ` +
+        `${SECRET_LENGTH_MAX} characters`,
       { details: { key, source: path } },
     );
   }

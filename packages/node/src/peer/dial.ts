@@ -94,12 +94,15 @@ class DialAttempt {
     const message = decodePeerHandshake(bytes);
     switch (message.kind) {
       case 'challenge':
-        return this.#onChallenge(message);
+        this.#onChallenge(message);
+        return;
       case 'accepted':
         if (this.#challenge === null) throw protocolError('accepted before its challenge');
-        return this.#succeed(this.#challenge);
+        this.#succeed(this.#challenge);
+        return;
       case 'refused':
-        return this.#fail(HoldfastError.fromBody(message.error));
+        this.#fail(HoldfastError.fromBody(message.error));
+        return;
       case 'hello':
       case 'response':
         throw protocolError(`sent ${message.kind} to the dialling side`);
@@ -114,7 +117,9 @@ class DialAttempt {
     checkProof(challenge.proof, peerProof(hmac, { role: 'accept', hello, challenge }), this.#peer);
     const member = checkIdentity(this.#context, challenge);
     if (member.nodeId !== this.#member.nodeId) {
-      const message = `${formatEndpoint(this.#member.address)} is ${member.nodeId}, not ${this.#member.nodeId}; check the addresses of the peers`;
+      const message =
+        `${formatEndpoint(this.#member.address)} is ${member.nodeId}, not ` +
+        `${this.#member.nodeId}; check the addresses of the peers`;
       throw new HoldfastError('PEER_UNAUTHENTICATED', message);
     }
     this.#challenge = challenge;

@@ -10,7 +10,9 @@ import type { PeerContext, PeerMember } from './peer-context.ts';
 /** @throws HoldfastError PEER_PROTOCOL when the other side speaks another version */
 export function checkVersion(version: number): void {
   if (version === PEER_PROTOCOL_VERSION) return;
-  const message = `the peer speaks version ${version} between nodes, this node ${PEER_PROTOCOL_VERSION}; run the same version on every node`;
+  const message =
+    `the peer speaks version ${version} between nodes, this node ` +
+    `${PEER_PROTOCOL_VERSION}; run the same version on every node`;
   throw new HoldfastError('PEER_PROTOCOL', message, { details: { version } });
 }
 
@@ -29,7 +31,9 @@ export function checkProof(received: Uint8Array, expected: Uint8Array, peer: str
 export function checkIdentity(context: PeerContext, identity: PeerIdentity): PeerMember {
   const { nodeId, clusterId, incarnation } = identity;
   if (clusterId !== context.options.clusterId) {
-    const message = `${nodeId} belongs to cluster ${clusterId}, this node to ${context.options.clusterId}; check the addresses of the peers`;
+    const message =
+      `${nodeId} belongs to cluster ${clusterId}, this node to ` +
+      `${context.options.clusterId}; check the addresses of the peers`;
     throw new HoldfastError('PEER_WRONG_CLUSTER', message, { details: { peer: nodeId } });
   }
   const member = context.members.get(nodeId as NodeId);
@@ -38,7 +42,10 @@ export function checkIdentity(context: PeerContext, identity: PeerIdentity): Pee
     throw new HoldfastError('PEER_UNAUTHENTICATED', message, { details: { peer: nodeId } });
   }
   if (member.incarnation !== incarnation) {
-    const message = `${nodeId} has incarnation ${incarnation}, the configuration says ${member.incarnation}: its disk was wiped or replaced; remove it and add it as a new member`;
+    const message =
+      `${nodeId} has incarnation ${incarnation}, the configuration says ` +
+      `${member.incarnation}: its disk was wiped or replaced; remove it and add it as ` +
+      'a new member';
     throw new HoldfastError('PEER_WRONG_INCARNATION', message, { details: { peer: nodeId } });
   }
   return member;

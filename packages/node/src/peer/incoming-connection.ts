@@ -116,12 +116,16 @@ export class IncomingConnection {
   #onFrame(bytes: Buffer): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     this.#context.counters.bytesReceived += bytes.byteLength;
-    if (this.#member === null) return this.#onHandshakeFrame(bytes);
+    if (this.#member === null) {
+      this.#onHandshakeFrame(bytes);
+      return;
+    }
     let frame: PeerFrame;
     try {
       frame = decodePeerFrame(bytes);
     } catch (thrown) {
-      return this.#onBadFrame(toHoldfastError(thrown));
+      this.#onBadFrame(toHoldfastError(thrown));
+      return;
     }
     if (frame.kind === 'raft') this.#onRaftFrame(this.#member, frame.messages);
     else if (this.#channel === 'bulk') this.#events.onSnapshotFrame(this, frame);
@@ -168,9 +172,11 @@ export class IncomingConnection {
       const message = decodePeerHandshake(bytes);
       switch (message.kind) {
         case 'hello':
-          return this.#onHello(message);
+          this.#onHello(message);
+          return;
         case 'response':
-          return this.#onResponse(message.proof);
+          this.#onResponse(message.proof);
+          return;
         case 'refused':
           // Not authenticated: worth a line for whoever debugs, no more.
           this.#context.options.logger.debug({ remote: this.#remote }, message.error.message);
@@ -223,7 +229,9 @@ export class IncomingConnection {
     this.#socket.send(encodePeerHandshake({ kind: 'refused', error: error.toBody() }));
     this.#socket.close();
     this.#timer.cancel();
-    this.#timer = this.#context.options.timers.after(CLOSE_GRACE_MS, () => this.#socket.terminate());
+    this.#timer = this.#context.options.timers.after(CLOSE_GRACE_MS, () =>
+      this.#socket.terminate(),
+    );
   }
 }
 

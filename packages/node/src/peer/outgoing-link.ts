@@ -124,7 +124,10 @@ export class OutgoingLink {
       this.#missedPingCount = 0;
     });
     socket.on('error', (error) => {
-      this.#context.options.logger.debug({ peer: this.member.nodeId, err: error }, 'peer link failed');
+      this.#context.options.logger.debug(
+        { peer: this.member.nodeId, err: error },
+        'peer link failed',
+      );
     });
     socket.on('close', () => this.#onLost());
     if (socket.readyState !== socket.OPEN) this.#onLost();
@@ -173,4 +176,3 @@ export class OutgoingLink {
     this.#onState(state);
   }
 }
-

@@ -24,7 +24,9 @@ export interface PeerTransportOptions {
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
-  /** Where clients reach this node; asked at each handshake, because the port may be chosen late. */
+  /**
+   * Where clients reach this node; asked at each handshake, because the port may be chosen late.
+   */
   readonly publicAddress: () => string;
   readonly listen: Endpoint;
   /** Every member; this node may be among them. */

@@ -1,9 +1,10 @@
 /**
- * PeerTransport over WebSocket. Each node dials every peer for what it sends: one control connection
- * that is kept up, and one bulk connection per snapshot. What others dialled is only read. So there
- * is no tie to break, and the sender of a message is known from its connection.
+ * PeerTransport over WebSocket. Each node dials every peer for what it sends: one control
+ * connection that is kept up, and one bulk connection per snapshot. What others dialled is only
+ * read. So there is no tie to break, and the sender of a message is known from its connection.
  *
- * Everything runs on the caller's thread; listeners are called in their own turns, never from `send`.
+ * Everything runs on the caller's thread; listeners are called in their own turns, never from
+ * `send`.
  */
 import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
@@ -161,7 +162,9 @@ export class WebSocketPeerTransport implements PeerTransport {
     this.#livenessTimer?.cancel();
     for (const link of this.#links.values()) link.stop();
     for (const sender of this.#senders.values()) sender.abort('this node is shutting down');
-    const aborted = [...this.#transfers.values()].map((transfer) => transfer.close('shutting down'));
+    const aborted = [...this.#transfers.values()].map((transfer) =>
+      transfer.close('shutting down'),
+    );
     for (const connection of this.#incoming) connection.close();
     await Promise.all(aborted);
     this.#webSockets.close();

@@ -41,7 +41,8 @@ export class SendQueue {
     const { countMax, sizeBytesMax } = LIMITS[lane];
     const sizeBytes = envelope.body.byteLength;
     const isFull =
-      countOf(state) >= countMax || (countOf(state) > 0 && state.sizeBytes + sizeBytes > sizeBytesMax);
+      countOf(state) >= countMax ||
+      (countOf(state) > 0 && state.sizeBytes + sizeBytes > sizeBytesMax);
     if (isFull) return false;
     state.items.push(envelope);
     state.sizeBytes += sizeBytes;

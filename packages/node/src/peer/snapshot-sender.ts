@@ -1,6 +1,7 @@
 /**
  * Streams one checkpoint to one peer over a connection of its own. At most a window of bytes is
- * un-acknowledged, so neither side buffers more than that, and the control connection is not delayed.
+ * un-acknowledged, so neither side buffers more than that, and the control connection is not
+ * delayed.
  */
 import { assert, HoldfastError, type TimerHandle, toHoldfastError } from '@holdfast/base';
 import {
@@ -145,14 +146,18 @@ export class SnapshotSender {
       frame = decodePeerFrame(bytes);
     } catch (thrown) {
       // A lost reply cannot be asked for again: the transfer is repeated by its owner.
-      return this.#fail(toHoldfastError(thrown));
+      this.#fail(toHoldfastError(thrown));
+      return;
     }
     if (frame.kind !== 'snapshotReply' || frame.transferId !== TRANSFER_ID) {
-      return this.#fail(new HoldfastError('PEER_PROTOCOL', `unexpected ${frame.kind} in a transfer`));
+      this.#fail(new HoldfastError('PEER_PROTOCOL', `unexpected ${frame.kind} in a transfer`));
+      return;
     }
     if (frame.status === 'failed') {
-      const message = `${this.#member.nodeId} did not take the snapshot: ${frame.reason ?? 'no reason'}`;
-      return this.#fail(new HoldfastError('PEER_PROTOCOL', message));
+      const message =
+        `${this.#member.nodeId} did not take the snapshot: ` + `${frame.reason ?? 'no reason'}`;
+      this.#fail(new HoldfastError('PEER_PROTOCOL', message));
+      return;
     }
     this.#reply = frame;
     this.#wake?.();

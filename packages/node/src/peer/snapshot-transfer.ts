@@ -138,7 +138,10 @@ export class SnapshotTransfer {
       frame.offset === transfer.offset &&
       frame.bytes.byteLength > 0 &&
       frame.offset + frame.bytes.byteLength <= file.sizeBytes;
-    if (!isNext) throw protocolError(`sent a chunk out of order (file ${frame.fileIndex}, offset ${frame.offset})`);
+    if (!isNext)
+      throw protocolError(
+        `sent a chunk out of order (file ${frame.fileIndex}, offset ${frame.offset})`,
+      );
     await transfer.sink.write(frame.fileIndex, frame.offset, frame.bytes);
     transfer.offset += frame.bytes.byteLength;
     transfer.receivedSizeBytes += frame.bytes.byteLength;

@@ -15,7 +15,7 @@ import type {
   SnapshotMeta,
   Timers,
 } from '@holdfast/base';
-import { HoldfastError as HoldfastFailure, must, unreachable } from '@holdfast/base';
+import { HoldfastError as HoldfastFailure, unreachable } from '@holdfast/base';
 import type { LeaderHint } from '@holdfast/protocol';
 import type {
   ApplyRequest,
@@ -23,7 +23,6 @@ import type {
   RaftEvent,
   RaftMessage,
   RaftStatus,
-  ReadState,
   SoftState,
 } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
@@ -31,11 +30,11 @@ import type { CheckpointRoot, FileSystem, Wal } from '@holdfast/storage';
 import { LaneReader } from '../routing/lane-reader.ts';
 import type { PeerTransport } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
-import { encodeCommand } from '../state/command.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import type { AppliedEntry } from './applier.ts';
 import { Applier } from './applier.ts';
-import { Checkpointer, loadMeta, manifestReferences } from './checkpointer.ts';
+import { CheckpointSchedule } from './checkpoint-schedule.ts';
+import { Checkpointer } from './checkpointer.ts';
 import type { Defer } from './driver.ts';
 import { Driver } from './driver.ts';
 import { FastFailover } from './fast-failover.ts';
@@ -44,14 +43,14 @@ import { LeaderReadiness } from './leader-readiness.ts';
 import { Proposals } from './proposals.ts';
 import { ReadGate } from './read-gate.ts';
 import { notLeader } from './request-executor.ts';
-import { outgoingSnapshot, SnapshotInstaller } from './snapshot-installer.ts';
+import { sessionExpiryCommand } from './session-expiry.ts';
+import { SnapshotExchange } from './snapshot-exchange.ts';
+import { SnapshotInstaller } from './snapshot-installer.ts';
 
 /** Deadlines are looked at this often: a request may be up to this late. */
 const EXPIRY_INTERVAL_MS = 50;
 const STALENESS_PROBE_INTERVAL_MS = 100;
 const SESSION_EXPIRY_INTERVAL_MS = 5_000;
-/** Sessions expired by one command: keeps the entry small. */
-const SESSIONS_PER_EXPIRY_MAX = 256;
 
 export interface ReplicaOptions {
   readonly nodeId: NodeId;
@@ -95,18 +94,18 @@ export class Replica {
   readonly #parts: ReplicaParts;
   readonly #driver: Driver;
   readonly #installer: SnapshotInstaller;
+  readonly #snapshots: SnapshotExchange;
   readonly #failover: FastFailover;
   readonly #proposals = new Proposals();
   readonly #reads: ReadGate;
   readonly #readiness: LeaderReadiness;
   readonly #leaderClock: LeaderClock;
+  readonly #schedule: CheckpointSchedule;
   readonly #listeners: SoftStateListener[] = [];
   #soft: SoftState;
   #nextExpiryMs = 0;
   #nextProbeMs = 0;
   #nextSessionExpiryMs = 0;
-  #nextCheckpointMs: number;
-  #checkpointedBytes = 0;
   #isStopped = false;
 
   constructor(options: ReplicaOptions, parts: ReplicaParts) {
@@ -119,7 +118,11 @@ export class Replica {
     this.#reads = new ReadGate(nowMs);
     this.#leaderClock = new LeaderClock(clock);
     this.#readiness = new LeaderReadiness();
-    this.#nextCheckpointMs = nowMs() + options.checkpointIntervalMs;
+    this.#schedule = new CheckpointSchedule(
+      { intervalMs: options.checkpointIntervalMs, logSizeBytes: options.checkpointLogSizeBytes },
+      nowMs(),
+      wal.stats().bytesWritten,
+    );
     this.applier = new Applier({
       host,
       meta: parts.meta,
@@ -138,6 +141,14 @@ export class Replica {
       checkpointer: this.checkpointer,
       deliver: (message) => this.#driver.receive([message]),
       logger: parts.logger,
+    });
+    this.#snapshots = new SnapshotExchange({
+      ...parts,
+      dataDirectory: options.dataDirectory,
+      applier: this.applier,
+      checkpointer: this.checkpointer,
+      report: (peer, snapshotId, isOk) =>
+        this.#driver.withCore((core) => core.reportSnapshot(peer, snapshotId, isOk)),
     });
     this.#driver = new Driver({
       core,
@@ -242,8 +253,7 @@ export class Replica {
   /** Asks for a checkpoint now; resolves with it. */
   checkpoint(): Promise<CheckpointRoot> {
     const { clock, wal } = this.#parts;
-    this.#nextCheckpointMs = clock.monotonicMs() + this.#options.checkpointIntervalMs;
-    this.#checkpointedBytes = wal.stats().bytesWritten;
+    this.#schedule.started(clock.monotonicMs(), wal.stats().bytesWritten);
     return this.checkpointer.run();
   }
 
@@ -251,28 +261,7 @@ export class Replica {
     const direct = messages.filter((message) => message.kind !== 'snapshot');
     if (direct.length > 0) this.#parts.transport.send(direct);
     if (direct.length === messages.length) return;
-    for (const message of messages) if (message.kind === 'snapshot') this.#sendSnapshot(message);
-  }
-
-  #sendSnapshot(message: Extract<RaftMessage, { kind: 'snapshot' }>): void {
-    const { fileSystem, transport, logger } = this.#parts;
-    const { dataDirectory } = this.#options;
-    const { to, meta } = message;
-    const snapshot = outgoingSnapshot(fileSystem, dataDirectory, this.checkpointer, message);
-    const report = (isOk: boolean): void =>
-      this.#driver.withCore((core) => core.reportSnapshot(to, meta.id, isOk));
-    if (snapshot === null) {
-      // A newer checkpoint replaced the one the message is about: the core will name that one.
-      this.#parts.defer(() => report(false));
-      return;
-    }
-    transport.sendSnapshot(to, snapshot).then(
-      () => report(true),
-      (error: unknown) => {
-        logger.warn({ to, snapshot: meta.id, error: String(error) }, 'sending a snapshot failed');
-        report(false);
-      },
-    );
+    for (const message of messages) if (message.kind === 'snapshot') this.#snapshots.send(message);
   }
 
   #onTurn(): void {
@@ -322,33 +311,14 @@ export class Replica {
   }
 
   #restore(meta: SnapshotMeta): void {
-    const { fileSystem, host } = this.#parts;
-    const { dataDirectory } = this.#options;
-    this.applier
-      .barrier(async () => {
-        const root = must(this.checkpointer.root, 'a snapshot is installed before it is applied');
-        if (root.meta.index < meta.index) {
-          throw new HoldfastFailure('CHECKPOINT_CORRUPT', 'the snapshot to restore is not here', {
-            details: { index: meta.index, found: root.meta.index },
-          });
-        }
-        const machine = loadMeta(fileSystem, dataDirectory, root);
-        await host.open({
-          appliedIndex: machine.appliedIndex,
-          definitions: machine.catalogue.all(),
-          manifests: manifestReferences(root),
-        });
-        this.applier.replaceState(machine);
-        return machine.appliedIndex;
-      })
-      .then(
-        (index) => {
-          this.#proposals.abandon();
-          this.#reads.onApplied(index);
-          this.#driver.applied(index);
-        },
-        (error: unknown) => this.#driver.fail(error),
-      );
+    this.#snapshots.restore(meta).then(
+      (index) => {
+        this.#proposals.abandon();
+        this.#reads.onApplied(index);
+        this.#driver.applied(index);
+      },
+      (error: unknown) => this.#driver.fail(error),
+    );
   }
 
   #onSoftState(state: SoftState): void {
@@ -377,26 +347,16 @@ export class Replica {
 
   #expireSessions(nowMs: number): void {
     if (this.#soft.role !== 'leader' || !this.#readiness.isReady) return;
-    const { sessionIdleTimeoutMs } = this.#options;
     const stampMs = this.#leaderClock.nextStampMs();
-    const cutoffMs = stampMs - sessionIdleTimeoutMs;
-    const ids = this.meta.sessions.idleSince(cutoffMs, SESSIONS_PER_EXPIRY_MAX);
-    if (ids.length === 0) return;
-    const bytes = encodeCommand({
-      timestampMs: stampMs,
-      session: null,
-      bodyHash: 0n,
-      command: { kind: 'expireSessions', cutoffMs, ids },
-    });
+    const command = sessionExpiryCommand(this.meta, stampMs, this.#options.sessionIdleTimeoutMs);
+    if (command === null) return;
     // Losing this proposal is fine: the next round finds the same sessions.
-    this.propose(bytes, nowMs + SESSION_EXPIRY_INTERVAL_MS).catch(() => undefined);
+    this.propose(command, nowMs + SESSION_EXPIRY_INTERVAL_MS).catch(() => undefined);
   }
 
   #checkpointIfDue(nowMs: number): void {
-    const { checkpointLogSizeBytes } = this.#options;
-    const writtenBytes = this.#parts.wal.stats().bytesWritten - this.#checkpointedBytes;
-    if (nowMs < this.#nextCheckpointMs && writtenBytes < checkpointLogSizeBytes) return;
-    if (this.applier.appliedIndex === 0) return;
+    const { bytesWritten } = this.#parts.wal.stats();
+    if (!this.#schedule.isDue(nowMs, bytesWritten) || this.applier.appliedIndex === 0) return;
     this.checkpoint().catch((error: unknown) => this.#driver.fail(error));
   }
 

@@ -48,6 +48,8 @@ import { collectionNotFound, describeCollection, writeAnswer } from './answers.t
 export const SEAL_ROW_COUNT = 65_536;
 export const SEAL_SIZE_BYTES = 64 * 1024 * 1024;
 
+const UTF8 = new TextEncoder();
+
 /** What the executor needs of its replica. */
 export interface ExecutorReplica {
   readonly host: ShardHost;
@@ -327,14 +329,16 @@ function storedPoint(record: PointRecord): StoredPoint {
   };
 }
 
+/** Lengths keep ('ab', 'c') and ('a', 'bc') apart. */
 function hashBody(parts: readonly (string | Uint8Array)[]): bigint {
-  const encoder = new TextEncoder();
   const chunks: Uint8Array[] = [];
-  for (const part of parts) {
-    const bytes = typeof part === 'string' ? encoder.encode(part) : part;
-    // Lengths keep ('ab', 'c') and ('a', 'bc') apart.
-    chunks.push(new Uint8Array(new Uint32Array([bytes.byteLength]).buffer), bytes);
-  }
+  const lengths = new Uint32Array(parts.length);
+  parts.forEach((part, position) => {
+    const bytes = typeof part === 'string' ? UTF8.encode(part) : part;
+    lengths[position] = bytes.byteLength;
+    chunks.push(bytes);
+  });
+  chunks.push(new Uint8Array(lengths.buffer));
   const hash = xxh3_64(chunks);
   return new DataView(hash.buffer, hash.byteOffset, hash.byteLength).getBigUint64(0, true);
 }

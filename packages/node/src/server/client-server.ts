@@ -96,7 +96,10 @@ export class ClientServer {
       const inflightCount = admission.inflightCount;
       logger.warn({ inflightCount }, 'requests were still under way at the end of the drain');
     }
-    const error = new HoldfastError('SHUTTING_DOWN', 'this node is shutting down; use another node');
+    const error = new HoldfastError(
+      'SHUTTING_DOWN',
+      'this node is shutting down; use another node',
+    );
     for (const connection of this.#connections) connection.goodbye(error);
     await this.#closeAll();
     this.#sweepTimer?.cancel();

@@ -4,21 +4,21 @@
  *     handshake --hello ok--> open --goodbye, slow reader, bad frame--> closing --> (closed)
  *         \--bad hello, timeout--> refused --------------------------------^
  *
- * Invariants: before the hello is accepted nothing but a hello is decoded; every request admitted is
- * released exactly once, also when the connection is gone before its answer; a request id is answered
- * at most once. An id used twice at one time ends the connection: an error under that id would be
- * taken for the answer to the first request, which may yet take effect.
+ * Invariants: before the hello is accepted nothing but a hello is decoded; every request admitted
+ * is released exactly once, also when the connection is gone before its answer; a request id is
+ * answered at most once. An id used twice at one time ends the connection: an error under that id
+ * would be taken for the answer to the first request, which may yet take effect.
  *
- * Memory: above `sendBufferSizeBytesMax` of unread answers the connection is not read any more; if it
- * stays there for `slowReaderTimeoutMs`, or reaches four times the limit, it is closed.
+ * Memory: above `sendBufferSizeBytesMax` of unread answers the connection is not read any more; if
+ * it stays there for `slowReaderTimeoutMs`, or reaches four times the limit, it is closed.
  */
 import type { Duplex } from 'node:stream';
 import type { Clock, Logger, TimerHandle, Timers } from '@holdfast/base';
 import { assert, HoldfastError, toHoldfastError } from '@holdfast/base';
 import {
   BATCH_POINT_COUNT_MAX,
-  decodeUp,
   type Down,
+  decodeUp,
   encodeDown,
   HELLO_FRAME_SIZE_BYTES_MAX,
   type Hello,
@@ -135,7 +135,10 @@ export class Connection {
 
   /** Says why, closes, and cuts the connection if the other side does not answer in time. */
   goodbye(error: HoldfastError): void {
-    if (this.#state === 'handshake') return this.#refuse(error);
+    if (this.#state === 'handshake') {
+      this.#refuse(error);
+      return;
+    }
     if (this.#state !== 'open') return;
     this.#close('goodbye', error);
   }
@@ -149,7 +152,8 @@ export class Connection {
   #onRawBytes(sizeBytes: number): void {
     if (this.#state !== 'handshake') return;
     this.#handshakeSizeBytes += sizeBytes;
-    if (this.#handshakeSizeBytes <= HELLO_FRAME_SIZE_BYTES_MAX + FRAME_HEADER_SIZE_BYTES_MAX) return;
+    if (this.#handshakeSizeBytes <= HELLO_FRAME_SIZE_BYTES_MAX + FRAME_HEADER_SIZE_BYTES_MAX)
+      return;
     const message = `the first frame is over ${HELLO_FRAME_SIZE_BYTES_MAX} bytes; send the hello first`;
     this.#refuse(new HoldfastError('FRAME_TOO_LARGE', message));
     this.#socket.pause();
@@ -160,7 +164,8 @@ export class Connection {
     this.#context.metrics.bytesReceived(bytes.byteLength);
     if (!isBinary) {
       const message = 'text frames are not understood; send one msgpack map per binary frame';
-      return this.goodbye(new HoldfastError('FRAME_MALFORMED', message));
+      this.goodbye(new HoldfastError('FRAME_MALFORMED', message));
+      return;
     }
     const { frameSizeBytesMax } = this.#context.limits;
     const isHandshake = this.#state === 'handshake';
@@ -168,7 +173,8 @@ export class Connection {
     try {
       up = decodeUp(bytes, isHandshake ? HELLO_FRAME_SIZE_BYTES_MAX : frameSizeBytesMax);
     } catch (thrown) {
-      return this.#onUndecodable(toHoldfastError(thrown));
+      this.#onUndecodable(toHoldfastError(thrown));
+      return;
     }
     if (isHandshake) this.#onHello(up);
     else this.#onRequest(up);
@@ -182,7 +188,10 @@ export class Connection {
     const { requestId } = error.details;
     const isAnswerable =
       this.#state === 'open' && typeof requestId === 'number' && !this.#inflight.has(requestId);
-    if (!isAnswerable) return this.goodbye(error);
+    if (!isAnswerable) {
+      this.goodbye(error);
+      return;
+    }
     this.#context.handler.refused('invalid', error);
     this.#answer(requestId, { ok: false, error });
   }
@@ -190,14 +199,16 @@ export class Connection {
   #onHello(up: Up): void {
     if (up.kind !== 'hello') {
       const message = `a ${up.kind} request before the hello; send the hello frame first`;
-      return this.#refuse(new HoldfastError('REQUEST_INVALID', message));
+      this.#refuse(new HoldfastError('REQUEST_INVALID', message));
+      return;
     }
     let protocolVersion: number;
     try {
       this.#context.guard.check(up.apiKey);
       protocolVersion = versionOf(up);
     } catch (thrown) {
-      return this.#refuse(toHoldfastError(thrown));
+      this.#refuse(toHoldfastError(thrown));
+      return;
     }
     const { limits, identity } = this.#context;
     this.#handshakeTimer?.cancel();
@@ -219,16 +230,19 @@ export class Connection {
   #onRequest(up: Up): void {
     if (up.kind === 'hello') {
       const message = 'a second hello; send it once per connection';
-      return this.goodbye(new HoldfastError('REQUEST_INVALID', message));
+      this.goodbye(new HoldfastError('REQUEST_INVALID', message));
+      return;
     }
     if (this.#inflight.has(up.id)) {
       const message = `request id ${up.id} is under way already; use an id once at a time`;
-      return this.goodbye(new HoldfastError('REQUEST_INVALID', message));
+      this.goodbye(new HoldfastError('REQUEST_INVALID', message));
+      return;
     }
     const refusal = this.#context.admission.admitRequest(this.#inflight.size);
     if (refusal !== null) {
       this.#context.handler.refused(up.kind, refusal);
-      return this.#answer(up.id, { ok: false, error: refusal });
+      this.#answer(up.id, { ok: false, error: refusal });
+      return;
     }
     this.#execute(up);
   }
@@ -302,7 +316,9 @@ export class Connection {
 
   #closeSlowReader(): void {
     const { sendBufferSizeBytesMax } = this.#context.limits;
-    const message = `more than ${sendBufferSizeBytesMax} bytes of answers are unread; read faster or ask for less`;
+    const message =
+      `more than ${sendBufferSizeBytesMax} bytes of answers are unread; read faster or ` +
+      'ask for less';
     this.#socket.resume();
     this.goodbye(new HoldfastError('SLOW_READER', message));
   }
@@ -362,7 +378,9 @@ function versionOf(hello: Hello): number {
   const offered = hello.protocolVersions.join(', ');
   throw new HoldfastError(
     'PROTOCOL_UNSUPPORTED',
-    `the client offers protocol versions ${offered}, this server speaks ${supported}; upgrade the older side`,
+
+    `the client offers protocol versions ${offered}, this server speaks ` +
+      `${supported}; upgrade the older side`,
     { details: { supported: [...SUPPORTED_PROTOCOL_VERSIONS] } },
   );
 }

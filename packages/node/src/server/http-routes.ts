@@ -1,4 +1,6 @@
-/** The HTTP face of a node: health, metrics, status. Everything but /health asks for the API key. */
+/**
+ * The HTTP face of a node: health, metrics, status. Everything but /health asks for the API key.
+ */
 import { HoldfastError, type Logger, toHoldfastError } from '@holdfast/base';
 import { Hono } from 'hono';
 import type { NodeService } from '../service-api.ts';
@@ -31,7 +33,9 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
   );
   app.get('/api/v1/cluster/status', async (context) => context.json(await statusBody(service)));
   app.notFound((context) => {
-    const message = `no such path; GET /health, /metrics, /api/v1/cluster/status or connect a WebSocket to ${CLIENT_WEBSOCKET_PATH}`;
+    const message =
+      'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +
+      `WebSocket to ${CLIENT_WEBSOCKET_PATH}`;
     return context.json({ error: new HoldfastError('REQUEST_INVALID', message).toBody() }, 404);
   });
   app.onError((thrown, context) => {

@@ -6,7 +6,9 @@ import type { AddressInfo } from 'node:net';
 import { assert, HoldfastError } from '@holdfast/base';
 import { type Endpoint, formatEndpoint, isLoopbackHost } from '../config/endpoint.ts';
 
-/** @throws HoldfastError BIND_REFUSED unless `endpoint` is loopback, guarded or explicitly allowed */
+/**
+ * @throws HoldfastError BIND_REFUSED unless `endpoint` is loopback, guarded or explicitly allowed
+ */
 export function checkBind(
   endpoint: Endpoint,
   guard: { readonly hasApiKey: boolean; readonly allowRemote: boolean },

@@ -2,7 +2,7 @@
  * Prometheus metrics. Counters and histograms are fed by the server; everything the replica knows
  * is read from its status when the page is scraped, so that nothing is counted twice.
  */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { NodeService, NodeStatus, PeerTransportStats, Role } from '../service-api.ts';
 import type { Admission } from './admission.ts';
 
@@ -107,7 +107,11 @@ const STATUS_GAUGES: readonly StatusNumber[] = [
   ['rows_live', 'Live rows.', (s) => sumLanes(s, 'liveRowCount')],
   ['rows_tail', 'Rows not in a graph yet.', (s) => sumLanes(s, 'tailRowCount')],
   ['rows_graph', 'Rows in a graph.', (s) => sumLanes(s, 'graphRowCount')],
-  ['rows_deleted', 'Deleted or replaced rows still on disk.', (s) => sumLanes(s, 'deletedRowCount')],
+  [
+    'rows_deleted',
+    'Deleted or replaced rows still on disk.',
+    (s) => sumLanes(s, 'deletedRowCount'),
+  ],
   ['wal_last_sync_seconds', 'Duration of the last log sync.', (s) => s.wal.lastSyncMs / 1_000],
   ['event_loop_delay_seconds', 'Event loop delay.', (s) => (s.eventLoopDelayMs ?? 0) / 1_000],
 ];
@@ -147,7 +151,12 @@ function registerStatusGauges(registry: Registry, service: NodeService): void {
 }
 
 function registerServerGauges(registry: Registry, admission: Admission): void {
-  gauge(registry, 'client_connections', 'Open client connections.', () => admission.connectionCount);
+  gauge(
+    registry,
+    'client_connections',
+    'Open client connections.',
+    () => admission.connectionCount,
+  );
   gauge(registry, 'requests_inflight', 'Requests under way.', () => admission.inflightCount);
 }
 

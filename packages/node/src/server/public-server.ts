@@ -113,7 +113,8 @@ export class PublicServer {
     }
     const text = `connect to ${CLIENT_WEBSOCKET_PATH}`;
     socket.end(
-      `HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: ${text.length}\r\n\r\n${text}`,
+      'HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: ' +
+        `${text.length}\r\n\r\n${text}`,
     );
   }
 }

@@ -69,7 +69,8 @@ export class FakeService implements NodeService {
 
 /** An execute that waits until the test answers. */
 export class HeldRequests {
-  readonly #pending: { resolve: (body: ResultBody) => void; reject: (error: unknown) => void }[] = [];
+  readonly #pending: { resolve: (body: ResultBody) => void; reject: (error: unknown) => void }[] =
+    [];
 
   readonly execute: Execute = () =>
     new Promise((resolve, reject) => {

@@ -59,9 +59,10 @@ export interface PeerNetOptions {
 }
 
 /** Not started; stop them with stopPeers. */
-export async function createPeers({ ids = ['n1', 'n2', 'n3'], patch }: PeerNetOptions = {}): Promise<
-  Peer[]
-> {
+export async function createPeers({
+  ids = ['n1', 'n2', 'n3'],
+  patch,
+}: PeerNetOptions = {}): Promise<Peer[]> {
   const proxies = await Promise.all(
     ids.map(async () => {
       const proxy = new TcpProxy();

@@ -61,7 +61,8 @@ export class RawClient {
 
   /** The code of the next frame's error, whatever frame it is. */
   async nextErrorCode(): Promise<string> {
-    const message = (await this.next()) as Partial<Record<'error', { code: string }>> & Partial<Down>;
+    const message = (await this.next()) as Partial<Record<'error', { code: string }>> &
+      Partial<Down>;
     return message.error?.code ?? `no error in ${JSON.stringify(message)}`;
   }
 

@@ -11,6 +11,7 @@ export class TcpProxy {
   onForward: (chunk: Buffer) => 'drop' | undefined = () => undefined;
   target: Endpoint | null = null;
   isRefusing = false;
+  refusedCount = 0;
 
   constructor() {
     this.#server = createServer((incoming) => this.#onConnection(incoming));
@@ -36,6 +37,7 @@ export class TcpProxy {
 
   #onConnection(incoming: Socket): void {
     if (this.isRefusing) {
+      this.refusedCount += 1;
       incoming.destroy();
       return;
     }

@@ -1,0 +1,26 @@
+/**
+ * Sessions expire by log time only, and only by a logged command: the leader proposes it, every
+ * replica checks each session again when it applies it.
+ */
+import { encodeCommand } from '../state/command.ts';
+import type { MetaMachine } from '../state/meta-machine.ts';
+
+/** Sessions expired by one command: keeps the entry small. */
+const SESSIONS_PER_EXPIRY_MAX = 256;
+
+/** The command that expires what was idle for `idleTimeoutMs` of log time; null: nothing was. */
+export function sessionExpiryCommand(
+  meta: MetaMachine,
+  stampMs: number,
+  idleTimeoutMs: number,
+): Uint8Array | null {
+  const cutoffMs = stampMs - idleTimeoutMs;
+  const ids = meta.sessions.idleSince(cutoffMs, SESSIONS_PER_EXPIRY_MAX);
+  if (ids.length === 0) return null;
+  return encodeCommand({
+    timestampMs: stampMs,
+    session: null,
+    bodyHash: 0n,
+    command: { kind: 'expireSessions', cutoffMs, ids },
+  });
+}

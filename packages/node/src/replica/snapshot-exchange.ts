@@ -1,0 +1,83 @@
+/**
+ * Snapshots of one replica, both ways: sends the newest checkpoint to a peer that needs entries the
+ * log no longer has, and loads an installed checkpoint into meta state and lanes.
+ */
+import type { HoldfastError, Logger, LogIndex, NodeId, SnapshotMeta } from '@holdfast/base';
+import { HoldfastError as HoldfastFailure, must } from '@holdfast/base';
+import type { RaftMessage } from '@holdfast/raft';
+import type { ShardHost } from '@holdfast/shard-worker';
+import type { FileSystem } from '@holdfast/storage';
+import type { PeerTransport } from '../service-api.ts';
+import type { Applier } from './applier.ts';
+import type { Checkpointer } from './checkpointer.ts';
+import { loadMeta, manifestReferences } from './checkpointer.ts';
+import type { Defer } from './driver.ts';
+import { outgoingSnapshot } from './snapshot-installer.ts';
+
+export interface SnapshotExchangeParts {
+  readonly fileSystem: FileSystem;
+  readonly dataDirectory: string;
+  readonly host: ShardHost;
+  readonly applier: Applier;
+  readonly checkpointer: Checkpointer;
+  readonly transport: Pick<PeerTransport, 'sendSnapshot'>;
+  readonly defer: Defer;
+  readonly logger: Logger;
+  /** Tells the core how a transfer ended. */
+  readonly report: (peer: NodeId, snapshotId: string, isOk: boolean) => void;
+}
+
+export class SnapshotExchange {
+  readonly #parts: SnapshotExchangeParts;
+
+  constructor(parts: SnapshotExchangeParts) {
+    this.#parts = parts;
+  }
+
+  /** Streams the checkpoint that `message` is about; the message itself travels with it. */
+  send(message: Extract<RaftMessage, { kind: 'snapshot' }>): void {
+    const { fileSystem, dataDirectory, checkpointer, transport, defer, logger } = this.#parts;
+    const { to, meta } = message;
+    const snapshot = outgoingSnapshot(fileSystem, dataDirectory, checkpointer, message);
+    if (snapshot === null) {
+      // A newer checkpoint replaced the one the message is about: the core will name that one.
+      defer(() => this.#parts.report(to, meta.id, false));
+      return;
+    }
+    transport.sendSnapshot(to, snapshot).then(
+      () => this.#parts.report(to, meta.id, true),
+      (error: unknown) => {
+        logger.warn({ to, snapshot: meta.id, error: String(error) }, 'sending a snapshot failed');
+        this.#parts.report(to, meta.id, false);
+      },
+    );
+  }
+
+  /**
+   * Replaces the whole state by the installed checkpoint; resolves with its index.
+   * Rejects: the replica must stop, its state is neither the old nor the new one.
+   */
+  restore(meta: SnapshotMeta): Promise<LogIndex> {
+    const { fileSystem, dataDirectory, host, applier, checkpointer } = this.#parts;
+    return applier.barrier(async () => {
+      const root = must(checkpointer.root, 'a snapshot is installed before it is applied');
+      if (root.meta.index < meta.index) throw notHere(meta, root.meta.index);
+      const machine = loadMeta(fileSystem, dataDirectory, root);
+      await host.open({
+        appliedIndex: machine.appliedIndex,
+        definitions: machine.catalogue.all(),
+        manifests: manifestReferences(root),
+      });
+      applier.replaceState(machine);
+      return machine.appliedIndex;
+    });
+  }
+}
+
+function notHere(meta: SnapshotMeta, found: LogIndex): HoldfastError {
+  return new HoldfastFailure(
+    'CHECKPOINT_CORRUPT',
+    `the snapshot at index ${meta.index} is not here, only one at ${found}; restart this node`,
+    { details: { index: meta.index, found } },
+  );
+}
