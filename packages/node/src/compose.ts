@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ErrorBody, HoldfastError, Logger } from '@holdfast/base';
-import { assert, HoldfastError as HoldfastFailure, SeededRandom } from '@holdfast/base';
+import { HoldfastError as HoldfastFailure, SeededRandom } from '@holdfast/base';
 import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
 import { PiscinaHost } from '@holdfast/shard-worker';
 import type { NodeIdentity } from '@holdfast/storage';
@@ -19,6 +19,7 @@ import {
   ThreadWal,
 } from '@holdfast/storage';
 import { assembleNode } from './assemble.ts';
+import { ClosingStack } from './closing-stack.ts';
 import { formatEndpoint, parseEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
@@ -71,11 +72,9 @@ async function openNode(
   const wal = openWal(config, logger);
   opened.push('log', () => wal.close());
   const failure = new FailureLatch();
-  const host = new PiscinaHost({
-    dataDirectory: config.data,
-    laneCount: config.laneCount,
-    onLaneFailure: (error) => failure.set(error),
-  });
+  const { data: dataDirectory, laneCount } = config;
+  const onLaneFailure = (error: HoldfastError): void => failure.set(error);
+  const host = new PiscinaHost({ dataDirectory, laneCount, onLaneFailure });
   opened.push('lanes', () => host.close());
   let publicAddress = formatEndpoint(config.advertiseAddress ?? config.listen);
   const random = new SeededRandom(randomBytes(4).readUInt32LE());
@@ -89,7 +88,7 @@ async function openNode(
     {
       ...config,
       identity,
-      dataDirectory: config.data,
+      dataDirectory,
       retainedEntryCount: config.logRetentionEntryCount,
       publicAddress: () => publicAddress,
     },
@@ -120,7 +119,7 @@ async function openNode(
   if (config.advertiseAddress === undefined) publicAddress = server.address;
   replica.start();
   // Clients are drained while the replica still answers; then it stops taking part.
-  opened.insertBefore('public port', 'replica', () => replica.stop());
+  opened.pushBelow('public port', 'replica', () => replica.stop());
   logger.info({ public: server.address, peer: transport.address }, 'the node is up');
   return {
     addresses: { public: server.address, peer: transport.address },
@@ -151,37 +150,6 @@ function openWal(config: NodeConfig, logger: Logger): ThreadWal {
     logger.warn({ tornTail: wal.tornTail }, 'an unfinished write at the end of the log was cut');
   }
   return wal;
-}
-
-/** What was opened, closed in the opposite order; a close that fails does not stop the others. */
-class ClosingStack {
-  readonly #closers: { readonly name: string; readonly close: () => Promise<void> }[] = [];
-  #closing: Promise<void> | null = null;
-
-  push(name: string, close: () => Promise<void>): void {
-    this.#closers.push({ name, close });
-  }
-
-  /** Closed right after `other`. */
-  insertBefore(other: string, name: string, close: () => Promise<void>): void {
-    const position = this.#closers.findIndex((closer) => closer.name === other);
-    assert(position >= 0, 'the other closer is known', { other });
-    this.#closers.splice(position, 0, { name, close });
-  }
-
-  /** Closes everything once; rejects with the first failure after all were tried. */
-  close(): Promise<void> {
-    this.#closing ??= this.#closeAll();
-    return this.#closing;
-  }
-
-  async #closeAll(): Promise<void> {
-    const failures: unknown[] = [];
-    for (const { close } of this.#closers.reverse()) {
-      await close().catch((error: unknown) => failures.push(error));
-    }
-    if (failures.length > 0) throw failures[0];
-  }
 }
 
 function readOwnIdentity(fileSystem: NodeFileSystem, config: NodeConfig): NodeIdentity {

@@ -4,7 +4,6 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SILENT_LOGGER } from '@holdfast/base';
 import { NodeFileSystem, readIdentity, writeChecksummedFile } from '@holdfast/storage';
 import t, { type Test } from 'tap';
 import {
@@ -16,12 +15,12 @@ import {
   writeProcessMark,
 } from '../src/cli/cluster-file.ts';
 import { openPointFile } from '../src/cli/point-file.ts';
+import { ClosingStack } from '../src/closing-stack.ts';
 import { initCluster } from '../src/cluster/init.ts';
 import { LeaderWatch } from '../src/cluster/leader-watch.ts';
 import { planLocalCluster } from '../src/cluster/plan.ts';
 import { renderTable } from '../src/cluster/table.ts';
 import { nearestName } from '../src/config/suggest.ts';
-import { type Service, ServiceGroup } from '../src/service.ts';
 import { run } from './support/run-cli.ts';
 
 function temporaryDirectory(t: Test): string {
@@ -361,37 +360,20 @@ t.test('fvecs vectors are read across chunk borders; a cut file is an error', as
   t.match((await readAll(path)).error, { message: /dimension 0 is not/ });
 });
 
-t.test(
-  'services start in order, stop in the opposite order, and a failed start stops the rest',
-  async (t) => {
-    const events: string[] = [];
-    const service = (name: string, failing?: 'start' | 'stop'): Service => ({
-      name,
-      async start() {
-        if (failing === 'start') throw new Error(`${name} refuses`);
-        events.push(`+${name}`);
-      },
-      async stop() {
-        events.push(`-${name}`);
-        if (failing === 'stop') throw new Error(`${name} sticks`);
-      },
-    });
-    const group = new ServiceGroup([service('a'), service('b'), service('c')], SILENT_LOGGER);
-    await group.start();
-    await group.stop();
-    t.same(events.splice(0), ['+a', '+b', '+c', '-c', '-b', '-a']);
-    const refused = new ServiceGroup(
-      [service('a'), service('b', 'start'), service('c')],
-      SILENT_LOGGER,
-    );
-    await t.rejects(refused.start(), /b refuses/);
-    t.same(events.splice(0), ['+a', '-a']);
-    const stuck = new ServiceGroup([service('a'), service('b', 'stop')], SILENT_LOGGER);
-    await stuck.start();
-    await t.rejects(stuck.stop(), /b sticks/);
-    t.same(events, ['+a', '+b', '-b', '-a'], 'the others are stopped all the same');
-  },
-);
+t.test('what was opened is closed in the opposite order, once, even if one sticks', async (t) => {
+  const events: string[] = [];
+  const stack = new ClosingStack();
+  const close = (name: string) => async () => {
+    events.push(name);
+    if (name === 'b') throw new Error('b sticks');
+  };
+  for (const name of ['a', 'b', 'c']) stack.push(name, close(name));
+  stack.pushBelow('c', 'just after c', close('just after c'));
+  await t.rejects(stack.close(), /b sticks/);
+  t.same(events, ['c', 'just after c', 'b', 'a']);
+  await t.rejects(stack.close(), /b sticks/);
+  t.equal(events.length, 4, 'a second close closes nothing again');
+});
 
 t.test(
   'fsck and inspect find nothing on a fresh directory and name the damaged place',

@@ -33,6 +33,7 @@ const NODE_COUNT_DEFAULT = 3;
 /** Often enough that a person sees an election as it happens. */
 const WATCH_INTERVAL_MS = 250;
 const HEALTH_TIMEOUT_MS = 1_000;
+const MISSED_LOOK_COUNT_MAX = 4;
 
 export async function startCluster(options: ClusterStartOptions, io: CliIo): Promise<void> {
   const cluster = formOrFind(options, io);
@@ -80,8 +81,10 @@ class ClusterRun {
   readonly #children: readonly NodeChild[];
   readonly #watch = new LeaderWatch();
   readonly #views = new Map<string, HealthView>();
+  readonly #missedCounts = new Map<string, number>();
   #giveUp: (reason: string) => void = () => {};
   #drawnLineCount = 0;
+  #drawnText = '';
   #isOver = false;
 
   constructor(options: ClusterStartOptions, cluster: LocalCluster, io: CliIo) {
@@ -173,18 +176,31 @@ class ClusterRun {
     if (this.#isOver) return;
     const views: HealthView[] = [];
     for (const { child, view } of answers) {
-      if (view === null) {
+      const known = view ?? this.#lastViewOf(child);
+      if (known === null) {
         this.#views.delete(child.node.nodeId);
         continue;
       }
-      child.hasServed = true;
-      this.#views.set(child.node.nodeId, view);
-      views.push(view);
+      if (view !== null) {
+        child.hasServed = true;
+        this.#missedCounts.delete(child.node.nodeId);
+      }
+      this.#views.set(child.node.nodeId, known);
+      views.push(known);
     }
     const change = this.#watch.observe(views);
     if (change === 'lost') this.#say('leader none');
     else if (change !== null) this.#say(`leader ${change.nodeId} term ${change.term}`);
     else if (this.#io.isInteractive) this.#draw();
+  }
+
+  /** A busy machine may miss a look or two: a living process keeps what it said last. */
+  #lastViewOf(child: NodeChild): HealthView | null {
+    const { nodeId } = child.node;
+    const missedCount = (this.#missedCounts.get(nodeId) ?? 0) + 1;
+    this.#missedCounts.set(nodeId, missedCount);
+    if (child.pid === null || missedCount > MISSED_LOOK_COUNT_MAX) return null;
+    return this.#views.get(nodeId) ?? null;
   }
 
   #showNodes(): void {
@@ -213,9 +229,12 @@ class ClusterRun {
   }
 
   #draw(): void {
-    this.#erase();
     const lines = ['', ...this.#table(), '', this.#hint()];
-    this.#io.out(`${lines.join('\n')}\n`);
+    const text = `${lines.join('\n')}\n`;
+    if (this.#drawnLineCount > 0 && text === this.#drawnText) return;
+    this.#erase();
+    this.#io.out(text);
+    this.#drawnText = text;
     this.#drawnLineCount = lines.length;
   }
 

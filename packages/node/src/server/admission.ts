@@ -41,7 +41,7 @@ export class Admission {
     if (this.#isDraining) return shuttingDown();
     const { maxConnections } = this.#limits;
     if (this.#connectionCount >= maxConnections) {
-      const message = `the node has its ${maxConnections} connections; close some or raise maxConnections`;
+      const message = `all ${maxConnections} connections are taken; raise maxConnections`;
       return new HoldfastError('TOO_MANY_CONNECTIONS', message, {
         details: { maxConnections, retryAfterMs: 1_000 },
       });

@@ -154,7 +154,7 @@ export class Connection {
     this.#handshakeSizeBytes += sizeBytes;
     if (this.#handshakeSizeBytes <= HELLO_FRAME_SIZE_BYTES_MAX + FRAME_HEADER_SIZE_BYTES_MAX)
       return;
-    const message = `the first frame is over ${HELLO_FRAME_SIZE_BYTES_MAX} bytes; send the hello first`;
+    const message = `first frame over ${HELLO_FRAME_SIZE_BYTES_MAX} bytes; send the hello first`;
     this.#refuse(new HoldfastError('FRAME_TOO_LARGE', message));
     this.#socket.pause();
   }
