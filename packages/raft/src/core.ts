@@ -1,0 +1,227 @@
+/**
+ * One replica of one Raft group as a pure, synchronous state machine: inputs go in by method, what
+ * must be done comes out of `ready()`. It knows no disk, network, clock or chance of its own.
+ *
+ * Safety rests on one rule beyond the paper (DESIGN.md, gating): whoever is not leader lets no
+ * message out before everything it knows is durable. So a vote, a request for votes and an
+ * acknowledgement are all backed by disk when they are seen. A leader's term, vote and inherited
+ * log are durable when it becomes one, so its messages may overtake its own disk; its own log
+ * counts only as far as it is durable.
+ *
+ * After an InvariantViolation the replica must not be used any more.
+ */
+import type { LogIndex, NodeId } from '@holdfast/base';
+import { campaign, ownVoteDurable } from './election.ts';
+import { checkCheap, checkDeep, type HighWater, highWaterOf } from './invariants.ts';
+import type { LogReader } from './log/log-reader.ts';
+import type { RaftMessage } from './messages.ts';
+import type { RaftOptions } from './options.ts';
+import { resolveOptions } from './options-resolved.ts';
+import {
+  confirmReads,
+  expireForwardedReads,
+  settleForwardedReads,
+  settleLeaderReads,
+} from './read-index.ts';
+import type {
+  DropReason,
+  GatedMessages,
+  ProposeOutcome,
+  ReadOutcome,
+  Ready,
+  SoftState,
+} from './ready.ts';
+import { receive } from './receive.ts';
+import { ReplicaState } from './replica-state.ts';
+import { settleReplication } from './replication.ts';
+import { forgetLeader } from './roles/follower.ts';
+import { ownEntriesDurable, propose, tickLeader } from './roles/leader.ts';
+import { reportSnapshot } from './snapshot.ts';
+import { type RaftStatus, statusOf } from './status.ts';
+
+export class RaftCore {
+  readonly #state: ReplicaState;
+  readonly #highWater: HighWater;
+  #soft: SoftState;
+  #readCounter = 0;
+
+  /**
+   * Resumes from what `log` holds. `options.random` must be seeded differently at every start.
+   * @throws HoldfastError LOG_COMPACTED when the state machine lies before the log and no snapshot
+   * covers the gap; InvariantViolation when committed or applied entries are missing from the log
+   */
+  constructor(options: RaftOptions, log: LogReader) {
+    this.#state = new ReplicaState(resolveOptions(options), log);
+    this.#highWater = highWaterOf(this.#state);
+    this.#soft = this.#currentSoft();
+    this.#check();
+  }
+
+  /** One tick of the host's clock. Drain the inbox into `step` first. */
+  tick(): void {
+    const state = this.#state;
+    state.tick += 1;
+    if (state.isLeader) {
+      tickLeader(state);
+    } else {
+      state.electionElapsedTicks += 1;
+      if (state.isPromotable && state.electionElapsedTicks >= state.electionDueTicks)
+        campaign(state);
+      expireForwardedReads(state);
+    }
+    this.#check();
+  }
+
+  /**
+   * Takes one message from a peer. What is not for this replica, or is malformed, is refused with a
+   * `messageRefused` event.
+   * @throws InvariantViolation when a valid message proves that data has forked or was lost
+   */
+  step(message: RaftMessage): void {
+    receive(this.#state, message);
+    this.#check();
+  }
+
+  /**
+   * Appends one normal entry per payload (at least one); the outcome names the first. The payloads
+   * belong to the log from now on. Refused means: certainly nothing happened.
+   */
+  propose(payloads: readonly Uint8Array[]): ProposeOutcome {
+    const outcome = propose(this.#state, payloads);
+    this.#check();
+    return outcome;
+  }
+
+  /** Asks for an index from which a linearizable read may be served; the answer is in a Ready. */
+  readIndex(): ReadOutcome {
+    const { forwardedReads, isLeader, leader, leaderReads } = this.#state;
+    const drop = (reason: DropReason): ReadOutcome => ({ ok: false, drop: reason, leader });
+    if (leader === null) return drop('no-leader');
+    if (isLeader ? leaderReads.isFull : forwardedReads.isFull) return drop('too-many-reads');
+    this.#readCounter += 1;
+    const requestId = this.#readCounter;
+    if (isLeader) leaderReads.add({ from: null, requestId });
+    else forwardedReads.add(requestId);
+    this.#state.isSettleDue = true;
+    return { ok: true, requestId };
+  }
+
+  /** Starts an election now. Does nothing on a leader or a non-voter. */
+  campaign(): void {
+    campaign(this.#state);
+    this.#check();
+  }
+
+  /** Follower: forgets a leader known to be dead. Role, term and vote stay. */
+  forgetLeader(): void {
+    forgetLeader(this.#state);
+    this.#check();
+  }
+
+  /** True when `ready()` would hand something out. */
+  hasReady(): boolean {
+    const state = this.#state;
+    this.#settle();
+    return (
+      !state.outbox.isEmpty ||
+      state.log.hasAppend(state.hardState) ||
+      state.log.hasApply() ||
+      this.#isSoftNews()
+    );
+  }
+
+  /** Hands out everything that is to be done; see ready.ts for the order the host must keep. */
+  ready(): Ready {
+    this.#settle();
+    const { log, outbox } = this.#state;
+    const append = log.takeAppend(this.#state.hardState);
+    const send = outbox.takeNow();
+    const gated = outbox.takeGated();
+    const sendAfter: GatedMessages[] = [];
+    if (gated.length > 0) {
+      // The newest append covers this Ready's and every earlier one.
+      if (log.seq > log.durableSeq) sendAfter.push({ seq: log.seq, messages: gated });
+      else for (const message of gated) send.push(message);
+    }
+    const soft = this.#isSoftNews() ? this.#currentSoft() : null;
+    if (soft !== null) this.#soft = soft;
+    const ready: Ready = {
+      append,
+      send,
+      sendAfter,
+      apply: log.takeApply(),
+      reads: outbox.takeReads(),
+      soft,
+      events: outbox.takeEvents(),
+    };
+    this.#check();
+    return ready;
+  }
+
+  /** Every append up to `seq` is durable and visible to the LogReader. May be merged or late. */
+  appended(seq: number): void {
+    const state = this.#state;
+    state.log.appended(seq);
+    ownVoteDurable(state);
+    if (state.isLeader) ownEntriesDurable(state);
+    this.#check();
+  }
+
+  /** The state machine has applied everything up to `index`. May be merged or late. */
+  applied(index: LogIndex): void {
+    this.#state.log.setApplied(index);
+    this.#check();
+  }
+
+  /** Leader: messages to `peer` are being lost; stop pipelining to it until it answers. */
+  reportUnreachable(peer: NodeId): void {
+    const progress = this.#state.tracker.progress(peer);
+    if (this.#state.isLeader && progress?.state === 'replicate') progress.becomeProbe();
+    this.#check();
+  }
+
+  /** Leader: the transfer of the snapshot to `peer` ended. */
+  reportSnapshot(peer: NodeId, snapshotId: string, isOk: boolean): void {
+    reportSnapshot(this.#state, peer, snapshotId, isOk);
+    this.#check();
+  }
+
+  status(): RaftStatus {
+    return statusOf(this.#state);
+  }
+
+  /** @throws InvariantViolation naming what does not hold */
+  checkInvariants(): void {
+    this.#check();
+    checkDeep(this.#state);
+  }
+
+  /** Does what was put off until all inputs of a host turn are in. */
+  #settle(): void {
+    const state = this.#state;
+    while (state.isSettleDue) {
+      state.isSettleDue = false;
+      if (state.isLeader) {
+        settleLeaderReads(state);
+        settleReplication(state);
+        confirmReads(state);
+      } else {
+        settleForwardedReads(state);
+      }
+    }
+  }
+
+  #isSoftNews(): boolean {
+    const { role, leader, term } = this.#state;
+    return role !== this.#soft.role || leader !== this.#soft.leader || term !== this.#soft.term;
+  }
+
+  #currentSoft(): SoftState {
+    const { role, leader, term } = this.#state;
+    return { role, leader, term };
+  }
+
+  #check(): void {
+    checkCheap(this.#state, this.#highWater);
+  }
+}

@@ -1,0 +1,28 @@
+export { decodeRaftMessage, encodeRaftMessage } from './codec.ts';
+export { RaftCore } from './core.ts';
+export type { InitialState, LogReader } from './log/log-reader.ts';
+export type {
+  AppendRejection,
+  Envelope,
+  RaftMessage,
+  RaftMessageBody,
+  RaftMessageKind,
+  VoteRefusal,
+} from './messages.ts';
+export type { RaftOptions } from './options.ts';
+export type {
+  AppendRequest,
+  ApplyRequest,
+  DropReason,
+  GatedMessages,
+  ProposeOutcome,
+  RaftEvent,
+  ReadOutcome,
+  ReadState,
+  Ready,
+  Role,
+  SoftState,
+  StepDownReason,
+} from './ready.ts';
+export type { PeerStatus, RaftStatus } from './status.ts';
+export type { ProgressState } from './tracker/progress.ts';

@@ -1,0 +1,32 @@
+/**
+ * What the core reads of its durable log: synchronous, backed by memory or by the log store.
+ * Everything handed out by `Ready.append` and reported by `appended(seq)` must be visible here;
+ * what was handed out and not yet reported is kept by the core itself.
+ */
+import type { ConfState, Entry, HardState, LogIndex, SnapshotMeta, Term } from '@holdfast/base';
+
+export interface InitialState {
+  readonly hardState: HardState;
+  /** Configuration at the snapshot, or the first configuration when there is none. */
+  readonly conf: ConfState;
+  /** Index already applied by the state machine (its own atomic record). */
+  readonly applied: LogIndex;
+}
+
+export interface LogReader {
+  initialState(): InitialState;
+  /** Index of the first entry still readable; last + 1 when the log is empty. */
+  firstIndex(): LogIndex;
+  lastIndex(): LogIndex;
+  /** Term at `index`, for firstIndex - 1 <= index <= lastIndex. */
+  term(index: LogIndex): Term | 'compacted' | 'unavailable';
+  /** Chain sum at `index`, for the same range. */
+  sum(index: LogIndex): Uint8Array | 'compacted' | 'unavailable';
+  /**
+   * Entries low..high-1, cut after `sizeBytesMax` of encoded size but never empty when low < high.
+   * 'compacted' when low < firstIndex. Bytes were checksum-verified.
+   */
+  entries(low: LogIndex, high: LogIndex, sizeBytesMax: number): readonly Entry[] | 'compacted';
+  /** The newest snapshot that can be sent to a peer, or null. */
+  snapshotMeta(): SnapshotMeta | null;
+}

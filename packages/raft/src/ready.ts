@@ -1,0 +1,109 @@
+/**
+ * The contract between the core and its host, after etcd/raft's Ready and raft-rs's numbered
+ * appends. The host, per turn: drains its inbox into `step`, ticks at most twice, then while
+ * `hasReady()`: takes `ready()`, hands `append` to the log, sends `send`, keeps each `sendAfter`
+ * until `appended(seq)` was called for its seq, applies `apply`, answers `reads`.
+ *
+ * Ordering the host must keep:
+ * - appends become durable in the order of `seq`; `appended(seq)` implies every earlier one;
+ * - messages to one peer are sent in the order given (losing some is fine);
+ * - `apply` batches are applied in order, then reported by `applied(index)`.
+ * Nothing in a Ready may be mutated. Entries are shared, not copied.
+ */
+import type { Entry, HardState, LogIndex, NodeId, SnapshotMeta, Term } from '@holdfast/base';
+import type { RaftMessage } from './messages.ts';
+
+export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
+
+/** One atomic record batch: either all of it is durable, or none of it may be relied on. */
+export interface AppendRequest {
+  /** Strictly increasing by one. */
+  readonly seq: number;
+  /** Present when term, vote or (lazily) commit changed. */
+  readonly hardState: HardState | null;
+  /** Every log entry with index >= this is replaced. Set whenever entries overlap the log. */
+  readonly truncateFrom: LogIndex | null;
+  readonly entries: readonly Entry[];
+  /** The log restarts after this snapshot; entries before it are gone. */
+  readonly snapshot: SnapshotMeta | null;
+  /** False when only the commit hint changed: may ride along with the next synced batch. */
+  readonly mustSync: boolean;
+}
+
+export interface GatedMessages {
+  /** Send once `appended(seq)` was called with at least this. */
+  readonly seq: number;
+  readonly messages: readonly RaftMessage[];
+}
+
+export type ApplyRequest =
+  /** Committed and durable on this replica, gapless, in log order. */
+  | { readonly kind: 'entries'; readonly entries: readonly Entry[] }
+  /** Replace the whole state by this snapshot, whose bytes the host has already received. */
+  | { readonly kind: 'snapshot'; readonly meta: SnapshotMeta };
+
+/** A read may be served once the state machine has applied `index`. */
+export interface ReadState {
+  readonly requestId: number;
+  readonly outcome:
+    | { readonly kind: 'ready'; readonly index: LogIndex }
+    /** Leadership changed before a quorum confirmed it; ask again. */
+    | { readonly kind: 'aborted' };
+}
+
+export interface SoftState {
+  readonly role: Role;
+  readonly leader: NodeId | null;
+  readonly term: Term;
+}
+
+/** For metrics, logs and checkers. Never decides anything. */
+export type RaftEvent =
+  | {
+      readonly kind: 'roleChanged';
+      readonly role: Role;
+      readonly term: Term;
+      readonly leader: NodeId | null;
+    }
+  | { readonly kind: 'campaignStarted'; readonly term: Term; readonly isPreVote: boolean }
+  | { readonly kind: 'voteGranted'; readonly to: NodeId; readonly term: Term }
+  | { readonly kind: 'steppedDown'; readonly term: Term; readonly reason: StepDownReason }
+  | { readonly kind: 'logTruncated'; readonly from: LogIndex; readonly last: LogIndex }
+  | { readonly kind: 'snapshotNeeded'; readonly peer: NodeId; readonly nextIndex: LogIndex }
+  | { readonly kind: 'snapshotRestored'; readonly index: LogIndex }
+  | { readonly kind: 'messageRefused'; readonly from: NodeId; readonly reason: string };
+
+export type StepDownReason = 'higher-term' | 'quorum-lost' | 'removed' | 'disk-stalled';
+
+export interface Ready {
+  readonly append: AppendRequest | null;
+  readonly send: readonly RaftMessage[];
+  readonly sendAfter: readonly GatedMessages[];
+  readonly apply: ApplyRequest | null;
+  readonly reads: readonly ReadState[];
+  /** Present when role, leader or term changed. */
+  readonly soft: SoftState | null;
+  readonly events: readonly RaftEvent[];
+}
+
+/** Why a proposal or read was refused before it had any effect: certainly nothing happened. */
+export type DropReason =
+  | 'no-leader'
+  | 'not-leader'
+  | 'transferring'
+  | 'over-uncommitted'
+  | 'conf-pending'
+  | 'conf-invalid'
+  | 'not-member'
+  | 'disk-stalled'
+  | 'too-large'
+  | 'too-many-reads';
+
+export type ProposeOutcome =
+  /** Committed if and only if the entry applied at `index` has this term. */
+  | { readonly ok: true; readonly term: Term; readonly index: LogIndex }
+  | { readonly ok: false; readonly drop: DropReason; readonly leader: NodeId | null };
+
+export type ReadOutcome =
+  | { readonly ok: true; readonly requestId: number }
+  | { readonly ok: false; readonly drop: DropReason; readonly leader: NodeId | null };

@@ -1,0 +1,119 @@
+/**
+ * Everything one replica knows, in one place, changed only by the role and rule modules beside it.
+ * No decisions live here: only what every rule needs (sending, refusing, announcing a role).
+ */
+import type { HardState, LogIndex, NodeId, Term } from '@holdfast/base';
+import type { LogReader } from './log/log-reader.ts';
+import { RaftLog } from './log/raft-log.ts';
+import type { RaftMessage, RaftMessageBody } from './messages.ts';
+import type { ResolvedOptions } from './options-resolved.ts';
+import { Outbox } from './outbox.ts';
+import { ForwardedReads, LeaderReads } from './read-queues.ts';
+import type { Role } from './ready.ts';
+import { Tracker } from './tracker/tracker.ts';
+import { UncommittedBytes } from './uncommitted.ts';
+
+/** One campaign. Its nonce is echoed by voters; a grant with another nonce is not for it. */
+export interface Campaign {
+  readonly isPreVote: boolean;
+  readonly isTransfer: boolean;
+  readonly nonce: number;
+  readonly votes: Map<NodeId, boolean>;
+  /** The own vote counts once this append is durable; 0 for a pre-vote, which promises nothing. */
+  readonly ownVoteSeq: number;
+}
+
+export class ReplicaState {
+  readonly options: ResolvedOptions;
+  readonly log: RaftLog;
+  readonly tracker: Tracker;
+  readonly outbox = new Outbox();
+  readonly leaderReads: LeaderReads;
+  readonly forwardedReads: ForwardedReads;
+  term: Term;
+  vote: NodeId | null;
+  role: Role = 'follower';
+  leader: NodeId | null = null;
+  campaign: Campaign | null = null;
+  uncommitted = new UncommittedBytes();
+  /** Leader only: index of the no-op that opened this leadership. */
+  leadershipStartIndex: LogIndex = 0 as LogIndex;
+  /** Ticks since the start of this process; only differences matter. */
+  tick = 0;
+  electionElapsedTicks = 0;
+  /** Drawn from [electionTimeoutTicks, 2 x electionTimeoutTicks). */
+  electionDueTicks = 0;
+  heartbeatElapsedTicks = 0;
+  /** Leader only: peers may be owed appends, heartbeats or a read round; settled before a Ready. */
+  isSettleDue = false;
+
+  constructor(options: ResolvedOptions, reader: LogReader) {
+    const { hardState, conf } = reader.initialState();
+    this.options = options;
+    this.log = new RaftLog(reader, options.applyingSizeBytesMax);
+    this.tracker = new Tracker(options.id, conf, options);
+    this.leaderReads = new LeaderReads(options.pendingReadCountMax);
+    this.forwardedReads = new ForwardedReads(options.pendingReadCountMax, options.random);
+    this.term = hardState.term;
+    this.vote = hardState.vote;
+    this.drawElectionTimeout();
+  }
+
+  get id(): NodeId {
+    return this.options.id;
+  }
+
+  get isLeader(): boolean {
+    return this.role === 'leader';
+  }
+
+  /** Only voters campaign. */
+  get isPromotable(): boolean {
+    return this.tracker.isVoter(this.id);
+  }
+
+  get hardState(): HardState {
+    return { term: this.term, vote: this.vote, commit: this.log.committed };
+  }
+
+  drawElectionTimeout(): void {
+    const { electionTimeoutTicks, random } = this.options;
+    this.electionDueTicks = electionTimeoutTicks + random.nextBelow(electionTimeoutTicks);
+  }
+
+  /**
+   * Sends `body` under the gating rule (DESIGN.md): a leader's term and vote are durable, so its
+   * messages may go at once; anyone else's wait until the present state is durable.
+   */
+  send(to: NodeId, body: RaftMessageBody): void {
+    const message = this.#address(to, body, this.term);
+    if (message === null) return;
+    if (this.isLeader) this.outbox.sendNow(message);
+    else this.outbox.sendGated(message);
+  }
+
+  /** A pre-vote request promises nothing, so it waits for nothing. */
+  sendPreVote(to: NodeId, body: RaftMessageBody & { readonly kind: 'preVote' }): void {
+    const message = this.#address(to, body, (this.term + 1) as Term);
+    if (message !== null) this.outbox.sendNow(message);
+  }
+
+  refuse(message: RaftMessage, reason: string): void {
+    this.outbox.event({ kind: 'messageRefused', from: message.from, reason });
+  }
+
+  announceRole(): void {
+    const { role, term, leader } = this;
+    this.outbox.event({ kind: 'roleChanged', role, term, leader });
+  }
+
+  #address(to: NodeId, body: RaftMessageBody, term: Term): RaftMessage | null {
+    const { id, group, incarnation, incarnations } = this.options;
+    const toIncarnation = incarnations.get(to);
+    if (toIncarnation === undefined) {
+      this.outbox.event({ kind: 'messageRefused', from: to, reason: 'incarnation-unknown' });
+      return null;
+    }
+    return { ...body, group, from: id, to, fromIncarnation: incarnation, toIncarnation, term };
+  }
+}

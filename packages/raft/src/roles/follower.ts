@@ -1,0 +1,163 @@
+/**
+ * Follower (sections 5.2, 5.3): adopts terms, takes over the leader's log, acknowledges what is
+ * durable (the gating rule holds the acknowledgement back until then).
+ *
+ * A message from a verified leader that contradicts what this replica holds, or that proves that
+ * acknowledged entries are missing here, stops the replica (InvariantViolation): the group or a
+ * disk has forked, and going on could lose more.
+ */
+import type { LogIndex, NodeId, Term } from '@holdfast/base';
+import { assert, sumsEqual } from '@holdfast/base';
+import type { RaftMessage } from '../messages.ts';
+import { abortForwardedReads, abortLeaderReads } from '../read-index.ts';
+import type { StepDownReason } from '../ready.ts';
+import type { ReplicaState } from '../replica-state.ts';
+import { UncommittedBytes } from '../uncommitted.ts';
+
+type AppendMessage = RaftMessage & { readonly kind: 'append' };
+type HeartbeatMessage = RaftMessage & { readonly kind: 'heartbeat' };
+
+/**
+ * Follows `leader`, or nobody, at `term`. The vote is cleared only by a new term: stepping down
+ * within a term must not allow a second vote in it. The election clock goes on unless this replica
+ * led: being asked for a vote is no reason to wait longer, or an
+ * unelectable server that keeps asking would starve the others.
+ */
+export function becomeFollower(
+  state: ReplicaState,
+  term: Term,
+  leader: NodeId | null,
+  reason: StepDownReason = 'higher-term',
+): void {
+  assert(term >= state.term, 'term must not go back', { from: state.term, to: term });
+  const wasLeader = state.isLeader;
+  const isNews = state.role !== 'follower' || state.term !== term || state.leader !== leader;
+  const hadTerm = state.term;
+  if (term > state.term) {
+    state.term = term;
+    state.vote = null;
+  }
+  state.role = 'follower';
+  state.campaign = null;
+  if (state.leader !== leader || hadTerm !== term) abortForwardedReads(state);
+  state.leader = leader;
+  if (wasLeader) {
+    state.electionElapsedTicks = 0;
+    state.uncommitted = new UncommittedBytes();
+    state.isSettleDue = false;
+    abortLeaderReads(state);
+    state.outbox.event({ kind: 'steppedDown', term: hadTerm, reason });
+  }
+  if (!isNews) return;
+  state.drawElectionTimeout();
+  state.announceRole();
+}
+
+/** Forgets a leader known to be gone, so that votes are granted by the log rule at once. */
+export function forgetLeader(state: ReplicaState): void {
+  if (state.role !== 'follower' || state.leader === null) return;
+  becomeFollower(state, state.term, null);
+}
+
+/** A sign of life from the leader of the present term. */
+export function followLeader(state: ReplicaState, from: NodeId): void {
+  assert(!state.isLeader, 'two leaders in one term', { term: state.term, other: from });
+  assert(state.leader === null || state.leader === from, 'two leaders in one term', {
+    term: state.term,
+    known: state.leader,
+    other: from,
+  });
+  if (state.role !== 'follower' || state.leader !== from) becomeFollower(state, state.term, from);
+  state.electionElapsedTicks = 0;
+}
+
+export function onHeartbeat(state: ReplicaState, message: HeartbeatMessage): void {
+  const { log } = state;
+  // The leader names at most what this replica acknowledged.
+  assert(message.commit <= log.lastIndex, 'entries this replica acknowledged are missing here', {
+    acknowledged: message.commit,
+    last: log.lastIndex,
+  });
+  log.commitTo(message.commit);
+  state.send(message.from, { kind: 'heartbeatResponse', round: message.round });
+}
+
+export function onAppend(state: ReplicaState, message: AppendMessage): void {
+  const { log } = state;
+  if (message.prevIndex + 1 < log.firstIndex) {
+    // Compacted here, so committed, so equal to the leader's.
+    acknowledge(state, message, log.committed);
+    return;
+  }
+  if (!isChainIntact(state, message)) {
+    state.refuse(message, 'entry-chain-broken');
+    return;
+  }
+  if (log.term(message.prevIndex) !== message.prevTerm) {
+    reject(state, message);
+    return;
+  }
+  assert(sumsEqual(log.sumAt(message.prevIndex), message.prevSum), 'logs have forked', {
+    index: message.prevIndex,
+    term: message.prevTerm,
+  });
+  const lastNew = (message.prevIndex + message.entries.length) as LogIndex;
+  if (!takeEntries(state, message)) {
+    state.refuse(message, 'log-tail-full');
+    return;
+  }
+  // Entries past the last new one are not known to be the leader's.
+  log.commitTo(Math.min(message.commit, lastNew) as LogIndex);
+  acknowledge(state, message, Math.max(lastNew, log.committed) as LogIndex);
+}
+
+/** Every sum must follow from the one before; a broken chain was damaged on the way. */
+function isChainIntact(state: ReplicaState, message: AppendMessage): boolean {
+  const { hash } = state.options;
+  let previousSum = message.prevSum;
+  for (const entry of message.entries) {
+    const sum = hash(previousSum, entry.term, entry.index, entry.type, entry.data);
+    if (!sumsEqual(sum, entry.sum)) return false;
+    previousSum = entry.sum;
+  }
+  return true;
+}
+
+/** False when too much is waiting for the disk: the leader sends it again later. */
+function takeEntries(state: ReplicaState, message: AppendMessage): boolean {
+  const { log, outbox, options } = state;
+  const { entries } = message;
+  let newFrom = 0;
+  for (; newFrom < entries.length; newFrom++) {
+    const entry = entries[newFrom]!;
+    const ownTerm = log.term(entry.index);
+    if (ownTerm !== entry.term) break;
+    assert(sumsEqual(log.sumAt(entry.index), entry.sum), 'logs have forked', {
+      index: entry.index,
+      term: entry.term,
+    });
+  }
+  if (newFrom === entries.length) return true;
+  if (log.tailSizeBytes > options.uncommittedSizeBytesMax) return false;
+  const firstNew = entries[newFrom]!.index;
+  if (firstNew <= log.lastIndex) {
+    outbox.event({ kind: 'logTruncated', from: firstNew, last: log.lastIndex });
+    outbox.dropAcksFrom(firstNew);
+    log.truncate(firstNew);
+  }
+  log.append(newFrom === 0 ? entries : entries.slice(newFrom));
+  return true;
+}
+
+function acknowledge(state: ReplicaState, message: AppendMessage, matchIndex: LogIndex): void {
+  state.send(message.from, { kind: 'appendResponse', matchIndex, rejection: null });
+}
+
+function reject(state: ReplicaState, message: AppendMessage): void {
+  const hint = state.log.findConflictByTerm(message.prevIndex, message.prevTerm);
+  state.send(message.from, {
+    kind: 'appendResponse',
+    matchIndex: 0 as LogIndex,
+    rejection: { rejectedIndex: message.prevIndex, hintIndex: hint.index, hintTerm: hint.term },
+  });
+}

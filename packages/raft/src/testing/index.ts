@@ -1,0 +1,10 @@
+export type { ChaosOptions, ChaosResult } from './chaos.ts';
+export { runChaos } from './chaos.ts';
+export { ClusterChecker } from './cluster-checker.ts';
+export type { CoreClusterOptions } from './core-cluster.ts';
+export { CoreCluster, confOf, incarnationOf, payload } from './core-cluster.ts';
+export type { InMemoryLogStart } from './memory-log.ts';
+export { InMemoryLog } from './memory-log.ts';
+export type { ReplicaObserver } from './sim-replica.ts';
+export { SimReplica } from './sim-replica.ts';
+export { testHash } from './test-hash.ts';
