@@ -29,6 +29,8 @@ export interface SnapshotExchangeParts {
 
 export class SnapshotExchange {
   readonly #parts: SnapshotExchangeParts;
+  /** Peers that are being sent a snapshot: the core repeats its message until it hears an end. */
+  readonly #sending = new Set<NodeId>();
 
   constructor(parts: SnapshotExchangeParts) {
     this.#parts = parts;
@@ -38,17 +40,19 @@ export class SnapshotExchange {
   send(message: Extract<RaftMessage, { kind: 'snapshot' }>): void {
     const { fileSystem, dataDirectory, checkpointer, transport, defer, logger } = this.#parts;
     const { to, meta } = message;
+    if (this.#sending.has(to)) return;
     const snapshot = outgoingSnapshot(fileSystem, dataDirectory, checkpointer, message);
     if (snapshot === null) {
       // A newer checkpoint replaced the one the message is about: the core will name that one.
       defer(() => this.#parts.report(to, meta.id, false));
       return;
     }
+    this.#sending.add(to);
     transport.sendSnapshot(to, snapshot).then(
-      () => this.#parts.report(to, meta.id, true),
+      () => this.#ended(to, meta.id, true),
       (error: unknown) => {
         logger.warn({ to, snapshot: meta.id, error: String(error) }, 'sending a snapshot failed');
-        this.#parts.report(to, meta.id, false);
+        this.#ended(to, meta.id, false);
       },
     );
   }
@@ -71,6 +75,11 @@ export class SnapshotExchange {
       applier.replaceState(machine);
       return machine.appliedIndex;
     });
+  }
+
+  #ended(peer: NodeId, snapshotId: string, isOk: boolean): void {
+    this.#sending.delete(peer);
+    this.#parts.report(peer, snapshotId, isOk);
   }
 }
 
