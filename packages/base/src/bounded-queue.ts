@@ -1,6 +1,6 @@
+/** First in, first out, with a hard limit: `push` answers false when full, and nothing is lost. */
 import { assert } from './assert.ts';
 
-/** First in, first out, with a hard limit: `push` answers false when full, and nothing is lost. */
 export class BoundedQueue<Item> {
   readonly capacity: number;
   #items: (Item | undefined)[] = [];

@@ -26,7 +26,9 @@ export interface Entry {
   readonly sum: Uint8Array;
 }
 
-/** Term and vote are durable together, no later than the entries of that term. `commit` is a hint. */
+/**
+ * Term and vote are durable together, no later than the entries of that term. `commit` is a hint.
+ */
 export interface HardState {
   readonly term: Term;
   readonly vote: NodeId | null;

@@ -5,11 +5,15 @@
 import { assert } from './assert.ts';
 import type { Brand } from './brand.ts';
 
-/** Name of a node, unique in its cluster: 1-64 of [a-zA-Z0-9._-], starting with a letter or digit. */
+/**
+ * Name of a node, unique in its cluster: 1-64 of [a-zA-Z0-9._-], starting with a letter or digit.
+ */
 export type NodeId = Brand<string, 'NodeId'>;
 /** Minted when a cluster is formed: 32 lower-case hex digits. */
 export type ClusterId = Brand<string, 'ClusterId'>;
-/** Minted when a data directory is formatted: 32 lower-case hex digits. A wiped node is a new one. */
+/**
+ * Minted when a data directory is formatted: 32 lower-case hex digits. A wiped node is a new one.
+ */
 export type Incarnation = Brand<string, 'Incarnation'>;
 /** One Raft group. v1 runs group 1; nothing may assume that. u32. */
 export type GroupId = Brand<number, 'GroupId'>;

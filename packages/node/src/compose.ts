@@ -62,10 +62,7 @@ async function openNode(
 ): Promise<RunningNode> {
   const logger = overrides.logger ?? createPinoLogger(config.logLevel, { node: config.nodeId });
   const fileSystem = new NodeFileSystem();
-  const apiKey = readApiKey(config);
-  checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
-  const identity = readOwnIdentity(fileSystem, config);
-  checkFreeSpace(fileSystem, config);
+  const { apiKey, identity } = checkStart(fileSystem, config);
   const lock = lockDataDirectory(fileSystem, config.data);
   opened.push('data lock', async () => lock.release());
   removeTemporaryFiles(fileSystem, config.data);
@@ -152,6 +149,15 @@ function openWal(config: NodeConfig, logger: Logger): ThreadWal {
   return wal;
 }
 
+/** Everything that can be refused before anything is opened. */
+function checkStart(fileSystem: NodeFileSystem, config: NodeConfig) {
+  const apiKey = readApiKey(config);
+  checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
+  const identity = readOwnIdentity(fileSystem, config);
+  checkFreeSpace(fileSystem, config);
+  return { apiKey, identity };
+}
+
 function readOwnIdentity(fileSystem: NodeFileSystem, config: NodeConfig): NodeIdentity {
   const identity = readIdentity(fileSystem, config.data);
   if (identity.nodeId !== config.nodeId) {
@@ -197,7 +203,8 @@ function checkFreeSpace(fileSystem: NodeFileSystem, config: NodeConfig): void {
   if (freeBytes >= neededBytes) return;
   throw new HoldfastFailure(
     'DISK_FULL',
-    `the disk of ${config.data} has ${freeBytes} bytes free, starting needs ${neededBytes}: free space`,
+    `the disk of ${config.data} has ${freeBytes} bytes free, starting needs ${neededBytes}: ` +
+      'free space',
     { details: { directory: config.data, freeBytes, neededBytes } },
   );
 }

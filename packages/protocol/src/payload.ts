@@ -1,7 +1,8 @@
 /**
  * A payload is a JSON object. Its canonical bytes (keys sorted by UTF-16 code unit, no spaces, -0
  * as 0, shortest number form) are made once, by the receiving server, before the write is
- * proposed, so that every replica stores equal bytes. What JSON cannot say exactly is refused, never dropped.
+ * proposed, so that every replica stores equal bytes. What JSON cannot say exactly is refused,
+ * never dropped.
  */
 import type { Brand } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';

@@ -135,10 +135,11 @@ t.test('the bits of a bin vector are kept as received', async (t) => {
   t.same(new Uint32Array(message.vector.slice().buffer), bits);
 });
 
-t.test('bad requests are refused with their code, the field and the request id', async (t) => {
+/** What is wrong, the message, its code, and what the answer must name. */
+function badRequests(): readonly [string, unknown, string, RegExp][] {
   const point = { id: 1, vector: [1, 2] };
   const withPoint = (change: object) => ({ ...upsert, points: [point, { ...point, ...change }] });
-  const cases: readonly [string, unknown, string, RegExp][] = [
+  return [
     ['unknown field', { ...upsert, colour: 1 }, 'REQUEST_INVALID', /colour: unknown field/],
     ['unknown field in a point', withPoint({ tag: 1 }), 'REQUEST_INVALID', /points\[1\]\.tag/],
     ['unknown field, cold', { id: 1, kind: 'status', x: 1 }, 'REQUEST_INVALID', /"x"/],
@@ -196,7 +197,10 @@ t.test('bad requests are refused with their code, the field and the request id',
       /metric/,
     ],
   ];
-  for (const [title, message, code, pattern] of cases) {
+}
+
+t.test('bad requests are refused with their code, the field and the request id', async (t) => {
+  for (const [title, message, code, pattern] of badRequests()) {
     const error = refusal(() => receive(message));
     t.equal(error.code, code, title);
     t.match(error.message, pattern, title);
