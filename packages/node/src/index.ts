@@ -1,5 +1,6 @@
 export type { FormedCluster } from './cluster/init.ts';
 export { initCluster } from './cluster/init.ts';
+export { nodeEnvironment } from './cluster/memory-environment.ts';
 export type { LocalPlanOptions, PlannedNode } from './cluster/plan.ts';
 export { planLocalCluster } from './cluster/plan.ts';
 export type { StartNodeOverrides } from './compose.ts';

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { nodeEnvironment } from '../cluster/memory-environment.ts';
 import type { PlannedNode } from '../cluster/plan.ts';
 import { removeProcessMark, writeProcessMark } from './cluster-file.ts';
 
@@ -64,6 +65,7 @@ export class NodeChild {
     const child = spawn(process.execPath, [MAIN_PATH, 'serve', ...this.#flags()], {
       stdio: ['ignore', log, log],
       detached: true,
+      env: nodeEnvironment(process.env),
     });
     closeSync(log);
     this.#process = child;

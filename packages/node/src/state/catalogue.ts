@@ -3,7 +3,9 @@ import type { LogIndex } from '@holdfast/base';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
 import type { CollectionSpec } from './command.ts';
 
-/** Each shard costs a lane memory and files: a cluster with more wants fewer, larger collections. */
+/**
+ * Each shard costs a lane memory and files: a cluster with more wants fewer, larger collections.
+ */
 export const COLLECTION_COUNT_MAX = 1_000;
 
 export type CreateOutcome =

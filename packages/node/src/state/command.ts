@@ -42,7 +42,9 @@ export interface CommandEnvelope {
   /** Stamped by the leader; never goes back in log order. */
   readonly timestampMs: number;
   readonly session: SessionStamp | null;
-  /** Hash of what the client asked for: tells a repeat from another request of the same sequence. */
+  /**
+   * Hash of what the client asked for: tells a repeat from another request of the same sequence.
+   */
   readonly bodyHash: bigint;
   readonly command: Command;
 }

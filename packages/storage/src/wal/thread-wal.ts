@@ -37,6 +37,9 @@ export interface ThreadWalOptions {
 
 const EMPTY = new Uint8Array(0);
 
+/** Batches pass through buffers, not the heap: without a limit V8 keeps up to 48 MB for nothing. */
+const WAL_RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 4 };
+
 export class ThreadWal implements Wal {
   readonly #front: WalFront;
   readonly #worker: Worker;
@@ -71,6 +74,7 @@ export class ThreadWal implements Wal {
     this.#worker = new Worker(new URL('./wal-worker.js', import.meta.url), {
       workerData,
       name: 'holdfast-wal',
+      resourceLimits: WAL_RESOURCE_LIMITS,
     });
     this.#worker.on('message', (message: WalThreadReply) => this.#onReply(message));
     this.#worker.on('error', (error) => this.#onDeath(error));
