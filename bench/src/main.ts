@@ -1,0 +1,76 @@
+/**
+ * `npm run bench [-- name...] [--quick]`: runs the benchmarks one after the other on clusters of
+ * real processes, prints a table for people and JSON for machines, and keeps the JSON.
+ *
+ * A missed target is printed, not hidden; exit code 1 is for a benchmark that could not run.
+ */
+import { fileURLToPath } from 'node:url';
+import { readEnvironment } from './environment.ts';
+import { parseOptions } from './options.ts';
+import { renderTable, writeReport } from './report.ts';
+import type { Bench, BenchResult } from './result.ts';
+import { failoverBench } from './suites/failover.ts';
+import { ingestBench } from './suites/ingest.ts';
+import { memoryBench } from './suites/memory.ts';
+import { recallBench } from './suites/recall.ts';
+import { searchBench } from './suites/search.ts';
+import { writesBench } from './suites/writes.ts';
+
+const BENCHES: readonly Bench[] = [
+  writesBench,
+  ingestBench,
+  searchBench,
+  failoverBench,
+  memoryBench,
+  recallBench,
+];
+const RESULTS_DIRECTORY = fileURLToPath(new URL('../../results', import.meta.url));
+const EXIT_USAGE = 2;
+
+/** Progress goes to stderr: stdout holds the table and the JSON only. */
+const log = (line: string): void => void process.stderr.write(`${line}\n`);
+
+async function runBenches(benches: readonly Bench[], isQuick: boolean): Promise<number> {
+  const results: BenchResult[] = [];
+  let exitCode = 0;
+  for (const bench of benches) {
+    log(`== ${bench.name}: ${bench.description}`);
+    const startMs = performance.now();
+    try {
+      const outcome = await bench.run({ isQuick, log });
+      results.push({ name: bench.name, durationMs: performance.now() - startMs, ...outcome });
+    } catch (thrown) {
+      exitCode = 1;
+      log(`benchmark ${bench.name} could not run`);
+      for (let cause = thrown; cause instanceof Error; cause = cause.cause) {
+        log(cause.stack ?? cause.message);
+      }
+    }
+  }
+  const report = { environment: readEnvironment(new Date()), isQuick, results };
+  process.stdout.write(`${renderTable(results)}\n\n${JSON.stringify(withoutRaw(report))}\n`);
+  // A quick run checks that everything works; its figures must not pass for results.
+  if (!isQuick) log(`raw samples: ${writeReport(RESULTS_DIRECTORY, report)}`);
+  return exitCode;
+}
+
+const withoutRaw = (report: { results: readonly BenchResult[] }) => ({
+  ...report,
+  results: report.results.map(({ raw: _raw, ...result }) => result),
+});
+
+const options = parseOptions(
+  process.argv.slice(2),
+  BENCHES.map((bench) => bench.name),
+);
+if (!options.ok) {
+  log(options.error);
+  process.exitCode = EXIT_USAGE;
+} else if (options.value.isHelpWanted) {
+  log('npm run bench [-- NAME...] [--quick]');
+  for (const bench of BENCHES) log(`  ${bench.name.padEnd(10)}${bench.description}`);
+} else {
+  const { names, isQuick } = options.value;
+  const chosen = BENCHES.filter((bench) => names.length === 0 || names.includes(bench.name));
+  process.exitCode = await runBenches(chosen, isQuick);
+}

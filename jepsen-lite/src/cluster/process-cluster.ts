@@ -1,0 +1,278 @@
+/**
+ * A cluster of real server processes on loopback: what the demo, the benchmarks and the fault tests
+ * run against. Data lives on a real disk in a directory of its own, output in one log per node.
+ *
+ * Invariant: a data directory has at most one process at a time; `start` refuses otherwise.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { assert, must } from '@holdfast/base';
+import { waitFor } from '../wait.ts';
+import type {
+  Cluster,
+  KillSignal,
+  LeaderView,
+  NodeDigest,
+  NodeHealth,
+  NodeName,
+  NodeRows,
+} from './cluster.ts';
+import { findFreePorts } from './free-ports.ts';
+import {
+  type HttpAnswer,
+  metricIn,
+  readJson,
+  readText,
+  toDigest,
+  toHealth,
+  toRows,
+} from './node-http.ts';
+import { NodeProcess } from './node-process.ts';
+import { makeScratchDirectory, removeScratchDirectory } from './scratch-directory.ts';
+import {
+  formCluster,
+  type MemberPlan,
+  type ServerSettings,
+  serveArguments,
+  writeSettings,
+} from './server-command.ts';
+
+export interface ProcessClusterOptions {
+  /** Default 3. */
+  readonly nodeCount?: number;
+  /** Part of the directory name and of nothing else. */
+  readonly name?: string;
+  /** An existing directory to use and keep; default a new scratch directory, removed by `stop`. */
+  readonly directory?: string;
+  /** Keeps the scratch directory for a look afterwards. Default false. */
+  readonly isKept?: boolean;
+  /** Server configuration, the same on every node. */
+  readonly settings?: ServerSettings;
+  /** Flags of the Node.js runtime itself, for example `--cpu-prof` to profile the servers. */
+  readonly runtimeFlags?: readonly string[];
+}
+
+/** SIGTERM is graceful; a node that takes longer than this is ended hard and reported. */
+const STOP_TIMEOUT_MS = 15_000;
+/** Start-up includes recovery of whatever the test left on disk. */
+const READY_TIMEOUT_MS = 60_000;
+
+export class ProcessCluster implements Cluster {
+  readonly directory: string;
+  readonly #members: readonly MemberPlan[];
+  readonly #processes = new Map<NodeName, NodeProcess>();
+  readonly #isRemovedAtStop: boolean;
+  readonly #settings: ServerSettings;
+  readonly #runtimeFlags: readonly string[];
+
+  private constructor(
+    directory: string,
+    members: readonly MemberPlan[],
+    options: ProcessClusterOptions,
+  ) {
+    this.directory = directory;
+    this.#members = members;
+    this.#settings = options.settings ?? {};
+    this.#runtimeFlags = options.runtimeFlags ?? [];
+    this.#isRemovedAtStop = options.directory === undefined && options.isKept !== true;
+  }
+
+  /** Forms a new cluster, starts every node and waits until all know one leader. */
+  static async launch(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
+    const cluster = await ProcessCluster.form(options);
+    try {
+      await cluster.startAll();
+      await cluster.waitUntilReady();
+      return cluster;
+    } catch (thrown) {
+      const logs = cluster.describeLogs();
+      await cluster.stop();
+      throw new Error(`the cluster did not come up\n${logs}`, { cause: thrown });
+    }
+  }
+
+  /** Formats the data directories and starts nothing. */
+  static async form(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
+    const nodeCount = options.nodeCount ?? 3;
+    assert(nodeCount >= 1, 'a cluster has at least one node', { nodeCount });
+    const directory = options.directory ?? makeScratchDirectory(options.name ?? 'cluster');
+    const ports = await findFreePorts(nodeCount * 2);
+    const members = Array.from({ length: nodeCount }, (_unused, i) => {
+      const nodeName = `n${i + 1}`;
+      const home = join(directory, nodeName);
+      mkdirSync(home, { recursive: true });
+      const member: MemberPlan = {
+        nodeName,
+        address: `127.0.0.1:${must(ports[i * 2])}`,
+        peerAddress: `127.0.0.1:${must(ports[i * 2 + 1])}`,
+        dataDirectory: join(home, 'data'),
+        settingsPath: join(home, 'settings.json'),
+      };
+      writeSettings(member, options.settings ?? {});
+      return member;
+    });
+    const cluster = new ProcessCluster(directory, members, options);
+    await formCluster(members);
+    return cluster;
+  }
+
+  get nodeNames(): readonly NodeName[] {
+    return this.#members.map((member) => member.nodeName);
+  }
+
+  get addresses(): readonly string[] {
+    return this.#members.map((member) => member.address);
+  }
+
+  addressOf(nodeName: NodeName): string {
+    return this.#memberOf(nodeName).address;
+  }
+
+  /** What the node tells clients as its address from its next start on: a relay in front of it. */
+  advertise(nodeName: NodeName, address: string): void {
+    const settings = { ...this.#settings, advertiseAddress: address };
+    writeSettings(this.#memberOf(nodeName), settings);
+  }
+
+  dataDirectoryOf(nodeName: NodeName): string {
+    return this.#memberOf(nodeName).dataDirectory;
+  }
+
+  logPathOf(nodeName: NodeName): string {
+    return join(this.directory, nodeName, 'node.log');
+  }
+
+  /** Undefined when the node does not run. */
+  pidOf(nodeName: NodeName): number | undefined {
+    const process = this.#processes.get(nodeName);
+    return process?.isRunning === true ? process.pid : undefined;
+  }
+
+  isRunning(nodeName: NodeName): boolean {
+    return this.#processes.get(nodeName)?.isRunning === true;
+  }
+
+  async signal(nodeName: NodeName, signal: KillSignal): Promise<void> {
+    await this.#processes.get(nodeName)?.signal(signal);
+  }
+
+  /** kill -9 of several nodes in one go. */
+  async killAll(nodeNames: readonly NodeName[] = this.nodeNames): Promise<void> {
+    await Promise.all(nodeNames.map((nodeName) => this.signal(nodeName, 'SIGKILL')));
+  }
+
+  async start(nodeName: NodeName): Promise<void> {
+    assert(!this.isRunning(nodeName), 'the node runs already', { nodeName });
+    const member = this.#memberOf(nodeName);
+    this.#processes.set(
+      nodeName,
+      new NodeProcess({
+        nodeName,
+        command: process.execPath,
+        commandArguments: [...this.#runtimeFlags, ...serveArguments(member, this.#members)],
+        environment: {},
+        logPath: this.logPathOf(nodeName),
+      }),
+    );
+  }
+
+  async startAll(): Promise<void> {
+    for (const nodeName of this.nodeNames)
+      if (!this.isRunning(nodeName)) await this.start(nodeName);
+  }
+
+  async health(nodeName: NodeName): Promise<NodeHealth | null> {
+    const answer = await readJson(this.addressOf(nodeName), '/health');
+    return answer === null ? null : toHealth(nodeName, answer);
+  }
+
+  async digest(nodeName: NodeName): Promise<NodeDigest | null> {
+    const answer = await this.#readStatus(nodeName);
+    return answer === null ? null : toDigest(nodeName, answer);
+  }
+
+  async rows(nodeName: NodeName): Promise<NodeRows | null> {
+    const answer = await this.#readStatus(nodeName);
+    return answer === null ? null : toRows(answer);
+  }
+
+  /** The sum over all labels of a metric on `GET /metrics`; null when the node does not answer. */
+  async metric(nodeName: NodeName, name: string): Promise<number | null> {
+    const answer = await readText(this.addressOf(nodeName), '/metrics');
+    return answer?.status === 200 ? metricIn(answer.text, name) : null;
+  }
+
+  async leader(): Promise<LeaderView | null> {
+    const running = this.nodeNames.filter((nodeName) => this.isRunning(nodeName));
+    const healths = await Promise.all(running.map((nodeName) => this.health(nodeName)));
+    let best: LeaderView | null = null;
+    for (const health of healths) {
+      if (health === null || health.role !== 'leader') continue;
+      if (best === null || health.term > best.term) best = health;
+    }
+    return best === null ? null : { nodeName: best.nodeName, term: best.term };
+  }
+
+  /**
+   * Waits until every running node is ready and all agree on the leader.
+   * @throws Error naming the node that exited, with the end of its log
+   */
+  async waitUntilReady(timeoutMs = READY_TIMEOUT_MS): Promise<LeaderView> {
+    let isDead: Error | null = null;
+    const leader = await waitFor({ what: 'all nodes to be ready', timeoutMs }, async () => {
+      isDead = this.#firstUnexpectedExit();
+      if (isDead !== null) return 'dead' as const;
+      const running = this.nodeNames.filter((nodeName) => this.isRunning(nodeName));
+      const healths = await Promise.all(running.map((nodeName) => this.health(nodeName)));
+      const leaders = new Set(healths.map((health) => health?.leader ?? null));
+      if (healths.length === 0 || leaders.size !== 1 || leaders.has(null)) return null;
+      return healths.every((health) => health?.isReady === true) ? this.leader() : null;
+    });
+    if (leader === 'dead') throw must<Error>(isDead);
+    return leader;
+  }
+
+  /** SIGTERM to all, then the scratch directory is removed. */
+  async stop(): Promise<void> {
+    await Promise.all(
+      [...this.#processes.values()].map(async (process) => {
+        if (!process.isRunning) return;
+        // A stopped process sees SIGTERM only after SIGCONT.
+        await process.signal('SIGCONT');
+        void process.signal('SIGTERM');
+        if (!(await process.goneWithin(STOP_TIMEOUT_MS))) await process.signal('SIGKILL');
+      }),
+    );
+    if (this.#isRemovedAtStop) removeScratchDirectory(this.directory);
+  }
+
+  /** The end of every node's log, for a failure report. */
+  describeLogs(): string {
+    return [...this.#processes.values()]
+      .map(
+        (process) =>
+          `--- ${process.nodeName} (${process.exitText ?? 'running'})\n${process.logTail()}`,
+      )
+      .join('\n');
+  }
+
+  async #readStatus(nodeName: NodeName): Promise<HttpAnswer | null> {
+    const answer = await readJson(this.addressOf(nodeName), '/api/v1/cluster/status');
+    return answer?.status === 200 ? answer : null;
+  }
+
+  #memberOf(nodeName: NodeName): MemberPlan {
+    const member = this.#members.find((candidate) => candidate.nodeName === nodeName);
+    return must(member, `the cluster has no node ${nodeName}`);
+  }
+
+  /** A process that ended by itself; one ended by a signal of ours is not news. */
+  #firstUnexpectedExit(): Error | null {
+    for (const process of this.#processes.values()) {
+      if (process.exitText?.startsWith('exited') === true) {
+        return new Error(`node ${process.nodeName} ${process.exitText}\n${process.logTail()}`);
+      }
+    }
+    return null;
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * How a server process is called. The harness uses the same command line as an operator, so every
+ * run of it is also a test of `cluster init` and `serve`.
+ */
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { NodeName } from './cluster.ts';
+
+/** Forming a cluster writes a few small files; much longer means that something hangs. */
+const INIT_TIMEOUT_MS = 30_000;
+
+/** Configuration keys of the server beyond addresses, as in its configuration file. */
+export type ServerSettings = Readonly<Record<string, string | number | boolean>>;
+
+export interface MemberPlan {
+  readonly nodeName: NodeName;
+  /** Public `host:port`. */
+  readonly address: string;
+  readonly peerAddress: string;
+  readonly dataDirectory: string;
+  readonly settingsPath: string;
+}
+
+/** The compiled entry of the `holdfast` command. */
+export function serverEntryPath(): string {
+  return fileURLToPath(new URL('./main.js', import.meta.resolve('@holdfast/node')));
+}
+
+export function writeSettings(member: MemberPlan, settings: ServerSettings): void {
+  writeFileSync(member.settingsPath, `${JSON.stringify(settings, null, 2)}\n`);
+}
+
+/** Arguments of `node` that run one member in the foreground. */
+export function serveArguments(
+  member: MemberPlan,
+  members: readonly MemberPlan[],
+): readonly string[] {
+  return [
+    serverEntryPath(),
+    'serve',
+    ...['--data', member.dataDirectory],
+    ...['--node-id', member.nodeName],
+    ...['--listen', member.address],
+    ...['--peer-listen', member.peerAddress],
+    ...['--peers', members.map((one) => `${one.nodeName}=${one.peerAddress}`).join(',')],
+    ...['--config', member.settingsPath],
+  ];
+}
+
+/**
+ * Formats every data directory as one new cluster; the secret between the nodes goes there too.
+ * @throws Error with what the command printed
+ */
+export async function formCluster(members: readonly MemberPlan[]): Promise<void> {
+  const nodeArguments = members.flatMap((member) => [
+    '--node',
+    `${member.nodeName}=${member.dataDirectory},${member.address},${member.peerAddress}`,
+  ]);
+  const commandArguments = [serverEntryPath(), 'cluster', 'init', ...nodeArguments];
+  await promisify(execFile)(process.execPath, commandArguments, { timeout: INIT_TIMEOUT_MS });
+}

@@ -1,0 +1,35 @@
+export type { AvailabilityLimits, WriteGap } from './checker/availability.ts';
+export { judgeAvailability, writeGapsOf } from './checker/availability.ts';
+export type { RegisterCall, RegisterOperation } from './checker/linearizable.ts';
+export { judgeLinearizable, judgeRegister } from './checker/linearizable.ts';
+export { judgeAgreement } from './checker/replica-agreement.ts';
+export { judgeSet } from './checker/set.ts';
+export type { Verdict } from './checker/verdict.ts';
+export { worstOf } from './checker/verdict.ts';
+export { digestsAtOneIndex, expectEqualDigests } from './cluster/agreement.ts';
+export type {
+  Cluster,
+  KillSignal,
+  LeaderView,
+  NodeDigest,
+  NodeHealth,
+  NodeName,
+} from './cluster/cluster.ts';
+export { findFreePorts } from './cluster/free-ports.ts';
+export { readJson, readText } from './cluster/node-http.ts';
+export type { ProcessClusterOptions } from './cluster/process-cluster.ts';
+export { ProcessCluster } from './cluster/process-cluster.ts';
+export {
+  fileSystemTypeOf,
+  isMemoryFileSystem,
+  makeScratchDirectory,
+  removeScratchDirectory,
+} from './cluster/scratch-directory.ts';
+export type { ServerSettings } from './cluster/server-command.ts';
+export type { HistoryEvent, Operation, Outcome } from './history.ts';
+export { finishedOperations, History } from './history.ts';
+export type { RelayDecision, RelayFilter } from './net/message-relay.ts';
+export { MessageRelay } from './net/message-relay.ts';
+export type { ProxyMode } from './net/tcp-proxy.ts';
+export { TcpProxy } from './net/tcp-proxy.ts';
+export { pause, waitFor } from './wait.ts';

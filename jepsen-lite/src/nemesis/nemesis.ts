@@ -1,0 +1,55 @@
+/**
+ * Faults. An action reports whether it was installed, skipped, or nobody knows: a run in which
+ * nothing was installed has shown nothing. Schedules are pure; performing and healing are not.
+ */
+import { deriveSeed, SeededRandom } from '@holdfast/base';
+import type { Cluster } from '../cluster/cluster.ts';
+
+export type FaultOutcome =
+  | { readonly kind: 'installed'; readonly detail: string }
+  | { readonly kind: 'skipped'; readonly detail: string }
+  | { readonly kind: 'indeterminate'; readonly detail: string };
+
+export interface ScheduledFault {
+  /** Since the start of the run. */
+  readonly atMs: number;
+  readonly action: string;
+  /** Chance, drawn ahead of time; an action that chooses a victim uses it. */
+  readonly pick: number;
+}
+
+export interface Nemesis {
+  readonly name: string;
+  /** Actions that do harm, to draw from. */
+  readonly harmfulActions: readonly string[];
+  /** The action that undoes all harm; also run when the run ends. */
+  readonly healingAction: string;
+  perform(action: string, pick: number, cluster: Cluster): Promise<FaultOutcome>;
+}
+
+export interface ScheduleOptions {
+  readonly seed: number;
+  readonly durationMs: number;
+  /** Between two actions. Harm and healing alternate. */
+  readonly intervalMs: number;
+}
+
+/** Pure. Ends with healing if there was harm. */
+export function scheduleFaults(
+  nemesis: Pick<Nemesis, 'harmfulActions' | 'healingAction'>,
+  options: ScheduleOptions,
+): readonly ScheduledFault[] {
+  const random = new SeededRandom(deriveSeed(options.seed, 'faults'));
+  const faults: ScheduledFault[] = [];
+  const { harmfulActions, healingAction } = nemesis;
+  if (harmfulActions.length === 0) return faults;
+  let isHarmed = false;
+  for (let atMs = options.intervalMs; atMs < options.durationMs; atMs += options.intervalMs) {
+    const harmful = harmfulActions[random.nextBelow(harmfulActions.length)] ?? healingAction;
+    const action = isHarmed ? healingAction : harmful;
+    faults.push({ atMs, action, pick: random.nextU32() });
+    isHarmed = !isHarmed;
+  }
+  if (isHarmed) faults.push({ atMs: options.durationMs, action: healingAction, pick: 0 });
+  return faults;
+}

@@ -1,0 +1,187 @@
+/**
+ * The only impure loop: workers ask the generator and perform, the nemesis follows its schedule,
+ * then everything is healed, the final operations run and the checkers judge the history.
+ *
+ * Outcome of an operation: answered is `ok`; an error that says `definite` is `fail`; any other is
+ * `info`, and the worker goes on under a new process id. An error that is not a HoldfastError is a
+ * failure of the harness: the run ends with an exception, not with a verdict.
+ */
+import { HoldfastError } from '@holdfast/base';
+import { HoldfastClient } from '@holdfast/client';
+import { judgeAgreement } from './checker/replica-agreement.ts';
+import { unknown, type Verdict } from './checker/verdict.ts';
+import { digestsAtOneIndex } from './cluster/agreement.ts';
+import type { Cluster } from './cluster/cluster.ts';
+import type { Generator } from './generator/generator.ts';
+import { History, type HistoryEvent, type Operation } from './history.ts';
+import { type Nemesis, type ScheduledFault, scheduleFaults } from './nemesis/nemesis.ts';
+import { DirectReader } from './net/direct-reader.ts';
+import { pause, waitFor } from './wait.ts';
+import type { WorkerTools, Workload } from './workload/workload.ts';
+
+export interface RunOptions {
+  readonly cluster: Cluster;
+  readonly workload: Workload;
+  /** Null: a run without faults. */
+  readonly nemesis: Nemesis | null;
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly faultIntervalMs: number;
+  /** Default 8, each with a client and so a session of its own. */
+  readonly workerCount?: number;
+  /** Per operation; default 5,000: shorter than an outage may last, so that `info` occurs. */
+  readonly operationTimeoutMs?: number;
+  readonly log?: (line: string) => void;
+}
+
+export interface RunReport {
+  readonly events: readonly HistoryEvent[];
+  /** By name of the checker. */
+  readonly verdicts: Readonly<Record<string, Verdict>>;
+  readonly installedFaultCount: number;
+}
+
+const HEALED_TIMEOUT_MS = 60_000;
+const FAULT_RETRY_PAUSE_MS = 50;
+
+export async function run(options: RunOptions): Promise<RunReport> {
+  const session = new Run(options);
+  return session.run();
+}
+
+class Run {
+  readonly #options: RunOptions;
+  readonly #history = new History();
+  readonly #workerCount: number;
+  readonly #startMs = performance.now();
+  #generator: Generator;
+  #isOver = false;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.#workerCount = options.workerCount ?? 8;
+    this.#generator = options.workload.generator;
+  }
+
+  async run(): Promise<RunReport> {
+    const { cluster, workload, durationMs } = this.#options;
+    const teams = await Promise.all(
+      Array.from({ length: this.#workerCount }, () => this.#connect()),
+    );
+    try {
+      await workload.prepare(first(teams).client);
+      const workers = teams.map((tools, worker) => this.#work(tools, worker));
+      await Promise.all([this.#disturb(), this.#endAfter(durationMs), ...workers]);
+      await this.#heal();
+      for (const operation of workload.finalOperations(this.#history.events)) {
+        await this.#perform(first(teams), -1, operation);
+      }
+    } finally {
+      this.#isOver = true;
+      await Promise.all(
+        teams.flatMap(({ client, readers }) => [client, ...readers]).map((one) => one.close()),
+      );
+    }
+    const { events } = this.#history;
+    const agreement = judgeAgreement(await digestsAtOneIndex(cluster, HEALED_TIMEOUT_MS));
+    const installedFaultCount = events.filter(
+      (event) => event.kind === 'fault' && event.outcome === 'installed',
+    ).length;
+    const verdicts: Record<string, Verdict> = {
+      [workload.name]: workload.judge(events),
+      'replica-agreement': agreement,
+    };
+    if (this.#options.nemesis !== null && installedFaultCount === 0) {
+      verdicts.faults = unknown('no fault could be installed');
+    }
+    return { events, verdicts, installedFaultCount };
+  }
+
+  async #connect(): Promise<WorkerTools> {
+    const nodes = [...this.#options.cluster.addresses];
+    const timeoutMs = this.#options.operationTimeoutMs ?? 5_000;
+    const client = await HoldfastClient.connect({ nodes, timeoutMs });
+    return { client, readers: nodes.map((address) => new DirectReader(address, timeoutMs)) };
+  }
+
+  /** One worker: a closed loop until the run is over or the generator is empty. */
+  async #work(tools: WorkerTools, worker: number): Promise<void> {
+    let processId = worker;
+    while (!this.#isOver && !this.#history.isFull) {
+      const step = this.#generator.next();
+      if (step === null) return;
+      this.#generator = step.rest;
+      const outcome = await this.#perform(tools, processId, step.operation);
+      if (outcome === 'info') processId += this.#workerCount;
+    }
+  }
+
+  async #perform(
+    tools: WorkerTools,
+    processId: number,
+    operation: Operation,
+  ): Promise<'ok' | 'fail' | 'info'> {
+    this.#history.invoke(processId, operation, this.#nowMs());
+    try {
+      const done = await this.#options.workload.perform(tools, operation);
+      this.#history.finish(processId, done.outcome, done.operation, this.#nowMs());
+      return done.outcome;
+    } catch (thrown) {
+      if (!(thrown instanceof HoldfastError)) {
+        this.#isOver = true;
+        throw thrown;
+      }
+      const outcome = thrown.definite ? 'fail' : 'info';
+      this.#history.finish(processId, outcome, operation, this.#nowMs(), thrown.code);
+      return outcome;
+    }
+  }
+
+  /** Follows the schedule; a late action is not skipped, the next one waits for it. */
+  async #disturb(): Promise<void> {
+    const { nemesis, seed, durationMs, faultIntervalMs } = this.#options;
+    if (nemesis === null) return;
+    const faults = scheduleFaults(nemesis, { seed, durationMs, intervalMs: faultIntervalMs });
+    for (const fault of faults) {
+      while (!this.#isOver && this.#nowMs() < fault.atMs) await pause(FAULT_RETRY_PAUSE_MS);
+      if (this.#isOver) return;
+      await this.#install(nemesis, fault);
+    }
+  }
+
+  async #install(nemesis: Nemesis, fault: ScheduledFault): Promise<void> {
+    const timeMs = this.#nowMs();
+    const outcome = await nemesis.perform(fault.action, fault.pick, this.#options.cluster);
+    const { kind, detail } = outcome;
+    // The moment before the action: acknowledgements during it belong to the time after.
+    this.#history.fault({ action: fault.action, outcome: kind, detail, timeMs });
+    this.#options.log?.(`${Math.round(timeMs)} ms  ${fault.action}  ${kind}  ${detail}`);
+  }
+
+  async #endAfter(durationMs: number): Promise<void> {
+    while (!this.#isOver && this.#nowMs() < durationMs) await pause(FAULT_RETRY_PAUSE_MS);
+    this.#isOver = true;
+  }
+
+  async #heal(): Promise<void> {
+    const { nemesis, cluster } = this.#options;
+    if (nemesis !== null) await nemesis.perform(nemesis.healingAction, 0, cluster);
+    await waitFor(
+      { what: 'the healed cluster to be ready', timeoutMs: HEALED_TIMEOUT_MS },
+      async () => {
+        const healths = await Promise.all(cluster.nodeNames.map((name) => cluster.health(name)));
+        return healths.every((health) => health?.isReady === true) ? true : null;
+      },
+    );
+  }
+
+  #nowMs(): number {
+    return performance.now() - this.#startMs;
+  }
+}
+
+function first<Item>(items: readonly Item[]): Item {
+  const [item] = items;
+  if (item === undefined) throw new Error('a run needs at least one worker');
+  return item;
+}
