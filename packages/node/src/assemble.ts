@@ -22,12 +22,13 @@ import { assert, HoldfastError as HoldfastFailure, logIndex, term } from '@holdf
 import { RaftCore } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
-import { recoverCheckpointRoot } from '@holdfast/storage';
+import { joinPath, recoverCheckpointRoot } from '@holdfast/storage';
 import { loadMeta, manifestReferences } from './replica/checkpointer.ts';
 import type { Defer } from './replica/driver.ts';
 import { LogStore } from './replica/log-store.ts';
 import { Replica } from './replica/replica.ts';
 import { ReplicaService } from './replica/replica-service.ts';
+import { STAGING_DIRECTORY } from './replica/snapshot-installer.ts';
 import type { PeerTransport } from './service-api.ts';
 import { MetaMachine } from './state/meta-machine.ts';
 
@@ -84,6 +85,8 @@ export async function assembleNode(
     manifests: root === null ? [] : manifestReferences(root),
   });
   const conf = root?.meta.conf ?? firstConf(identity);
+  // What an interrupted transfer left; before the transport can hand over the next one.
+  fileSystem.removeTree(joinPath(dataDirectory, STAGING_DIRECTORY));
   const core = makeCore(options, parts, conf, meta, () => replica.checkpointer.root?.meta ?? null);
   let checkpointCount = 0;
   const replica: Replica = new Replica(

@@ -66,8 +66,11 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedCl
     const client = await HoldfastClient.connect({ nodes: [address] });
     const closeClient = client.close.bind(client);
     const close = async (): Promise<void> => {
-      await closeClient();
-      await node.stop();
+      try {
+        await closeClient();
+      } finally {
+        await node.stop();
+      }
     };
     return Object.assign(client, { address, close });
   } catch (error) {

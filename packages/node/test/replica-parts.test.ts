@@ -1,4 +1,6 @@
-/** Goal: the small parts of a replica keep their promises one by one; the whole is tested elsewhere. */
+/**
+ * Goal: the small parts of a replica keep their promises one by one; the whole is tested elsewhere.
+ */
 import { logIndex, nodeId, term } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 import type { DropReason } from '@holdfast/raft';

@@ -45,7 +45,10 @@ function withVectorBytes(message: Message): Message {
   const { points, hits, result, vector } = message;
   if (vector instanceof Float32Array) return { ...message, vector: bytesOf(vector) };
   if (Array.isArray(points)) return { ...message, points: points.map(pointWithBytes) };
-  if (Array.isArray(hits)) return { ...message, hits: hits.map(pointWithBytes) };
+  // Either every hit of an answer has its vector or none has.
+  if (Array.isArray(hits) && (hits[0] as Holder | undefined)?.vector !== undefined) {
+    return { ...message, hits: hits.map(pointWithBytes) };
+  }
   if (isObject(result)) return { ...message, result: withVectorBytes(result) };
   return message;
 }

@@ -43,7 +43,7 @@ export function collectionNotFound(name: string): HoldfastError {
 
 const REFUSAL_TEXTS: Partial<Record<ErrorCode, string>> = {
   VERSION_CONFLICT: 'a condition did not hold; nothing of the batch was written',
-  COLLECTION_NOT_FOUND: 'the collection was dropped while the write was under way',
+  COLLECTION_NOT_FOUND: 'no collection has this name (any more); create it first',
   COLLECTION_EXISTS: 'a collection of this name exists; drop it or choose another name',
   COLLECTION_LIMIT: 'the cluster has reached its collection limit; drop one first',
   SESSION_EXPIRED:

@@ -11,7 +11,14 @@
  * A lane that fails stops the node: a replica that skipped an entry must not go on.
  */
 import type { Entry, HoldfastError, LogIndex, Term } from '@holdfast/base';
-import { assert, logIndex, must, toHoldfastError, unreachable } from '@holdfast/base';
+import {
+  assert,
+  HoldfastError as HoldfastFailure,
+  logIndex,
+  must,
+  toHoldfastError,
+  unreachable,
+} from '@holdfast/base';
 import type {
   CollectionDefinition,
   Conflict,
@@ -26,6 +33,7 @@ import { hasConditions, splitPointOps } from '@holdfast/shard-worker';
 import type { ResultSlot } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import { refused, succeeded } from '../state/meta-machine.ts';
+import { voteInBatchOrder } from './lane-vote.ts';
 
 /** Entries handed to the lanes in one batch: long enough to amortise, short enough for reads. */
 const BATCH_ENTRY_COUNT_MAX = 512;
@@ -61,6 +69,7 @@ interface BatchBuilder {
 
 interface Barrier {
   run(): Promise<void>;
+  reject(error: HoldfastError): void;
 }
 
 export class Applier {
@@ -74,7 +83,8 @@ export class Applier {
   #postedIndex: LogIndex;
   #appliedIndex: LogIndex;
   #isRunning = false;
-  #isFailed = false;
+  #failure: HoldfastError | null = null;
+  #isReplacing = false;
 
   constructor(options: ApplierOptions) {
     this.#host = options.host;
@@ -106,12 +116,15 @@ export class Applier {
 
   /**
    * Runs `task` when nothing is in flight: meta state and lanes stand at the same index, every
-   * result slot is filled, and no entry is applied until the task has settled.
+   * result slot is filled, and no entry is applied until the task has settled. Rejects with what
+   * stopped applying, if anything has.
    */
   barrier<Value>(task: (appliedIndex: LogIndex) => Promise<Value>): Promise<Value> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
     return new Promise<Value>((resolve, reject) => {
       this.#barriers.push({
         run: () => task(this.#appliedIndex).then(resolve, reject),
+        reject,
       });
       this.#start();
     });
@@ -125,7 +138,17 @@ export class Applier {
     readonly index: LogIndex;
     readonly results: Promise<readonly (readonly LaneReadResult[])[]>;
   } {
-    return { index: this.#postedIndex, results: this.#host.read(this.#postedIndex, readsPerLane) };
+    const index = this.#postedIndex;
+    if (this.#isReplacing) return { index, results: Promise.reject(beingReplaced()) };
+    return { index, results: this.#host.read(index, readsPerLane) };
+  }
+
+  /**
+   * The lanes are about to be given another state: until `replaceState` they hold neither the old
+   * nor the new one, and reads are refused. Only inside a barrier.
+   */
+  startReplacing(): void {
+    this.#isReplacing = true;
   }
 
   /**
@@ -140,21 +163,21 @@ export class Applier {
     this.#meta = meta;
     this.#postedIndex = meta.appliedIndex;
     this.#appliedIndex = meta.appliedIndex;
+    this.#isReplacing = false;
   }
 
   #start(): void {
-    if (this.#isRunning || this.#isFailed) return;
+    if (this.#isRunning || this.#failure !== null) return;
     this.#isRunning = true;
-    this.#run().then(
-      () => {
-        this.#isRunning = false;
-      },
-      (thrown: unknown) => {
-        this.#isFailed = true;
-        this.#isRunning = false;
-        this.#onFailure(toHoldfastError(thrown));
-      },
-    );
+    this.#run().catch((thrown: unknown) => this.#fail(toHoldfastError(thrown)));
+  }
+
+  #fail(error: HoldfastError): void {
+    this.#failure = error;
+    const barriers = this.#barriers;
+    this.#barriers = [];
+    for (const barrier of barriers) barrier.reject(error);
+    this.#onFailure(error);
   }
 
   async #run(): Promise<void> {
@@ -165,6 +188,8 @@ export class Applier {
       } else if (this.#queueHead < this.#queue.length) {
         await this.#applyBatch(this.#takeBatch());
       } else {
+        // In the same breath as the look at the queues: what comes later starts a new run.
+        this.#isRunning = false;
         return;
       }
     }
@@ -180,11 +205,15 @@ export class Applier {
       batch.push(entry);
       this.#queueHead += 1;
     }
-    if (this.#queueHead === this.#queue.length) {
-      this.#queue = [];
-      this.#queueHead = 0;
-    }
+    this.#forgetTaken();
     return batch;
+  }
+
+  /** Under load the queue may never run empty: what was taken must go all the same. */
+  #forgetTaken(): void {
+    if (this.#queueHead * 2 < this.#queue.length) return;
+    this.#queue = this.#queue.slice(this.#queueHead);
+    this.#queueHead = 0;
   }
 
   async #applyBatch(entries: readonly Entry[]): Promise<void> {
@@ -198,7 +227,7 @@ export class Applier {
         if (laneCount > 1) {
           await this.#flush(builder, logIndex(entry.index - 1));
           builder = this.#newBuilder();
-          const conflicts = await this.#host.vote(this.#postedIndex, step.definition.uid, parts);
+          const conflicts = await voteInBatchOrder(this.#host, this.#postedIndex, step, parts);
           this.#addVoted(builder, applied, step.definition, parts, conflicts);
         } else {
           this.#addWrite(builder, applied, step.definition.uid, parts, 'ifAllHold');
@@ -295,6 +324,13 @@ export class Applier {
     this.#appliedIndex = toIndex;
     this.#onApplied(builder.entries, toIndex);
   }
+}
+
+function beingReplaced(): HoldfastError {
+  return new HoldfastFailure(
+    'SHARD_UNAVAILABLE',
+    'this node is loading a snapshot and cannot read just now; ask another node',
+  );
 }
 
 function addToEveryLane(builder: BatchBuilder, command: LaneCommand): void {

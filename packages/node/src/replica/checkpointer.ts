@@ -56,7 +56,16 @@ export class Checkpointer {
     return this.#root;
   }
 
-  /** Makes a checkpoint at the applied index; joins one under way. Rejects: stop the node. */
+  /** The generation before it; null when this process has not replaced one. */
+  get previous(): CheckpointRoot | null {
+    return this.#previous;
+  }
+
+  /**
+   * Makes a checkpoint at the applied index; joins one under way. Resolves with the newest root,
+   * which is of a later index while an installed snapshot waits to be applied. Rejects: stop the
+   * node.
+   */
   run(): Promise<CheckpointRoot> {
     this.#running ??= this.#run().finally(() => {
       this.#running = null;
@@ -75,7 +84,7 @@ export class Checkpointer {
     };
   }
 
-  /** A snapshot installed another root while no checkpoint was under way. */
+  /** A snapshot installed another root. A checkpoint under way of an earlier index gives way. */
   adopt(root: CheckpointRoot): void {
     this.#previous = this.#root;
     this.#root = root;
@@ -89,7 +98,9 @@ export class Checkpointer {
   async #run(): Promise<CheckpointRoot> {
     const { applier, host } = this.#options;
     const captured = await applier.barrier(async (index) => {
-      if (index === (this.#root?.meta.index ?? 0)) return null;
+      // At most the root's: an installed snapshot is ahead of the state until it is applied.
+      // Going back to the state would leave a root that lies before the start of the log.
+      if (index <= (this.#root?.meta.index ?? 0)) return null;
       const meta = this.#metaAt(index);
       const metaBytes = applier.meta.toBytes();
       const manifests = await host.checkpoint(index, meta.id);
@@ -99,6 +110,7 @@ export class Checkpointer {
       assert(this.#root !== null, 'an empty log has nothing to checkpoint');
       return this.#root;
     }
+    if (this.#root !== null && this.#root.meta.index >= captured.meta.index) return this.#root;
     const root = this.#writeRoot(captured.meta, captured.metaBytes, captured.manifests);
     this.#compact(root.meta.index);
     this.#previous = this.#root;

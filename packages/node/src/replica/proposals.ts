@@ -60,6 +60,8 @@ export class Proposals {
     }
     batch.forEach((proposal, offset) => {
       const index = (outcome.index + offset) as LogIndex;
+      // Deposed and elected again before anyone was told: the log uses the index a second time.
+      this.#proposed.get(index)?.reject(leadershipLost());
       this.#proposed.set(index, { ...proposal, term: outcome.term });
     });
   }

@@ -140,6 +140,7 @@ export class Replica {
       dataDirectory: options.dataDirectory,
       checkpointer: this.checkpointer,
       deliver: (message) => this.#driver.receive([message]),
+      onFailure: (error) => this.#driver.fail(error),
       logger: parts.logger,
     });
     this.#snapshots = new SnapshotExchange({
@@ -200,22 +201,24 @@ export class Replica {
   }
 
   start(): void {
-    this.#installer.removeLeftovers();
     this.#driver.start();
   }
 
   /** Stops taking part; nothing is acknowledged afterwards. The WAL and lanes stay open. */
   async stop(): Promise<void> {
-    if (this.#isStopped) return;
-    this.#isStopped = true;
-    this.#abandon(new HoldfastFailure('SHUTTING_DOWN', 'this node is shutting down; use another'));
-    this.#failover.stop();
-    this.#driver.stop();
+    if (!this.#isStopped) {
+      this.#isStopped = true;
+      this.#abandon(shuttingDown());
+      this.#failover.stop();
+      this.#driver.stop();
+    }
+    // Also after a failure: what is under way still writes to the directory.
     await this.checkpointer.idle();
   }
 
   /** Proposes an encoded command; resolves when it was applied here. */
   propose(bytes: Uint8Array, deadlineMs: number): Promise<ApplyResult> {
+    if (this.#isStopped) return Promise.reject(shuttingDown());
     const result = this.#proposals.add(bytes, deadlineMs);
     this.#driver.wake();
     return result;
@@ -223,6 +226,7 @@ export class Replica {
 
   /** Resolves when this replica may answer a read that begins now. */
   linearizable(deadlineMs: number): Promise<LogIndex> {
+    if (this.#isStopped) return Promise.reject(shuttingDown());
     const index = this.#reads.linearizable(deadlineMs);
     this.#driver.wake();
     return index;
@@ -233,9 +237,7 @@ export class Replica {
   }
 
   whenLeaderReady(deadlineMs: number): Promise<void> {
-    if (this.#isStopped) {
-      return Promise.reject(new HoldfastFailure('SHUTTING_DOWN', 'this node is shutting down'));
-    }
+    if (this.#isStopped) return Promise.reject(shuttingDown());
     if (this.#soft.role !== 'leader') return Promise.reject(notLeader(this.leaderHint()));
     return this.#readiness.wait(deadlineMs);
   }
@@ -376,6 +378,10 @@ export class Replica {
     this.#reads.abandon(error);
     this.#readiness.end(error);
   }
+}
+
+function shuttingDown(): HoldfastError {
+  return new HoldfastFailure('SHUTTING_DOWN', 'this node is shutting down; use another');
 }
 
 function pickCheckpointParts(options: ReplicaOptions, parts: ReplicaParts) {

@@ -6,15 +6,17 @@
  * collection's uid, defaults, the time stamp. Reads: any replica, after the read gate opened.
  */
 import type { ErrorCode, LogIndex } from '@holdfast/base';
-import { assert, HoldfastError, sessionId, unreachable } from '@holdfast/base';
+import { HoldfastError, sessionId, unreachable } from '@holdfast/base';
 import type {
   Consistency,
+  CountRequest,
   CreateCollectionRequest,
   DeleteRequest,
   GetRequest,
   LeaderHint,
   Request,
   ResultBody,
+  SearchHit,
   SearchRequest,
   StoredPoint,
   UpsertRequest,
@@ -26,10 +28,19 @@ import {
   SHARD_COUNT_DEFAULT,
   STALENESS_MS_DEFAULT,
 } from '@holdfast/protocol';
-import type { CollectionDefinition, PointOp, PointRecord, ShardHost } from '@holdfast/shard-worker';
+import type {
+  CollectionDefinition,
+  SearchHit as LaneHit,
+  Metric,
+  PointOp,
+  PointRecord,
+  SearchQuery,
+  ShardHost,
+} from '@holdfast/shard-worker';
 import { encodePointOps } from '@holdfast/shard-worker';
 import { xxh3_64 } from '@holdfast/storage';
 import type { LaneReader } from '../routing/lane-reader.ts';
+import type { LaneAnswers } from '../routing/scatter-gather.ts';
 import {
   idsByLane,
   lanesOf,
@@ -47,6 +58,9 @@ import { collectionNotFound, describeCollection, writeAnswer } from './answers.t
 /** A growing segment is sealed at this many rows or bytes, as counted by apply. */
 export const SEAL_ROW_COUNT = 65_536;
 export const SEAL_SIZE_BYTES = 64 * 1024 * 1024;
+
+/** No entry has index 0, so no collection is named by it. */
+const NO_COLLECTION_UID = 0;
 
 const UTF8 = new TextEncoder();
 
@@ -102,16 +116,8 @@ export class RequestExecutor {
         return this.#get(request, deadlineMs);
       case 'search':
         return this.#search(request, deadlineMs);
-      case 'count': {
-        await this.#gate(request, deadlineMs);
-        const definition = this.#collection(request.collection);
-        const lanes = lanesOf(this.#replica.host, definition);
-        const { index, results } = await this.#replica.lanes.read(lanes, () => ({
-          kind: 'count',
-          uid: definition.uid,
-        }));
-        return { count: mergeCount(results), appliedIndex: index };
-      }
+      case 'count':
+        return this.#count(request, deadlineMs);
       case 'listCollections': {
         const index = await this.#gate(request, deadlineMs);
         const collections = this.#replica.meta.catalogue.all().map(describeCollection);
@@ -154,9 +160,9 @@ export class RequestExecutor {
 
   async #upsert(request: UpsertRequest, deadlineMs: number): Promise<ResultBody> {
     await this.#replica.whenLeaderReady(deadlineMs);
-    const definition = this.#collection(request.collection);
+    const definition = this.#writeTarget(request);
     const ops = request.points.map((point, position): PointOp => {
-      if (point.vector.length !== definition.dimension) {
+      if (definition !== null && point.vector.length !== definition.dimension) {
         throw dimensionMismatch(definition, point.vector.length, `points[${position}].vector`);
       }
       const { id, vector, payload, ifVersion, ifAbsent } = point;
@@ -173,7 +179,7 @@ export class RequestExecutor {
 
   async #delete(request: DeleteRequest, deadlineMs: number): Promise<ResultBody> {
     await this.#replica.whenLeaderReady(deadlineMs);
-    const definition = this.#collection(request.collection);
+    const definition = this.#writeTarget(request);
     const ops = request.points.map(({ id, ifVersion }): PointOp => {
       const condition =
         ifVersion === undefined
@@ -186,12 +192,13 @@ export class RequestExecutor {
 
   #writePoints(
     request: UpsertRequest | DeleteRequest,
-    definition: CollectionDefinition,
+    definition: CollectionDefinition | null,
     ops: readonly PointOp[],
     deadlineMs: number,
   ): Promise<ResultBody> {
     const encoded = encodePointOps(ops);
-    const command: Command = { kind: 'write', uid: definition.uid, ops: encoded };
+    const uid = definition?.uid ?? NO_COLLECTION_UID;
+    const command: Command = { kind: 'write', uid, ops: encoded };
     // The name, not the uid: a repeat after drop and re-create is still the same request.
     const body = [request.kind, request.collection, encoded];
     return this.#write(command, request.session, body, deadlineMs);
@@ -222,41 +229,39 @@ export class RequestExecutor {
   }
 
   async #get(request: GetRequest, deadlineMs: number): Promise<ResultBody> {
-    await this.#gate(request, deadlineMs);
     const { host, lanes } = this.#replica;
-    const definition = this.#collection(request.collection);
-    const byLane = idsByLane(host, definition, request.ids);
-    const { index, results } = await lanes.read([...byLane.keys()], (lane) => ({
-      kind: 'get',
-      uid: definition.uid,
-      ids: byLane.get(lane) ?? [],
-      withVector: request.withVector ?? false,
-      withPayload: request.withPayload ?? true,
-    }));
+    const { index, results } = await this.#read(request, deadlineMs, (definition) => {
+      const byLane = idsByLane(host, definition, request.ids);
+      return lanes.read([...byLane.keys()], (lane) => ({
+        kind: 'get',
+        uid: definition.uid,
+        ids: byLane.get(lane) ?? [],
+        withVector: request.withVector ?? false,
+        withPayload: request.withPayload ?? true,
+      }));
+    });
     return { points: mergeGet(results, request.ids).map(storedPoint), appliedIndex: index };
   }
 
-  async #search(request: SearchRequest, deadlineMs: number): Promise<ResultBody> {
-    await this.#gate(request, deadlineMs);
+  async #count(request: CountRequest, deadlineMs: number): Promise<ResultBody> {
     const { host, lanes } = this.#replica;
-    const definition = this.#collection(request.collection);
-    const { uid, dimension, metric, shardCount } = definition;
-    if (request.vector.length !== dimension) {
-      throw dimensionMismatch(definition, request.vector.length, 'vector');
-    }
-    const query = {
-      uid,
-      vector: request.vector,
-      k: request.k,
-      ef: request.ef ?? null,
-      isExact: request.exact ?? false,
-      withPayload: request.withPayload ?? true,
-      withVector: request.withVector ?? false,
-    };
-    const { index, results } = await lanes.read(lanesOf(host, definition), () => ({
-      kind: 'search',
-      query,
-    }));
+    const { index, results } = await this.#read(request, deadlineMs, (definition) =>
+      lanes.read(lanesOf(host, definition), () => ({ kind: 'count', uid: definition.uid })),
+    );
+    return { count: mergeCount(results), appliedIndex: index };
+  }
+
+  async #search(request: SearchRequest, deadlineMs: number): Promise<ResultBody> {
+    const { host, lanes } = this.#replica;
+    let metric: Metric = 'l2';
+    const { index, results } = await this.#read(request, deadlineMs, (definition) => {
+      if (request.vector.length !== definition.dimension) {
+        throw dimensionMismatch(definition, request.vector.length, 'vector');
+      }
+      metric = definition.metric;
+      const query = searchQuery(request, definition.uid);
+      return lanes.read(lanesOf(host, definition), () => ({ kind: 'search', query }));
+    });
     const { hits, plans } = mergeSearch(results, metric, request.k);
     let graphRowCount = 0;
     let exactRowCount = 0;
@@ -264,13 +269,38 @@ export class RequestExecutor {
       graphRowCount += plan.graphRowCount;
       exactRowCount += plan.exactRowCount;
     }
-    assert(plans.length === shardCount, 'every shard answered a search', { uid });
     return {
-      hits: hits.map((hit) => ({ ...storedPoint(hit), score: hit.score })),
+      hits: hits.map(searchHit),
       appliedIndex: index,
-      plan: { graphRowCount, exactRowCount, shardCount },
+      plan: { graphRowCount, exactRowCount, shardCount: plans.length },
       degraded: [],
     };
+  }
+
+  /**
+   * Runs `post` on the lanes when the read may see their state.
+   *
+   * A linearizable read looks at the lanes at once, while a quorum confirms the leader: what it saw
+   * counts if it is at least the state that was confirmed. Only otherwise, or when the collection
+   * is not known here yet, it looks again after the confirmation. This takes the round trip off
+   * the path of a read without weakening it: an answer leaves only after the confirmation.
+   */
+  async #read(
+    request: ReadRequest,
+    deadlineMs: number,
+    post: (definition: CollectionDefinition) => Promise<LaneAnswers>,
+  ): Promise<LaneAnswers> {
+    const isLinearizable = (request.consistency ?? 'linearizable') === 'linearizable';
+    const definition = this.#replica.meta.catalogue.byName(request.collection);
+    if (isLinearizable && definition !== undefined) {
+      const early = orNull(() => post(definition));
+      const confirmedIndex = await this.#replica.linearizable(deadlineMs);
+      const answers = await early;
+      if (answers !== null && answers.index >= confirmedIndex) return answers;
+    } else {
+      await this.#gate(request, deadlineMs);
+    }
+    return post(this.#collection(request.collection));
   }
 
   /** Resolves when a read of this consistency may look at the state of this replica. */
@@ -303,11 +333,50 @@ export class RequestExecutor {
     }
   }
 
+  /**
+   * The collection that a write goes to; null when the log must answer it without one. A write of
+   * a session that already took effect is owed its first answer, also after its collection was
+   * dropped or made anew, and a refusal must be recorded, or a late copy of the request could
+   * still be executed.
+   */
+  #writeTarget({
+    collection,
+    session,
+  }: UpsertRequest | DeleteRequest): CollectionDefinition | null {
+    if (session === undefined) return this.#collection(collection);
+    const { catalogue, sessions } = this.#replica.meta;
+    if (sessions.knows(session.id, session.sequence)) return null;
+    return catalogue.byName(collection) ?? null;
+  }
+
   #collection(name: string): CollectionDefinition {
     const definition = this.#replica.meta.catalogue.byName(name);
     if (definition === undefined) throw collectionNotFound(name);
     return definition;
   }
+}
+
+/** A read that failed too early to count is made again, and fails again if it must. */
+function orNull(read: () => Promise<LaneAnswers>): Promise<LaneAnswers | null> {
+  try {
+    return read().catch(() => null);
+  } catch {
+    return Promise.resolve(null);
+  }
+}
+
+type ReadRequest = GetRequest | CountRequest | SearchRequest;
+
+function searchQuery(request: SearchRequest, uid: number): SearchQuery {
+  return {
+    uid,
+    vector: request.vector,
+    k: request.k,
+    ef: request.ef ?? null,
+    isExact: request.exact ?? false,
+    withPayload: request.withPayload ?? true,
+    withVector: request.withVector ?? false,
+  };
 }
 
 export function notLeader(leader: LeaderHint | null): HoldfastError {
@@ -321,12 +390,18 @@ export function notLeader(leader: LeaderHint | null): HoldfastError {
 
 function storedPoint(record: PointRecord): StoredPoint {
   const { id, version, vector, payload } = record;
-  return {
-    id,
-    version,
-    ...(vector === null ? {} : { vector }),
-    ...(payload === null ? {} : { payload: parsePayload(payload) }),
-  };
+  if (vector === null) {
+    return payload === null ? { id, version } : { id, version, payload: parsePayload(payload) };
+  }
+  if (payload === null) return { id, version, vector };
+  return { id, version, vector, payload: parsePayload(payload) };
+}
+
+/** Made ten times per search: plain hits are built without a detour. */
+function searchHit(hit: LaneHit): SearchHit {
+  const { id, version, vector, payload, score } = hit;
+  if (vector === null && payload === null) return { id, version, score };
+  return { ...storedPoint(hit), score };
 }
 
 /** Lengths keep ('ab', 'c') and ('a', 'bc') apart. */

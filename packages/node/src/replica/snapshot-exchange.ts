@@ -64,9 +64,13 @@ export class SnapshotExchange {
   restore(meta: SnapshotMeta): Promise<LogIndex> {
     const { fileSystem, dataDirectory, host, applier, checkpointer } = this.#parts;
     return applier.barrier(async () => {
-      const root = must(checkpointer.root, 'a snapshot is installed before it is applied');
-      if (root.meta.index < meta.index) throw notHere(meta, root.meta.index);
+      const newest = must(checkpointer.root, 'a snapshot is installed before it is applied');
+      // A newer one may be installed already; its message comes next and asks for it then. The
+      // core must never hear of an index that it has not handed out.
+      const root = newest.meta.index > meta.index ? checkpointer.previous : newest;
+      if (root?.meta.index !== meta.index) throw notHere(meta, newest.meta.index);
       const machine = loadMeta(fileSystem, dataDirectory, root);
+      applier.startReplacing();
       await host.open({
         appliedIndex: machine.appliedIndex,
         definitions: machine.catalogue.all(),

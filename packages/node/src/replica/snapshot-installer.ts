@@ -46,6 +46,8 @@ export interface SnapshotInstallerOptions {
   readonly checkpointer: Checkpointer;
   /** Steps the raft message once its bytes are durable. */
   readonly deliver: (message: RaftMessage) => void;
+  /** The root on disk may be either generation: the node must stop. */
+  readonly onFailure: (error: unknown) => void;
   readonly logger: Logger;
 }
 
@@ -133,20 +135,27 @@ export class SnapshotInstaller implements SnapshotReceiver {
         throw new HoldfastError('PEER_PROTOCOL', `a snapshot must not contain '${path}'`);
       }
     }
-    this.#isBusy = true;
     const staging = new Staging(this.#options.fileSystem, this.#stagingPath(), snapshot);
+    this.#isBusy = true;
+    // The staging folder is this transfer's own until it has ended, once, in either way.
+    let isEnded = false;
     return {
       write: (fileIndex, offset, bytes) => staging.write(fileIndex, offset, bytes),
       finish: async () => {
+        assert(!isEnded, 'a transfer ends once');
+        isEnded = true;
         try {
           staging.seal();
           await this.#install(header, message, snapshot);
           this.#options.deliver(message);
         } finally {
+          staging.close();
           this.#discard();
         }
       },
       abort: (reason) => {
+        if (isEnded) return;
+        isEnded = true;
         this.#options.logger.warn(
           { from: snapshot.from, snapshot: message.meta.id, reason },
           'snapshot was interrupted',
@@ -155,11 +164,6 @@ export class SnapshotInstaller implements SnapshotReceiver {
         this.#discard();
       },
     };
-  }
-
-  /** Removes what an interrupted transfer left. Call at start. */
-  removeLeftovers(): void {
-    this.#options.fileSystem.removeTree(this.#stagingPath());
   }
 
   async #install(
@@ -186,7 +190,12 @@ export class SnapshotInstaller implements SnapshotReceiver {
       metaFile: header.metaFile,
       shards: header.shards,
     };
-    writeCheckpointRoot(fileSystem, dataDirectory, root);
+    try {
+      writeCheckpointRoot(fileSystem, dataDirectory, root);
+    } catch (error) {
+      this.#options.onFailure(error);
+      throw error;
+    }
     checkpointer.adopt(root);
     logger.info({ index: root.meta.index, files: snapshot.files.length }, 'snapshot is installed');
   }

@@ -36,6 +36,10 @@ export class ReadBatch {
     this.readsPerLane = Array.from({ length: host.laneCount }, () => []);
   }
 
+  get readCount(): number {
+    return this.#settlers.length;
+  }
+
   /** One read to each of `lanes`; resolves with their answers in that order. */
   add(lanes: readonly number[], read: (lane: number) => LaneRead): Promise<LaneAnswers> {
     const positions = lanes.map((lane) => {

@@ -64,6 +64,11 @@ export class SessionTable {
     return this.#sessions.delete(id);
   }
 
+  /** True when the result of this sequence is kept: a repeat gets it and executes nothing. */
+  knows(id: number, sequence: number): boolean {
+    return this.#sessions.get(id as SessionId)?.results.has(sequence) === true;
+  }
+
   /** Decides, in log order, whether a stamped command executes. */
   admit(stamp: SessionStamp, bodyHash: bigint, timestampMs: number): SessionAdmission {
     const session = this.#sessions.get(stamp.id);

@@ -2,6 +2,7 @@
  * Turns of a simulated process: deferred callbacks run in order; virtual time moves only when
  * nothing is left to run. Promise jobs of the code under test run between two callbacks.
  */
+import type { Random } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 
 /** Enough for any chain of awaits that does not itself defer or wait for time. */
@@ -14,6 +15,17 @@ export class SimScheduler {
   readonly defer = (callback: () => void): void => {
     this.#queue.push(callback);
   };
+
+  /** Defers by up to `delayMsMax` whole milliseconds more, by chance, and keeps the order. */
+  delayLine(random: Random, delayMsMax: number): (callback: () => void) => void {
+    if (delayMsMax === 0) return this.defer;
+    let lastDueMs = 0;
+    return (callback) => {
+      const nowMs = this.clock.monotonicMs();
+      lastDueMs = Math.max(lastDueMs, nowMs + random.nextBelow(delayMsMax + 1));
+      this.clock.after(lastDueMs - nowMs, () => this.defer(callback));
+    };
+  }
 
   /** Runs until nothing is left to run at the present time. */
   async settle(): Promise<void> {

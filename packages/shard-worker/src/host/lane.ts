@@ -26,7 +26,7 @@ export type LaneFailureListener = (error: HoldfastError) => void;
 
 /**
  * What a lane allocates per task dies at once or is kept for good, so a large young generation
- * only costs resident memory: V8 would take up to 48 MB of it. Rows and graphs live outside the heap.
+ * only costs resident memory: V8 would take up to 48 MB of it. Rows and graphs are not in the heap.
  */
 const LANE_RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 8 };
 
