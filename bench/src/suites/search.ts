@@ -59,6 +59,8 @@ export const searchBench: Bench = {
         name: 'search',
         dimension: dataset.dimension,
         metric: 'l2',
+        // Clients, three nodes and their lanes share two cores: a second shard would only cost.
+        shardCount: 1,
         hnsw: { m: M, efConstruction: EF_CONSTRUCTION },
       });
       const collection = client.collection('search');

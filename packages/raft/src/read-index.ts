@@ -7,13 +7,16 @@
  * meanwhile share the next. A new leader serves no read before it has committed an entry of its own
  * term: until then its commit index may lie behind what was acknowledged.
  *
+ * A round asks just enough voters for a quorum, those that answered last; if one of them does not
+ * answer within a tick, everyone is asked. This halves what a read costs a group of three.
+ *
  * A follower asks the leader for an index and serves the read from its own state.
  */
 import type { LogIndex } from '@holdfast/base';
 import type { RaftMessage } from './messages.ts';
 import type { WaitingRead } from './read-queues.ts';
 import type { ReplicaState } from './replica-state.ts';
-import { broadcastHeartbeat } from './replication.ts';
+import { broadcastHeartbeat, sendHeartbeats } from './replication.ts';
 
 type ReadIndexRequest = RaftMessage & { readonly kind: 'readIndex' };
 type ReadIndexResponse = RaftMessage & { readonly kind: 'readIndexResponse' };
@@ -23,9 +26,15 @@ export function settleLeaderReads(state: ReplicaState): void {
   const { leaderReads, log } = state;
   if (!leaderReads.hasWaiting || leaderReads.underWay !== null) return;
   if (log.committed < state.leadershipStartIndex) return;
-  leaderReads.startRound(log.committed);
-  broadcastHeartbeat(state);
+  leaderReads.startRound(log.committed, state.tick);
+  sendHeartbeats(state, state.tracker.confirmingPeers);
   confirmReads(state);
+}
+
+/** Whoever was asked for the round has not answered within a tick: now everyone is asked. */
+export function widenLateRound(state: ReplicaState): void {
+  const { underWay } = state.leaderReads;
+  if (underWay !== null && underWay.startedTick < state.tick) broadcastHeartbeat(state);
 }
 
 /** Answers the round under way once a quorum has confirmed it. */

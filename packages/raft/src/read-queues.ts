@@ -14,6 +14,8 @@ export interface ReadRound {
   readonly round: number;
   readonly index: LogIndex;
   readonly reads: readonly WaitingRead[];
+  /** Tick of the leader when it began. */
+  readonly startedTick: number;
 }
 
 export class LeaderReads {
@@ -52,9 +54,9 @@ export class LeaderReads {
   }
 
   /** Every read waiting joins the new round. */
-  startRound(index: LogIndex): void {
+  startRound(index: LogIndex, startedTick: number): void {
     this.#round += 1;
-    this.#underWay = { round: this.#round, index, reads: this.#waiting };
+    this.#underWay = { round: this.#round, index, reads: this.#waiting, startedTick };
     this.#waiting = [];
   }
 

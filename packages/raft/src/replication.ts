@@ -68,8 +68,12 @@ function sizeOf(entries: readonly Entry[]): number {
 }
 
 export function broadcastHeartbeat(state: ReplicaState): void {
+  sendHeartbeats(state, state.tracker.peers);
+}
+
+export function sendHeartbeats(state: ReplicaState, peers: readonly Progress[]): void {
   const round = state.leaderReads.round;
-  for (const peer of state.tracker.peers) {
+  for (const peer of peers) {
     const commit = Math.min(peer.matchIndex, state.log.committed) as LogIndex;
     state.send(peer.id, { kind: 'heartbeat', commit, round });
   }

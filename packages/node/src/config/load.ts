@@ -32,6 +32,8 @@ const ENVIRONMENT_EXEMPT: ReadonlySet<string> = new Set([
   'HOLDFAST_NODES',
   'HOLDFAST_API_KEY',
   'HOLDFAST_DATASETS',
+  'HOLDFAST_NO_INSTALL',
+  'HOLDFAST_SEED',
 ]);
 /** Test and benchmark switches share the prefix. */
 const ENVIRONMENT_EXEMPT_PREFIXES: readonly string[] = ['HOLDFAST_TEST_', 'HOLDFAST_BENCH_'];

@@ -1,7 +1,7 @@
 /** From what apply and the lanes gave to what a client is told. Messages are made here only. */
 import type { ErrorCode } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
-import type { CollectionDescription, ResultBody } from '@holdfast/protocol';
+import type { CollectionDescription, LeaderHint, ResultBody } from '@holdfast/protocol';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
 import type { ApplyResult } from '../state/apply-result.ts';
 
@@ -57,4 +57,27 @@ function refusal(result: Extract<ApplyResult, { ok: false }>, what: string): Hol
   const { code, index, conflicts } = result;
   const details = conflicts.length === 0 ? { index } : { index, conflicts };
   return new HoldfastError(code, `${what}: ${REFUSAL_TEXTS[code] ?? code}`, { details });
+}
+
+export function dimensionMismatch(
+  definition: CollectionDefinition,
+  found: number,
+  path: string,
+): HoldfastError {
+  const { name, dimension } = definition;
+  return new HoldfastError(
+    'DIMENSION_MISMATCH',
+    `${path}: has ${found} components, collection '${name}' has dimension ${dimension}`,
+    { details: { path, dimension, found } },
+  );
+}
+
+/** A redirect, or the refusal when there is nobody to redirect to. */
+export function notLeader(leader: LeaderHint | null): HoldfastError {
+  const code: ErrorCode = leader === null ? 'NO_LEADER' : 'NOT_LEADER';
+  const message =
+    leader === null
+      ? 'no leader is known right now; retry shortly'
+      : `this node is not the leader; ask ${leader.nodeId} at ${leader.address}`;
+  return new HoldfastError(code, message, { details: { leader } });
 }

@@ -31,18 +31,18 @@ import { LaneReader } from '../routing/lane-reader.ts';
 import type { PeerTransport } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
+import { notLeader } from './answers.ts';
 import type { AppliedEntry } from './applier.ts';
 import { Applier } from './applier.ts';
 import { CheckpointSchedule } from './checkpoint-schedule.ts';
 import { Checkpointer } from './checkpointer.ts';
-import type { Defer } from './driver.ts';
+import type { Defer, DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
 import { FastFailover } from './fast-failover.ts';
 import { LeaderClock } from './leader-clock.ts';
 import { LeaderReadiness } from './leader-readiness.ts';
 import { Proposals } from './proposals.ts';
 import { ReadGate } from './read-gate.ts';
-import { notLeader } from './request-executor.ts';
 import { sessionExpiryCommand } from './session-expiry.ts';
 import { SnapshotExchange } from './snapshot-exchange.ts';
 import { SnapshotInstaller } from './snapshot-installer.ts';
@@ -160,15 +160,7 @@ export class Replica {
       defer: parts.defer,
       tickIntervalMs: options.tickIntervalMs,
       send: (messages) => this.#send(messages),
-      listener: {
-        onApply: (request) => this.#onApply(request),
-        onReads: (states) => this.#reads.onReadStates(states, this.applier.appliedIndex),
-        onSoftState: (state) => this.#onSoftState(state),
-        onEvents: (events) => this.#onEvents(events),
-        onTurn: () => this.#onTurn(),
-        onTick: (tickMs) => this.#onTick(tickMs),
-        onFailure: (error) => this.#onFailure(error),
-      },
+      listener: this.#driverListener(),
     });
     this.#failover = new FastFailover({
       nodeId: options.nodeId,
@@ -182,6 +174,18 @@ export class Replica {
     });
     parts.transport.onMessages((messages) => this.#driver.receive(messages));
     parts.transport.onSnapshot(this.#installer);
+  }
+
+  #driverListener(): DriverListener {
+    return {
+      onApply: (request) => this.#onApply(request),
+      onReads: (states) => this.#reads.onReadStates(states, this.applier.appliedIndex),
+      onSoftState: (state) => this.#onSoftState(state),
+      onEvents: (events) => this.#onEvents(events),
+      onTurn: () => this.#onTurn(),
+      onTick: (tickMs) => this.#onTick(tickMs),
+      onFailure: (error) => this.#onFailure(error),
+    };
   }
 
   get meta(): MetaMachine {

@@ -4,7 +4,7 @@
  */
 import type { Entry, EntryType, LogIndex } from '@holdfast/base';
 import { assert, ENTRY_HEADER_SIZE_BYTES } from '@holdfast/base';
-import { abortForwardedReads } from '../read-index.ts';
+import { abortForwardedReads, widenLateRound } from '../read-index.ts';
 import type { DropReason, ProposeOutcome } from '../ready.ts';
 import type { ReplicaState } from '../replica-state.ts';
 import { advanceCommit, broadcastHeartbeat } from '../replication.ts';
@@ -90,7 +90,10 @@ export function tickLeader(state: ReplicaState): void {
     return;
   }
   state.heartbeatElapsedTicks += 1;
-  if (state.heartbeatElapsedTicks < heartbeatIntervalTicks) return;
+  if (state.heartbeatElapsedTicks < heartbeatIntervalTicks) {
+    widenLateRound(state);
+    return;
+  }
   state.heartbeatElapsedTicks = 0;
   broadcastHeartbeat(state);
 }

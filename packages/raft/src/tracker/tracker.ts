@@ -39,6 +39,20 @@ export class Tracker {
     return this.#voterPeers;
   }
 
+  /**
+   * Just enough voters to confirm a round together with this replica: those that confirmed the
+   * newest rounds. In a joint configuration, and for a leader that does not vote, all members.
+   */
+  get confirmingPeers(): readonly Progress[] {
+    if (this.#outgoing.length > 0 || !this.#conf.voters.includes(this.#self)) return this.#peers;
+    const neededCount = Math.floor(this.#incoming.length / 2);
+    const candidates = this.#incoming.filter((member) => member.id !== this.#self);
+    if (candidates.length <= neededCount) return candidates;
+    // Sorting is stable: members that confirmed equally stay in the order of their ids.
+    candidates.sort((left, right) => right.confirmedRound - left.confirmedRound);
+    return candidates.slice(0, neededCount);
+  }
+
   /** Members keep what is known of them; newcomers start unknown. */
   setConf(conf: ConfState): void {
     const ids = new Set([...conf.voters, ...conf.votersOutgoing, ...conf.learners]);

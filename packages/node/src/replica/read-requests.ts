@@ -1,0 +1,200 @@
+/**
+ * Reads of clients: any replica may answer, after the read gate of the consistency asked for.
+ */
+import type { LogIndex } from '@holdfast/base';
+import { HoldfastError, unreachable } from '@holdfast/base';
+import type {
+  Consistency,
+  CountRequest,
+  GetRequest,
+  ListCollectionsRequest,
+  ResultBody,
+  SearchHit,
+  SearchRequest,
+  StoredPoint,
+} from '@holdfast/protocol';
+import { parsePayload, STALENESS_MS_DEFAULT } from '@holdfast/protocol';
+import type {
+  CollectionDefinition,
+  SearchHit as LaneHit,
+  Metric,
+  PointRecord,
+  SearchQuery,
+} from '@holdfast/shard-worker';
+import type { LaneAnswers } from '../routing/scatter-gather.ts';
+import {
+  idsByLane,
+  lanesOf,
+  mergeCount,
+  mergeGet,
+  mergeSearch,
+} from '../routing/scatter-gather.ts';
+import { collectionNotFound, describeCollection, dimensionMismatch } from './answers.ts';
+import type { ExecutorReplica } from './executor-replica.ts';
+
+type ReadRequest = GetRequest | CountRequest | SearchRequest;
+
+export class ReadRequests {
+  readonly #replica: ExecutorReplica;
+
+  constructor(replica: ExecutorReplica) {
+    this.#replica = replica;
+  }
+
+  async listCollections(request: ListCollectionsRequest, deadlineMs: number): Promise<ResultBody> {
+    const index = await this.#gate(request, deadlineMs);
+    const collections = this.#replica.meta.catalogue.all().map(describeCollection);
+    return { collections, appliedIndex: index };
+  }
+
+  async get(request: GetRequest, deadlineMs: number): Promise<ResultBody> {
+    const { host, lanes } = this.#replica;
+    const { index, results } = await this.#read(request, deadlineMs, (definition) => {
+      const byLane = idsByLane(host, definition, request.ids);
+      return lanes.read([...byLane.keys()], (lane) => ({
+        kind: 'get',
+        uid: definition.uid,
+        ids: byLane.get(lane) ?? [],
+        withVector: request.withVector ?? false,
+        withPayload: request.withPayload ?? true,
+      }));
+    });
+    return { points: mergeGet(results, request.ids).map(storedPoint), appliedIndex: index };
+  }
+
+  async count(request: CountRequest, deadlineMs: number): Promise<ResultBody> {
+    const { host, lanes } = this.#replica;
+    const { index, results } = await this.#read(request, deadlineMs, (definition) =>
+      lanes.read(lanesOf(host, definition), () => ({ kind: 'count', uid: definition.uid })),
+    );
+    return { count: mergeCount(results), appliedIndex: index };
+  }
+
+  async search(request: SearchRequest, deadlineMs: number): Promise<ResultBody> {
+    const { host, lanes } = this.#replica;
+    let metric: Metric = 'l2';
+    const { index, results } = await this.#read(request, deadlineMs, (definition) => {
+      if (request.vector.length !== definition.dimension) {
+        throw dimensionMismatch(definition, request.vector.length, 'vector');
+      }
+      metric = definition.metric;
+      const query = searchQuery(request, definition.uid);
+      return lanes.read(lanesOf(host, definition), () => ({ kind: 'search', query }));
+    });
+    const { hits, plans } = mergeSearch(results, metric, request.k);
+    let graphRowCount = 0;
+    let exactRowCount = 0;
+    for (const plan of plans) {
+      graphRowCount += plan.graphRowCount;
+      exactRowCount += plan.exactRowCount;
+    }
+    return {
+      hits: hits.map(searchHit),
+      appliedIndex: index,
+      plan: { graphRowCount, exactRowCount, shardCount: plans.length },
+      degraded: [],
+    };
+  }
+
+  /**
+   * Runs `post` on the lanes when the read may see their state.
+   *
+   * A linearizable read looks at the lanes at once, while a quorum confirms the leader: what it saw
+   * counts if it is at least the state that was confirmed. Only otherwise, or when the collection
+   * is not known here yet, it looks again after the confirmation. This takes the round trip off
+   * the path of a read without weakening it: an answer leaves only after the confirmation.
+   */
+  async #read(
+    request: ReadRequest,
+    deadlineMs: number,
+    post: (definition: CollectionDefinition) => Promise<LaneAnswers>,
+  ): Promise<LaneAnswers> {
+    const isLinearizable = (request.consistency ?? 'linearizable') === 'linearizable';
+    const definition = this.#replica.meta.catalogue.byName(request.collection);
+    if (isLinearizable && definition !== undefined) {
+      const early = orNull(() => post(definition));
+      const confirmedIndex = await this.#replica.linearizable(deadlineMs);
+      const answers = await early;
+      if (answers !== null && answers.index >= confirmedIndex) return answers;
+    } else {
+      await this.#gate(request, deadlineMs);
+    }
+    return post(this.#collection(request.collection));
+  }
+
+  /** Resolves when a read of this consistency may look at the state of this replica. */
+  async #gate(
+    request: { readonly consistency?: Consistency; readonly maxStalenessMs?: number },
+    deadlineMs: number,
+  ): Promise<LogIndex> {
+    switch (request.consistency) {
+      case undefined:
+      case 'linearizable':
+        return this.#replica.linearizable(deadlineMs);
+      case 'lease':
+        if (this.#replica.isLeaseAllowed) return this.#replica.linearizable(deadlineMs);
+        throw new HoldfastError(
+          'LEASE_DISABLED',
+          'lease reads are off for this cluster; use consistency linearizable',
+        );
+      case 'stale': {
+        const allowedMs = request.maxStalenessMs ?? STALENESS_MS_DEFAULT;
+        const stalenessMs = this.#replica.stalenessMs();
+        if (stalenessMs <= allowedMs) return this.#replica.meta.appliedIndex;
+        throw new HoldfastError(
+          'TOO_STALE',
+          `this replica may be ${describeMs(stalenessMs)} behind; ask another node or allow more`,
+          { details: { maxStalenessMs: allowedMs } },
+        );
+      }
+      default:
+        return unreachable(request.consistency);
+    }
+  }
+
+  #collection(name: string): CollectionDefinition {
+    const definition = this.#replica.meta.catalogue.byName(name);
+    if (definition === undefined) throw collectionNotFound(name);
+    return definition;
+  }
+}
+
+/** A read that failed too early to count is made again, and fails again if it must. */
+function orNull(read: () => Promise<LaneAnswers>): Promise<LaneAnswers | null> {
+  try {
+    return read().catch(() => null);
+  } catch {
+    return Promise.resolve(null);
+  }
+}
+
+function searchQuery(request: SearchRequest, uid: number): SearchQuery {
+  return {
+    uid,
+    vector: request.vector,
+    k: request.k,
+    ef: request.ef ?? null,
+    isExact: request.exact ?? false,
+    withPayload: request.withPayload ?? true,
+    withVector: request.withVector ?? false,
+  };
+}
+
+function storedPoint(record: PointRecord): StoredPoint {
+  const { id, version, vector, payload } = record;
+  if (vector === null) {
+    return payload === null ? { id, version } : { id, version, payload: parsePayload(payload) };
+  }
+  if (payload === null) return { id, version, vector };
+  return { id, version, vector, payload: parsePayload(payload) };
+}
+
+/** Made ten times per search: plain hits are built without a detour. */
+function searchHit(hit: LaneHit): SearchHit {
+  const { id, version, vector, payload, score } = hit;
+  if (vector === null && payload === null) return { id, version, score };
+  return { ...storedPoint(hit), score };
+}
+
+const describeMs = (ms: number): string =>
+  Number.isFinite(ms) ? `${Math.ceil(ms)} ms` : 'any time';

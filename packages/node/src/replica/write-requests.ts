@@ -1,0 +1,170 @@
+/**
+ * Writes of clients: only the leader, once it has applied its own first entry (before that it does
+ * not know which collections exist). Everything non-deterministic is resolved here, before
+ * proposing: the collection's uid, defaults, the time stamp.
+ */
+import { sessionId } from '@holdfast/base';
+import type {
+  CreateCollectionRequest,
+  DeleteRequest,
+  ResultBody,
+  UpsertRequest,
+  SessionStamp as WireSessionStamp,
+} from '@holdfast/protocol';
+import { HNSW_DEFAULTS, SHARD_COUNT_DEFAULT } from '@holdfast/protocol';
+import type { CollectionDefinition, PointOp } from '@holdfast/shard-worker';
+import { encodePointOps } from '@holdfast/shard-worker';
+import { xxh3_64 } from '@holdfast/storage';
+import type { Command, CommandEnvelope } from '../state/command.ts';
+import { encodeCommand } from '../state/command.ts';
+import { collectionNotFound, dimensionMismatch, writeAnswer } from './answers.ts';
+import type { ExecutorReplica } from './executor-replica.ts';
+
+/** A growing segment is sealed at this many rows or bytes, as counted by apply. */
+const SEAL_ROW_COUNT = 65_536;
+const SEAL_SIZE_BYTES = 64 * 1024 * 1024;
+
+/** No entry has index 0, so no collection is named by it. */
+const NO_COLLECTION_UID = 0;
+
+const UTF8 = new TextEncoder();
+
+export class WriteRequests {
+  readonly #replica: ExecutorReplica;
+
+  constructor(replica: ExecutorReplica) {
+    this.#replica = replica;
+  }
+
+  createCollection(request: CreateCollectionRequest, deadlineMs: number): Promise<ResultBody> {
+    const { name, dimension, metric } = request;
+    const spec = {
+      name,
+      dimension,
+      metric,
+      shardCount: request.shardCount ?? SHARD_COUNT_DEFAULT,
+      hnsw: {
+        m: request.hnsw?.m ?? HNSW_DEFAULTS.m,
+        efConstruction: request.hnsw?.efConstruction ?? HNSW_DEFAULTS.efConstruction,
+        efSearch: request.hnsw?.efSearch ?? HNSW_DEFAULTS.efSearch,
+      },
+      sealRowCount: SEAL_ROW_COUNT,
+      sealSizeBytes: SEAL_SIZE_BYTES,
+    };
+    const ifNotExists = request.ifNotExists ?? false;
+    const body = ['createCollection', JSON.stringify({ spec, ifNotExists })];
+    return this.write(
+      { kind: 'createCollection', spec, ifNotExists },
+      request.session,
+      body,
+      deadlineMs,
+    );
+  }
+
+  async upsert(request: UpsertRequest, deadlineMs: number): Promise<ResultBody> {
+    await this.#replica.whenLeaderReady(deadlineMs);
+    const definition = this.#writeTarget(request);
+    const ops = request.points.map((point, position): PointOp => {
+      if (definition !== null && point.vector.length !== definition.dimension) {
+        throw dimensionMismatch(definition, point.vector.length, `points[${position}].vector`);
+      }
+      const { id, vector, payload, ifVersion, ifAbsent } = point;
+      const condition =
+        ifVersion !== undefined
+          ? ({ kind: 'ifVersion', version: ifVersion } as const)
+          : ifAbsent === true
+            ? ({ kind: 'ifAbsent' } as const)
+            : ({ kind: 'none' } as const);
+      return { type: 'upsert', id, vector, payload: payload ?? null, condition };
+    });
+    return this.#writePoints(request, definition, ops, deadlineMs);
+  }
+
+  async delete(request: DeleteRequest, deadlineMs: number): Promise<ResultBody> {
+    await this.#replica.whenLeaderReady(deadlineMs);
+    const definition = this.#writeTarget(request);
+    const ops = request.points.map(({ id, ifVersion }): PointOp => {
+      const condition =
+        ifVersion === undefined
+          ? ({ kind: 'none' } as const)
+          : ({ kind: 'ifVersion', version: ifVersion } as const);
+      return { type: 'delete', id, condition };
+    });
+    return this.#writePoints(request, definition, ops, deadlineMs);
+  }
+
+  /** `body` is what makes a repeat of a session's sequence the same request. */
+  async write(
+    command: Command,
+    session: WireSessionStamp | undefined,
+    body: readonly (string | Uint8Array)[],
+    deadlineMs: number,
+  ): Promise<ResultBody> {
+    await this.#replica.whenLeaderReady(deadlineMs);
+    const envelope: CommandEnvelope = {
+      timestampMs: this.#replica.nextStampMs(),
+      session:
+        session === undefined
+          ? null
+          : {
+              id: sessionId(session.id),
+              sequence: session.sequence,
+              ackedThrough: session.ackedThrough,
+            },
+      bodyHash: session === undefined ? 0n : hashBody(body),
+      command,
+    };
+    const result = await this.#replica.propose(encodeCommand(envelope), deadlineMs);
+    return writeAnswer(result, typeof body[0] === 'string' ? body[0] : command.kind);
+  }
+
+  #writePoints(
+    request: UpsertRequest | DeleteRequest,
+    definition: CollectionDefinition | null,
+    ops: readonly PointOp[],
+    deadlineMs: number,
+  ): Promise<ResultBody> {
+    const encoded = encodePointOps(ops);
+    const uid = definition?.uid ?? NO_COLLECTION_UID;
+    const command: Command = { kind: 'write', uid, ops: encoded };
+    // The name, not the uid: a repeat after drop and re-create is still the same request.
+    const body = [request.kind, request.collection, encoded];
+    return this.write(command, request.session, body, deadlineMs);
+  }
+
+  /**
+   * The collection that a write goes to; null when the log must answer it without one. A write of
+   * a session that already took effect is owed its first answer, also after its collection was
+   * dropped or made anew, and a refusal must be recorded, or a late copy of the request could
+   * still be executed.
+   */
+  #writeTarget({
+    collection,
+    session,
+  }: UpsertRequest | DeleteRequest): CollectionDefinition | null {
+    if (session === undefined) return this.#collection(collection);
+    const { catalogue, sessions } = this.#replica.meta;
+    if (sessions.knows(session.id, session.sequence)) return null;
+    return catalogue.byName(collection) ?? null;
+  }
+
+  #collection(name: string): CollectionDefinition {
+    const definition = this.#replica.meta.catalogue.byName(name);
+    if (definition === undefined) throw collectionNotFound(name);
+    return definition;
+  }
+}
+
+/** Lengths keep ('ab', 'c') and ('a', 'bc') apart. */
+function hashBody(parts: readonly (string | Uint8Array)[]): bigint {
+  const chunks: Uint8Array[] = [];
+  const lengths = new Uint32Array(parts.length);
+  parts.forEach((part, position) => {
+    const bytes = typeof part === 'string' ? UTF8.encode(part) : part;
+    lengths[position] = bytes.byteLength;
+    chunks.push(bytes);
+  });
+  chunks.push(new Uint8Array(lengths.buffer));
+  const hash = xxh3_64(chunks);
+  return new DataView(hash.buffer, hash.byteOffset, hash.byteLength).getBigUint64(0, true);
+}
