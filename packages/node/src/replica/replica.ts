@@ -3,32 +3,12 @@
  * wait for. Everything it touches comes in through `ReplicaParts`, so production, the embedded node
  * and the simulator build the same object.
  */
-import type {
-  Clock,
-  ConfState,
-  GroupId,
-  HoldfastError,
-  Logger,
-  LogIndex,
-  NodeId,
-  Random,
-  SnapshotMeta,
-  Timers,
-} from '@holdfast/base';
+import type { HoldfastError, LogIndex, SnapshotMeta } from '@holdfast/base';
 import { HoldfastError as HoldfastFailure, unreachable } from '@holdfast/base';
 import type { LeaderHint } from '@holdfast/protocol';
-import type {
-  ApplyRequest,
-  RaftCore,
-  RaftEvent,
-  RaftMessage,
-  RaftStatus,
-  SoftState,
-} from '@holdfast/raft';
-import type { ShardHost } from '@holdfast/shard-worker';
-import type { CheckpointRoot, FileSystem, Wal } from '@holdfast/storage';
+import type { ApplyRequest, RaftEvent, RaftMessage, RaftStatus, SoftState } from '@holdfast/raft';
+import type { CheckpointRoot } from '@holdfast/storage';
 import { LaneReader } from '../routing/lane-reader.ts';
-import type { PeerTransport } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import { notLeader } from './answers.ts';
@@ -36,13 +16,14 @@ import type { AppliedEntry } from './applier.ts';
 import { Applier } from './applier.ts';
 import { CheckpointSchedule } from './checkpoint-schedule.ts';
 import { Checkpointer } from './checkpointer.ts';
-import type { Defer, DriverListener } from './driver.ts';
+import type { DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
 import { FastFailover } from './fast-failover.ts';
 import { LeaderClock } from './leader-clock.ts';
 import { LeaderReadiness } from './leader-readiness.ts';
 import { Proposals } from './proposals.ts';
 import { ReadGate } from './read-gate.ts';
+import type { ReplicaOptions, ReplicaParts } from './replica-parts.ts';
 import { sessionExpiryCommand } from './session-expiry.ts';
 import { SnapshotExchange } from './snapshot-exchange.ts';
 import { SnapshotInstaller } from './snapshot-installer.ts';
@@ -51,38 +32,6 @@ import { SnapshotInstaller } from './snapshot-installer.ts';
 const EXPIRY_INTERVAL_MS = 50;
 const STALENESS_PROBE_INTERVAL_MS = 100;
 const SESSION_EXPIRY_INTERVAL_MS = 5_000;
-
-export interface ReplicaOptions {
-  readonly nodeId: NodeId;
-  readonly group: GroupId;
-  readonly dataDirectory: string;
-  readonly tickIntervalMs: number;
-  readonly electionTimeoutMs: number;
-  readonly checkpointIntervalMs: number;
-  readonly checkpointLogSizeBytes: number;
-  readonly retainedEntryCount: number;
-  readonly sessionIdleTimeoutMs: number;
-}
-
-export interface ReplicaParts {
-  readonly core: RaftCore;
-  readonly wal: Wal;
-  readonly host: ShardHost;
-  readonly meta: MetaMachine;
-  readonly root: CheckpointRoot | null;
-  readonly conf: ConfState;
-  readonly fileSystem: FileSystem;
-  readonly transport: PeerTransport;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly random: Random;
-  readonly defer: Defer;
-  readonly logger: Logger;
-  readonly nextCheckpointId: (index: LogIndex) => string;
-  /** Public address of a member, null while unknown. */
-  readonly publicAddressOf: (nodeId: NodeId) => string | null;
-  readonly onFailure: (error: HoldfastError) => void;
-}
 
 type SoftStateListener = (state: SoftState) => void;
 
