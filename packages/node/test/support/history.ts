@@ -153,6 +153,14 @@ export class History {
         } else for (const other of write.keys) learn(other, version, value);
       }
     }
+    // A refusal names versions, also of writes whose outcome and value nobody was told otherwise.
+    for (const { conflicts } of this.#conflicts) {
+      for (const { id, actualVersion } of conflicts) {
+        const known = byKey.get(id) ?? new Map<number, number>();
+        byKey.set(id, known);
+        if (actualVersion > 0 && !known.has(actualVersion)) known.set(actualVersion, Number.NaN);
+      }
+    }
     return byKey;
   }
 
