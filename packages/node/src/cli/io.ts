@@ -11,6 +11,9 @@ export interface CliIo {
   untilStopped(): Promise<string>;
 }
 
+/** One Ctrl-C can arrive twice; what comes later is a second one. */
+const REPEATED_SIGNAL_MS = 1_000;
+
 export const EXIT_OK = 0;
 /** The command could not do what it was asked to. */
 export const EXIT_FAILED = 1;
@@ -62,12 +65,12 @@ export function processIo(): CliIo {
     environment: process.env,
     untilStopped() {
       stopped ??= new Promise((resolve) => {
+        let firstSignalMs: number | null = null;
         for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-          let count = 0;
           process.on(signal, () => {
-            count += 1;
-            // The second signal means now.
-            if (count > 1) process.exit(EXIT_FAILED);
+            firstSignalMs ??= performance.now();
+            // Meant as "now", unless it is the same Ctrl-C: the terminal and npm both pass it on.
+            if (performance.now() - firstSignalMs > REPEATED_SIGNAL_MS) process.exit(EXIT_FAILED);
             resolve(signal);
           });
         }
