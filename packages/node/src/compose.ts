@@ -31,6 +31,9 @@ import { PublicServer } from './server/public-server.ts';
 import type { RunningNode } from './service-api.ts';
 import { SYSTEM_CLOCK, SYSTEM_TIMERS } from './system-time.ts';
 
+/** A follower further behind than this is served from the files, which the system caches anyway. */
+const LOG_CACHE_SIZE_BYTES = 4 * 1024 * 1024;
+
 export interface StartNodeOverrides {
   readonly logger?: Logger;
   /** False for a node that shares its process with an application. */
@@ -140,7 +143,7 @@ function peerOptions(config: NodeConfig, identity: NodeIdentity) {
 function openWal(config: NodeConfig, logger: Logger): ThreadWal {
   const wal = ThreadWal.open({
     directory: joinPath(config.data, 'wal'),
-    options: { fileSizeBytes: config.walFileSizeBytes },
+    options: { fileSizeBytes: config.walFileSizeBytes, cacheSizeBytesMax: LOG_CACHE_SIZE_BYTES },
     clock: SYSTEM_CLOCK,
   });
   if (wal.tornTail !== null) {

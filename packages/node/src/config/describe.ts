@@ -35,7 +35,7 @@ export function describeOptions(): readonly OptionDescription[] {
 function defaultText(key: OptionKey): string {
   const value = OPTIONS[key].default;
   if (value === undefined || Array.isArray(value)) return '';
-  if (key === 'laneCount') return '2, or 1 on one core';
+  if (key === 'laneCount') return 'cores - 1, at least 1, at most 4';
   return isEndpoint(value) ? formatEndpoint(value) : String(value);
 }
 
