@@ -1,5 +1,5 @@
 /**
- * Reads of clients: any replica may answer, after the read gate of the consistency asked for.
+ * Reads of clients: every replica may answer, after the read gate of the consistency asked for.
  */
 import type { LogIndex } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
