@@ -6,6 +6,7 @@
  * agree on everything up to index; same (index, term) with another sum is a broken disk or a bug.
  */
 import { assert } from './assert.ts';
+import type { ConfState } from './conf.ts';
 import { HoldfastError } from './errors.ts';
 import type { LogIndex, NodeId, Term } from './ids.ts';
 import { logIndex, term } from './ids.ts';
@@ -33,15 +34,6 @@ export interface HardState {
   readonly term: Term;
   readonly vote: NodeId | null;
   readonly commit: LogIndex;
-}
-
-/** One member set; joint while `votersOutgoing` is not empty. Every list is sorted and unique. */
-export interface ConfState {
-  readonly voters: readonly NodeId[];
-  readonly votersOutgoing: readonly NodeId[];
-  readonly learners: readonly NodeId[];
-  readonly learnersNext: readonly NodeId[];
-  readonly autoLeave: boolean;
 }
 
 /** Where the log starts after compaction or a snapshot install. The bytes never enter the core. */

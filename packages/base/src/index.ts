@@ -2,7 +2,17 @@ export { assert, InvariantViolation, must, unreachable } from './assert.ts';
 export { BoundedQueue } from './bounded-queue.ts';
 export type { Brand } from './brand.ts';
 export type { Clock, TimerHandle, Timers } from './clock.ts';
-export type { ConfState, Entry, EntryHasher, EntryType, HardState, SnapshotMeta } from './entry.ts';
+export type { ConfState, Member, Promotion } from './conf.ts';
+export {
+  decodeConf,
+  encodeConf,
+  flawOfConf,
+  MEMBER_ADDRESS_LENGTH_MAX,
+  MEMBER_COUNT_MAX,
+  makeConf,
+  memberOf,
+} from './conf.ts';
+export type { Entry, EntryHasher, EntryType, HardState, SnapshotMeta } from './entry.ts';
 export {
   decodeEntry,
   EMPTY_LOG_SUM,

@@ -12,13 +12,13 @@ import type {
   EntryHasher,
   HardState,
   HoldfastError,
-  Incarnation,
   Logger,
+  LogIndex,
   NodeId,
   Random,
   Timers,
 } from '@holdfast/base';
-import { assert, HoldfastError as HoldfastFailure, logIndex, term } from '@holdfast/base';
+import { assert, HoldfastError as HoldfastFailure, logIndex, makeConf, term } from '@holdfast/base';
 import { RaftCore } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
@@ -84,10 +84,17 @@ export async function assembleNode(
     definitions: meta.catalogue.all(),
     manifests: root === null ? [] : manifestReferences(root),
   });
-  const conf = root?.meta.conf ?? firstConf(identity);
+  const conf = root?.meta.conf ?? makeConf(identity.firstConfiguration);
+  const confIndex = root?.meta.confIndex ?? logIndex(0);
   // What an interrupted transfer left; before the transport can hand over the next one.
   fileSystem.removeTree(joinPath(dataDirectory, STAGING_DIRECTORY));
-  const core = makeCore(options, parts, conf, meta, () => replica.checkpointer.root?.meta ?? null);
+  const core = makeCore(
+    options,
+    parts,
+    { conf, confIndex },
+    meta,
+    () => replica.checkpointer.root?.meta ?? null,
+  );
   let checkpointCount = 0;
   const replica: Replica = new Replica(
     {
@@ -130,17 +137,15 @@ export async function assembleNode(
 function makeCore(
   options: AssembleOptions,
   parts: AssembleParts,
-  conf: ConfState,
+  { conf, confIndex }: { readonly conf: ConfState; readonly confIndex: LogIndex },
   meta: MetaMachine,
   snapshotMeta: () => CheckpointRoot['meta'] | null,
 ): RaftCore {
   const { identity, tickIntervalMs } = options;
-  const incarnations = new Map<NodeId, Incarnation>(
-    identity.firstConfiguration.map((member) => [member.nodeId, member.incarnation]),
-  );
   const log = new LogStore({
     log: parts.wal.groupLog(identity.group),
     conf,
+    confIndex,
     applied: meta.appliedIndex,
     snapshotMeta,
   });
@@ -149,7 +154,6 @@ function makeCore(
       id: identity.nodeId,
       group: identity.group,
       incarnation: identity.incarnation,
-      incarnations,
       random: parts.random,
       hash: parts.hash,
       electionTimeoutTicks: Math.round(options.electionTimeoutMs / tickIntervalMs),
@@ -200,16 +204,6 @@ async function alignLogWithCheckpoint(
     wal.onFailure(reject);
   });
   assert(wal.groupLog(identity.group).base().index === index, 'the log restarts at the checkpoint');
-}
-
-function firstConf(identity: NodeIdentity): ConfState {
-  return {
-    voters: identity.firstConfiguration.map((member) => member.nodeId).sort(),
-    votersOutgoing: [],
-    learners: [],
-    learnersNext: [],
-    autoLeave: false,
-  };
 }
 
 function publicAddressOf(

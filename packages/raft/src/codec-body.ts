@@ -1,6 +1,6 @@
 /** The bodies of messages, field by field; write and read are mirror images. */
-import type { ConfState, LogIndex, NodeId, SnapshotMeta, Term } from '@holdfast/base';
-import { assert, entrySizeBytes, unreachable } from '@holdfast/base';
+import type { Entry, LogIndex, SnapshotMeta, Term } from '@holdfast/base';
+import { entrySizeBytes, unreachable } from '@holdfast/base';
 import type { ByteReader } from './codec-reader.ts';
 import type { ByteWriter } from './codec-writer.ts';
 import type { AppendRejection, RaftMessageBody, RaftMessageKind, VoteRefusal } from './messages.ts';
@@ -17,9 +17,6 @@ const REFUSAL_TO_CODE = {
 const CODE_TO_REFUSAL: ReadonlyMap<number, VoteRefusal> = new Map(
   Object.entries(REFUSAL_TO_CODE).map(([refusal, code]) => [code, refusal as VoteRefusal]),
 );
-
-/** Members of one list of a configuration; the wire form counts them in one byte. */
-const MEMBER_COUNT_MAX = 255;
 
 export function writeBody(writer: ByteWriter, body: RaftMessageBody): void {
   switch (body.kind) {
@@ -46,9 +43,13 @@ export function writeBody(writer: ByteWriter, body: RaftMessageBody): void {
     case 'heartbeat':
       writer.u64(body.commit);
       writer.u64(body.round);
+      writer.u64(body.beat);
+      writer.bool(body.isLeaseWanted);
       break;
     case 'heartbeatResponse':
       writer.u64(body.round);
+      writer.u64(body.beat);
+      writer.bool(body.isLeaseGranted);
       break;
     case 'snapshot':
       writeMeta(writer, body.meta);
@@ -64,6 +65,14 @@ export function writeBody(writer: ByteWriter, body: RaftMessageBody): void {
       writer.u64(body.requestId);
       writer.bool(body.index !== null);
       writer.u64(body.index ?? 0);
+      break;
+    case 'entryRequest':
+      writer.u64(body.requestId);
+      writer.u64(body.low);
+      writer.u64(body.high);
+      break;
+    case 'entryResponse':
+      writeEntryResponse(writer, body);
       break;
     default:
       unreachable(body);
@@ -96,9 +105,15 @@ export function readBody(reader: ByteReader, kind: RaftMessageKind): RaftMessage
     case 'appendResponse':
       return { kind, matchIndex: readIndex(reader), rejection: readRejection(reader) };
     case 'heartbeat':
-      return { kind, commit: readIndex(reader), round: reader.u64() };
+      return {
+        kind,
+        commit: readIndex(reader),
+        round: reader.u64(),
+        beat: reader.u64(),
+        isLeaseWanted: reader.bool(),
+      };
     case 'heartbeatResponse':
-      return { kind, round: reader.u64() };
+      return { kind, round: reader.u64(), beat: reader.u64(), isLeaseGranted: reader.bool() };
     case 'snapshot':
       return { kind, meta: readMeta(reader) };
     case 'timeoutNow':
@@ -107,6 +122,18 @@ export function readBody(reader: ByteReader, kind: RaftMessageKind): RaftMessage
       return { kind, requestId: reader.u64() };
     case 'readIndexResponse':
       return readReadIndexResponse(reader);
+    case 'entryRequest':
+      return { kind, requestId: reader.u64(), low: readIndex(reader), high: readIndex(reader) };
+    case 'entryResponse':
+      return {
+        kind,
+        requestId: reader.u64(),
+        low: readIndex(reader),
+        firstIndex: readIndex(reader),
+        lastIndex: readIndex(reader),
+        isDamaged: reader.bool(),
+        entries: reader.entries(),
+      };
     default:
       return unreachable(kind);
   }
@@ -119,15 +146,31 @@ function writeAppend(
   writer: ByteWriter,
   body: RaftMessageBody & { readonly kind: 'append' },
 ): void {
-  let sizeBytes = 0;
-  for (const entry of body.entries) sizeBytes += entrySizeBytes(entry);
   writer.u64(body.prevIndex);
   writer.u64(body.prevTerm);
   writer.sum(body.prevSum);
   writer.u64(body.commit);
+  writeEntries(writer, body.entries);
+}
+
+function writeEntryResponse(
+  writer: ByteWriter,
+  body: RaftMessageBody & { readonly kind: 'entryResponse' },
+): void {
+  writer.u64(body.requestId);
+  writer.u64(body.low);
+  writer.u64(body.firstIndex);
+  writer.u64(body.lastIndex);
+  writer.bool(body.isDamaged);
+  writeEntries(writer, body.entries);
+}
+
+function writeEntries(writer: ByteWriter, entries: readonly Entry[]): void {
+  let sizeBytes = 0;
+  for (const entry of entries) sizeBytes += entrySizeBytes(entry);
   writer.reserve(4 + sizeBytes);
-  writer.u32(body.entries.length);
-  for (const entry of body.entries) writer.entry(entry);
+  writer.u32(entries.length);
+  for (const entry of entries) writer.entry(entry);
 }
 
 function readVoteResponse(
@@ -172,7 +215,7 @@ function writeMeta(writer: ByteWriter, meta: SnapshotMeta): void {
   writer.u64(meta.index);
   writer.u64(meta.term);
   writer.sum(meta.sum);
-  writeConf(writer, meta.conf);
+  writer.conf(meta.conf);
   writer.u64(meta.confIndex);
   writer.text(meta.id);
 }
@@ -182,42 +225,8 @@ function readMeta(reader: ByteReader): SnapshotMeta {
     index: readIndex(reader),
     term: readTerm(reader),
     sum: reader.sum(),
-    conf: readConf(reader),
+    conf: reader.conf(),
     confIndex: readIndex(reader),
     id: reader.text(),
   };
-}
-
-function writeConf(writer: ByteWriter, conf: ConfState): void {
-  for (const members of [conf.voters, conf.votersOutgoing, conf.learners, conf.learnersNext]) {
-    assert(members.length <= MEMBER_COUNT_MAX, 'codec: too many members', {
-      count: members.length,
-    });
-    writer.u8(members.length);
-    for (const id of members) writer.text(id);
-  }
-  writer.bool(conf.autoLeave);
-}
-
-function readConf(reader: ByteReader): ConfState {
-  return {
-    voters: readMembers(reader),
-    votersOutgoing: readMembers(reader),
-    learners: readMembers(reader),
-    learnersNext: readMembers(reader),
-    autoLeave: reader.bool(),
-  };
-}
-
-function readMembers(reader: ByteReader): readonly NodeId[] {
-  const count = reader.u8();
-  const members: NodeId[] = [];
-  for (let i = 0; i < count; i++) {
-    const id = reader.nodeId();
-    const previous = members.at(-1);
-    if (previous !== undefined && previous >= id)
-      return reader.fail('has a member list that is not sorted and unique');
-    members.push(id);
-  }
-  return members;
 }

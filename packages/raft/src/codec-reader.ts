@@ -3,8 +3,9 @@
  * against the end, every value against its range, and a list is never allocated before its bytes
  * are there.
  */
-import type { Entry, NodeId } from '@holdfast/base';
+import type { ConfState, Entry, NodeId } from '@holdfast/base';
 import {
+  decodeConf,
   decodeEntry,
   ENTRY_HEADER_SIZE_BYTES,
   ENTRY_SUM_SIZE_BYTES,
@@ -93,6 +94,12 @@ export class ByteReader {
       this.#offset = end;
     }
     return entries;
+  }
+
+  conf(): ConfState {
+    const { conf, end } = decodeConf(this.#bytes, this.#offset);
+    this.#offset = end;
+    return conf;
   }
 
   /** Nothing may follow a message. */

@@ -1,8 +1,9 @@
 /** Appends little-endian fields to a growing buffer. Asserts: it only writes our own values. */
-import type { Entry } from '@holdfast/base';
+import type { ConfState, Entry } from '@holdfast/base';
 import {
   assert,
   ENTRY_SUM_SIZE_BYTES,
+  encodeConf,
   encodeEntry,
   entrySizeBytes,
   writeU64,
@@ -72,6 +73,13 @@ export class ByteWriter {
   entry(entry: Entry): void {
     this.reserve(entrySizeBytes(entry));
     this.#size = encodeEntry(entry, this.#bytes, this.#size);
+  }
+
+  conf(conf: ConfState): void {
+    const encoded = encodeConf(conf);
+    this.reserve(encoded.byteLength);
+    this.#bytes.set(encoded, this.#size);
+    this.#size += encoded.byteLength;
   }
 
   /** Makes room for `sizeBytes` more, so that a large message grows the buffer once. */

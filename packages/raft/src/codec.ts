@@ -2,12 +2,12 @@
  * The byte form of a message between replicas: hand-written, little-endian, entries in their one
  * byte form (encoded once, the same on disk and wire; chain sums are not computed again here).
  *
- *   version u8, kind u8, group u32, term u64, to text, from incarnation 16, to incarnation 16, body
+ *   version u8, kind u8, group u32, term u64, conf index u64, to text, from incarnation 16, to incarnation 16, body
  *
  * The sender is not in the bytes: the transport knows it from the authenticated connection. Every
  * field is validated; whatever is not exactly one message is MESSAGE_MALFORMED.
  */
-import type { Incarnation, NodeId, Term } from '@holdfast/base';
+import type { Incarnation, LogIndex, NodeId, Term } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import { readBody, writeBody } from './codec-body.ts';
 import { ByteReader, malformed } from './codec-reader.ts';
@@ -30,6 +30,8 @@ const KIND_TO_CODE = {
   timeoutNow: 10,
   readIndex: 11,
   readIndexResponse: 12,
+  entryRequest: 13,
+  entryResponse: 14,
 } as const satisfies Record<RaftMessageKind, number>;
 
 const CODE_TO_KIND: ReadonlyMap<number, RaftMessageKind> = new Map(
@@ -43,6 +45,7 @@ export function encodeRaftMessage(message: RaftMessage): Uint8Array {
   writer.u8(KIND_TO_CODE[message.kind]);
   writer.u32(message.group);
   writer.u64(message.term);
+  writer.u64(message.confIndex);
   writer.text(message.to);
   writer.hexId(message.fromIncarnation);
   writer.hexId(message.toIncarnation);
@@ -78,6 +81,7 @@ function readMessage(reader: ByteReader, from: NodeId): RaftMessage {
     group: reader.u32() as Envelope['group'],
     from,
     term: reader.u64() as Term,
+    confIndex: reader.u64() as LogIndex,
     to: reader.nodeId(),
     fromIncarnation: reader.hexId() as Incarnation,
     toIncarnation: reader.hexId() as Incarnation,

@@ -11,6 +11,7 @@
  * After an InvariantViolation the replica must not be used any more.
  */
 import type { LogIndex, NodeId } from '@holdfast/base';
+import { assert } from '@holdfast/base';
 import { campaign, ownVoteDurable } from './election.ts';
 import { checkCheap, checkDeep, type HighWater, highWaterOf } from './invariants.ts';
 import type { LogReader } from './log/log-reader.ts';
@@ -57,10 +58,15 @@ export class RaftCore {
     this.#check();
   }
 
-  /** One tick of the host's clock. Drain the inbox into `step` first. */
-  tick(): void {
+  /**
+   * One tick of the host's clock; `nowMs` is its monotonic time. Drain the inbox into `step` first,
+   * and do not replay ticks that were missed.
+   */
+  tick(nowMs: number): void {
     const state = this.#state;
     state.tick += 1;
+    assert(nowMs >= state.nowMs, 'monotonic time went back', { from: state.nowMs, to: nowMs });
+    state.nowMs = nowMs;
     if (state.isLeader) {
       tickLeader(state);
     } else {

@@ -104,7 +104,7 @@ export function answerVote(
   message: VoteRequest,
   refusal: VoteRefusal | null,
 ): void {
-  state.send(message.from, {
+  state.reply(message, {
     kind: message.kind === 'vote' ? 'voteResponse' : 'preVoteResponse',
     isGranted: refusal === null,
     nonce: message.nonce,

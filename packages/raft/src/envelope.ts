@@ -3,7 +3,8 @@
  * this life, from the life of the sender that the configuration knows, and it is consistent in
  * itself. Anything else is refused with a reason; peers can never make these checks throw.
  */
-import { EMPTY_LOG_SUM, ENTRY_SUM_SIZE_BYTES, sumsEqual } from '@holdfast/base';
+import type { ConfState, LogIndex } from '@holdfast/base';
+import { EMPTY_LOG_SUM, ENTRY_SUM_SIZE_BYTES, memberOf, sumsEqual } from '@holdfast/base';
 import type { RaftMessage } from './messages.ts';
 import type { ResolvedOptions } from './options-resolved.ts';
 
@@ -11,14 +12,18 @@ import type { ResolvedOptions } from './options-resolved.ts';
 const TERM_MAX = 2 ** 52;
 
 /** Why `message` must not be looked at, or null. */
-export function refusalOfMessage(options: ResolvedOptions, message: RaftMessage): string | null {
+export function refusalOfMessage(
+  options: ResolvedOptions,
+  own: { readonly conf: ConfState; readonly confIndex: LogIndex },
+  message: RaftMessage,
+): string | null {
   if (message.group !== options.group) return 'wrong-group';
   if (message.to !== options.id) return 'wrong-receiver';
   if (message.from === options.id) return 'from-self';
   if (message.toIncarnation !== options.incarnation) return 'wrong-receiver-incarnation';
-  const known = options.incarnations.get(message.from);
-  if (known === undefined) return 'unknown-sender';
-  if (known !== message.fromIncarnation) return 'wrong-sender-incarnation';
+  const stranger = refusalOfStranger(own, message);
+  if (stranger !== null) return stranger;
+  if (!isCount(message.confIndex)) return 'bad-conf-index';
   if (!isCount(message.term) || message.term > TERM_MAX) return 'term-out-of-range';
   return refusalOfBody(message);
 }
@@ -37,9 +42,11 @@ function refusalOfBody(message: RaftMessage): string | null {
       return refusalOfAppendResponse(message);
     case 'heartbeat':
       if (message.term === 0) return 'term-out-of-range';
-      return isCount(message.commit) && isCount(message.round) ? null : 'bad-heartbeat';
+      return isCount(message.commit) && isCount(message.round) && isCount(message.beat)
+        ? null
+        : 'bad-heartbeat';
     case 'heartbeatResponse':
-      return isCount(message.round) ? null : 'bad-heartbeat';
+      return isCount(message.round) && isCount(message.beat) ? null : 'bad-heartbeat';
     case 'snapshot':
       return refusalOfSnapshot(message);
     case 'readIndex':
@@ -50,6 +57,10 @@ function refusalOfBody(message: RaftMessage): string | null {
     case 'preVoteResponse':
     case 'voteResponse':
       return null;
+    case 'entryRequest':
+      return isCount(message.requestId) && isRange(message.low, message.high) ? null : 'bad-range';
+    case 'entryResponse':
+      return refusalOfEntryResponse(message);
     default:
       return unknownKind(message);
   }
@@ -77,6 +88,16 @@ function refusalOfAppend(message: RaftMessage & { readonly kind: 'append' }): st
   return Number.isSafeInteger(index) ? null : 'bad-position';
 }
 
+function refusalOfEntryResponse(
+  message: RaftMessage & { readonly kind: 'entryResponse' },
+): string | null {
+  const { entries, firstIndex, lastIndex, low, requestId } = message;
+  if (!isCount(requestId) || !isCount(low) || low === 0) return 'bad-range';
+  if (!isCount(firstIndex) || !isCount(lastIndex) || lastIndex + 1 < firstIndex) return 'bad-range';
+  const isGapless = entries.every((entry, i) => entry.index === low + i);
+  return isGapless ? null : 'entries-not-gapless';
+}
+
 function refusalOfAppendResponse(
   message: RaftMessage & { readonly kind: 'appendResponse' },
 ): string | null {
@@ -98,6 +119,40 @@ function refusalOfSnapshot(message: RaftMessage & { readonly kind: 'snapshot' })
   if (meta.sum.byteLength !== ENTRY_SUM_SIZE_BYTES) return 'bad-sum';
   return isCount(meta.confIndex) && meta.conf.voters.length > 0 ? null : 'bad-conf';
 }
+
+/**
+ * Answers are counted, so they must come from a member in the life that the configuration names.
+ * Requests need not: a replica that lags behind a change must still be able to follow a leader and
+ * answer a candidate it does not know. A member known in another life is believed only if it holds
+ * a newer configuration than this replica: the one that brought it back.
+ */
+function refusalOfStranger(
+  own: { readonly conf: ConfState; readonly confIndex: LogIndex },
+  message: RaftMessage,
+): string | null {
+  const known = memberOf(own.conf, message.from);
+  if (known?.incarnation === message.fromIncarnation) return null;
+  if (known === null) return isAnswer(message) ? 'unknown-sender' : null;
+  const knowsMore = message.confIndex > own.confIndex;
+  return knowsMore && !isAnswer(message) ? null : 'wrong-sender-incarnation';
+}
+
+function isAnswer(message: RaftMessage): boolean {
+  switch (message.kind) {
+    case 'preVoteResponse':
+    case 'voteResponse':
+    case 'appendResponse':
+    case 'heartbeatResponse':
+    case 'readIndexResponse':
+    case 'entryResponse':
+      return true;
+    default:
+      return false;
+  }
+}
+
+const isRange = (low: number, high: number): boolean =>
+  isCount(low) && isCount(high) && low >= 1 && low < high;
 
 const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 

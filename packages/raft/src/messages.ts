@@ -23,6 +23,8 @@ export interface Envelope {
   readonly toIncarnation: Incarnation;
   /** Term of the sender; for `preVote` the term it would campaign at. */
   readonly term: Term;
+  /** Log index of the newest configuration the sender holds (effective on append). */
+  readonly confIndex: LogIndex;
 }
 
 /** Why a vote or pre-vote was refused. For logs and tests; never decides anything. */
@@ -79,8 +81,18 @@ export type RaftMessageBody =
       readonly commit: LogIndex;
       /** Increases with every ReadIndex round; a response confirms this round and all before. */
       readonly round: number;
+      /** Counts the leader's heartbeat broadcasts: the leader knows when each was sent. */
+      readonly beat: number;
+      /** The leader asks the receiver to bind itself not to vote for a while (lease.ts). */
+      readonly isLeaseWanted: boolean;
     }
-  | { readonly kind: 'heartbeatResponse'; readonly round: number }
+  | {
+      readonly kind: 'heartbeatResponse';
+      readonly round: number;
+      readonly beat: number;
+      /** The sender will neither vote, pre-vote nor forget its leader for an election timeout. */
+      readonly isLeaseGranted: boolean;
+    }
   | { readonly kind: 'snapshot'; readonly meta: SnapshotMeta }
   | { readonly kind: 'timeoutNow'; readonly lastIndex: LogIndex; readonly lastTerm: Term }
   | { readonly kind: 'readIndex'; readonly requestId: number }
@@ -89,6 +101,25 @@ export type RaftMessageBody =
       readonly requestId: number;
       /** null: refused, the receiver was not a leader that can serve reads. */
       readonly index: LogIndex | null;
+    }
+  | {
+      /** A replica that found its own log damaged asks for entries low..high-1 (repair/). */
+      readonly kind: 'entryRequest';
+      readonly requestId: number;
+      readonly low: LogIndex;
+      readonly high: LogIndex;
+    }
+  | {
+      readonly kind: 'entryResponse';
+      readonly requestId: number;
+      readonly low: LogIndex;
+      /** From `low` on without a gap, cut by size; only what passed its checksum. */
+      readonly entries: readonly Entry[];
+      /** Bounds of the sender's log: what lies before was compacted, so it was committed. */
+      readonly firstIndex: LogIndex;
+      readonly lastIndex: LogIndex;
+      /** The sender cannot tell what it holds at the end of `entries`: no proof of absence. */
+      readonly isDamaged: boolean;
     };
 
 export type RaftMessage = Envelope & RaftMessageBody;

@@ -34,7 +34,6 @@ export function resolveOptions(options: RaftOptions): ResolvedOptions {
     id: options.id,
     group: options.group,
     incarnation: options.incarnation,
-    incarnations: options.incarnations,
     random: options.random,
     hash: options.hash,
     electionTimeoutTicks: options.electionTimeoutTicks ?? ELECTION_TIMEOUT_TICKS,
@@ -78,10 +77,5 @@ function assertOptions(options: ResolvedOptions): void {
     options.entrySizeBytesMax <= options.uncommittedSizeBytesMax,
     'uncommittedSizeBytesMax must hold at least one entry of entrySizeBytesMax',
     counts,
-  );
-  assert(
-    options.incarnations.get(options.id) === options.incarnation,
-    'incarnations must name this replica with its own incarnation',
-    { id: options.id },
   );
 }

@@ -5,8 +5,6 @@ export interface RaftOptions {
   readonly id: NodeId;
   readonly group: GroupId;
   readonly incarnation: Incarnation;
-  /** Incarnation of every member, from the configuration; a message with another is refused. */
-  readonly incarnations: ReadonlyMap<NodeId, Incarnation>;
   readonly random: Random;
   readonly hash: EntryHasher;
   /** Ticks without a leader before campaigning, randomised to [n, 2n). Default 30. */

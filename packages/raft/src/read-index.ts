@@ -66,7 +66,7 @@ function answerRead(state: ReplicaState, read: WaitingRead, index: LogIndex | nu
 export function onReadIndexRequest(state: ReplicaState, message: ReadIndexRequest): void {
   const { from, requestId } = message;
   if (!state.isLeader || state.leaderReads.isFull) {
-    state.send(from, { kind: 'readIndexResponse', requestId, index: null });
+    state.reply(message, { kind: 'readIndexResponse', requestId, index: null });
     return;
   }
   state.leaderReads.add({ from, requestId });

@@ -24,7 +24,7 @@ import { becomeFollower, followLeader, onAppend, onHeartbeat } from './roles/fol
 import { onSnapshot } from './snapshot.ts';
 
 export function receive(state: ReplicaState, message: RaftMessage): void {
-  const refusal = refusalOfMessage(state.options, message);
+  const refusal = refusalOfMessage(state.options, state.membership, message);
   if (refusal !== null) {
     state.refuse(message, refusal);
     return;
@@ -68,20 +68,19 @@ function adoptTerm(state: ReplicaState, message: RaftMessage): boolean {
 }
 
 function answerLowerTerm(state: ReplicaState, message: RaftMessage): void {
-  const { from } = message;
   switch (message.kind) {
     case 'append':
     case 'heartbeat':
     case 'snapshot':
       // A leader that this replica can hear but not obey must learn of the higher term, else the
       // replica stays stuck.
-      state.send(from, { kind: 'appendResponse', matchIndex: 0 as LogIndex, rejection: null });
+      state.reply(message, { kind: 'appendResponse', matchIndex: 0 as LogIndex, rejection: null });
       return;
     case 'vote':
       answerVote(state, message, 'lower-term');
       return;
     case 'readIndex':
-      state.send(from, {
+      state.reply(message, {
         kind: 'readIndexResponse',
         requestId: message.requestId,
         index: null,
@@ -126,6 +125,11 @@ function dispatch(state: ReplicaState, message: RaftMessage): void {
       break;
     case 'timeoutNow':
       onTimeoutNow(state, message);
+      break;
+    case 'entryRequest':
+    case 'entryResponse':
+      // Repair happens beside the core: the host answers from the log, before and while it runs.
+      state.refuse(message, 'not-for-the-core');
       break;
     default:
       unreachable(message);

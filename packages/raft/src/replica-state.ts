@@ -2,7 +2,8 @@
  * Everything one replica knows, in one place, changed only by the role and rule modules beside it.
  * No decisions live here: only what every rule needs (sending, refusing, announcing a role).
  */
-import type { HardState, LogIndex, NodeId, Term } from '@holdfast/base';
+import type { ConfState, HardState, Incarnation, LogIndex, NodeId, Term } from '@holdfast/base';
+import { memberOf } from '@holdfast/base';
 import type { LogReader } from './log/log-reader.ts';
 import { RaftLog } from './log/raft-log.ts';
 import type { RaftMessage, RaftMessageBody } from './messages.ts';
@@ -27,6 +28,7 @@ export class ReplicaState {
   readonly options: ResolvedOptions;
   readonly log: RaftLog;
   readonly tracker: Tracker;
+  confIndex: LogIndex;
   readonly outbox = new Outbox();
   readonly leaderReads: LeaderReads;
   readonly forwardedReads: ForwardedReads;
@@ -40,6 +42,8 @@ export class ReplicaState {
   leadershipStartIndex: LogIndex = 0 as LogIndex;
   /** Ticks since the start of this process; only differences matter. */
   tick = 0;
+  /** The host's monotonic time at the last tick. */
+  nowMs = 0;
   electionElapsedTicks = 0;
   /** Drawn from [electionTimeoutTicks, 2 x electionTimeoutTicks). */
   electionDueTicks = 0;
@@ -48,10 +52,11 @@ export class ReplicaState {
   isSettleDue = false;
 
   constructor(options: ResolvedOptions, reader: LogReader) {
-    const { hardState, conf } = reader.initialState();
+    const { hardState, conf, confIndex } = reader.initialState();
     this.options = options;
     this.log = new RaftLog(reader, options.applyingSizeBytesMax);
     this.tracker = new Tracker(options.id, conf, options);
+    this.confIndex = confIndex;
     this.leaderReads = new LeaderReads(options.pendingReadCountMax);
     this.forwardedReads = new ForwardedReads(options.pendingReadCountMax, options.random);
     this.term = hardState.term;
@@ -61,6 +66,11 @@ export class ReplicaState {
 
   get id(): NodeId {
     return this.options.id;
+  }
+
+  /** The configuration in force and the log index that made it. */
+  get membership(): { readonly conf: ConfState; readonly confIndex: LogIndex } {
+    return { conf: this.tracker.conf, confIndex: this.confIndex };
   }
 
   get isLeader(): boolean {
@@ -87,15 +97,23 @@ export class ReplicaState {
    */
   send(to: NodeId, body: RaftMessageBody): void {
     const message = this.#address(to, body, this.term);
-    if (message === null) return;
-    if (this.isLeader) this.outbox.sendNow(message);
-    else this.outbox.sendGated(message);
+    if (message !== null) this.#post(message);
+  }
+
+  /** Answers the very life of the sender that asked, member or not, under the gating rule. */
+  reply(to: RaftMessage, body: RaftMessageBody): void {
+    this.#post(this.#message(to.from, to.fromIncarnation, body, this.term));
   }
 
   /** A pre-vote request promises nothing, so it waits for nothing. */
   sendPreVote(to: NodeId, body: RaftMessageBody & { readonly kind: 'preVote' }): void {
     const message = this.#address(to, body, (this.term + 1) as Term);
     if (message !== null) this.outbox.sendNow(message);
+  }
+
+  #post(message: RaftMessage): void {
+    if (this.isLeader) this.outbox.sendNow(message);
+    else this.outbox.sendGated(message);
   }
 
   refuse(message: RaftMessage, reason: string): void {
@@ -108,12 +126,17 @@ export class ReplicaState {
   }
 
   #address(to: NodeId, body: RaftMessageBody, term: Term): RaftMessage | null {
-    const { id, group, incarnation, incarnations } = this.options;
-    const toIncarnation = incarnations.get(to);
-    if (toIncarnation === undefined) {
+    const member = memberOf(this.tracker.conf, to);
+    if (member === null) {
       this.outbox.event({ kind: 'messageRefused', from: to, reason: 'incarnation-unknown' });
       return null;
     }
-    return { ...body, group, from: id, to, fromIncarnation: incarnation, toIncarnation, term };
+    return this.#message(to, member.incarnation, body, term);
+  }
+
+  #message(to: NodeId, toIncarnation: Incarnation, body: RaftMessageBody, term: Term): RaftMessage {
+    const { id: from, group, incarnation: fromIncarnation } = this.options;
+    const { confIndex } = this;
+    return { ...body, group, from, to, fromIncarnation, toIncarnation, term, confIndex };
   }
 }

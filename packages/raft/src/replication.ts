@@ -75,7 +75,7 @@ export function sendHeartbeats(state: ReplicaState, peers: readonly Progress[]):
   const round = state.leaderReads.round;
   for (const peer of peers) {
     const commit = Math.min(peer.matchIndex, state.log.committed) as LogIndex;
-    state.send(peer.id, { kind: 'heartbeat', commit, round });
+    state.send(peer.id, { kind: 'heartbeat', commit, round, beat: 0, isLeaseWanted: false });
   }
 }
 

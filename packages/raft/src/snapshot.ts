@@ -74,13 +74,14 @@ export function onSnapshot(state: ReplicaState, message: SnapshotMessage): void 
   outbox.dropAcksFrom((log.committed + 1) as LogIndex);
   log.restore(meta);
   state.tracker.setConf(meta.conf);
+  state.confIndex = meta.confIndex;
   outbox.event({ kind: 'snapshotRestored', index: meta.index });
   acknowledge(state, message, meta.index);
 }
 
 /** Leaves only once everything the log now holds is durable (the gating rule). */
 function acknowledge(state: ReplicaState, message: SnapshotMessage, matchIndex: LogIndex): void {
-  state.send(message.from, { kind: 'appendResponse', matchIndex, rejection: null });
+  state.reply(message, { kind: 'appendResponse', matchIndex, rejection: null });
 }
 
 const isActive = (state: ReplicaState, peer: Progress): boolean =>

@@ -5,7 +5,13 @@ import type { RaftMessage } from '../src/messages.ts';
 import { CoreCluster } from '../src/testing/core-cluster.ts';
 import { at, Bench, extend, logOf, termOf } from './support.ts';
 
-const heartbeat = { kind: 'heartbeat', commit: at(0), round: 0 } as const;
+const heartbeat = {
+  kind: 'heartbeat',
+  commit: at(0),
+  round: 0,
+  beat: 0,
+  isLeaseWanted: false,
+} as const;
 
 t.test('a stalled disk lets no vote request out, so no term is led twice', async (t) => {
   // n1's disk stalls while it campaigns; were its request out, it could win, write, crash, forget

@@ -23,7 +23,13 @@ t.test('5.1: a server of any role that sees a higher term becomes a follower of 
   for (const [role, make] of Object.entries(makers)) {
     const bench = make();
     t.equal(bench.status.role, role);
-    bench.step('b', 9, { kind: 'heartbeat', commit: at(0), round: 0 });
+    bench.step('b', 9, {
+      kind: 'heartbeat',
+      commit: at(0),
+      round: 0,
+      beat: 0,
+      isLeaseWanted: false,
+    });
     t.match(bench.status, { role: 'follower', term: 9, leader: 'b', vote: null }, role);
   }
 });
@@ -97,7 +103,7 @@ t.test('5.2: a candidate that hears from the leader of its term follows it', asy
   const bench = new Bench({ term: 1 });
   bench.core.campaign();
   bench.flush();
-  bench.step('c', 2, { kind: 'heartbeat', commit: at(0), round: 0 });
+  bench.step('c', 2, { kind: 'heartbeat', commit: at(0), round: 0, beat: 0, isLeaseWanted: false });
   t.match(bench.status, { role: 'follower', leader: 'c', term: 2, vote: 'a' });
 });
 

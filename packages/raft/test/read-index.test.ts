@@ -16,7 +16,12 @@ function readyLeader(options: ConstructorParameters<typeof Bench>[0] = {}): Benc
 }
 
 const confirm = (bench: Bench, from: string, round: number): void =>
-  bench.step(from, bench.status.term, { kind: 'heartbeatResponse', round });
+  bench.step(from, bench.status.term, {
+    kind: 'heartbeatResponse',
+    round,
+    beat: 0,
+    isLeaseGranted: false,
+  });
 
 t.test('a read is answered once a quorum confirmed the leader after it was asked', async (t) => {
   const bench = readyLeader();
@@ -106,7 +111,7 @@ t.test('confirmations of a former leadership do not count', async (t) => {
   bench.core.readIndex();
   bench.flush();
   confirm(bench, 'b', 1);
-  bench.step('b', 5, { kind: 'heartbeat', commit: at(0), round: 0 });
+  bench.step('b', 5, { kind: 'heartbeat', commit: at(0), round: 0, beat: 0, isLeaseWanted: false });
   bench.core.forgetLeader();
   bench.lead();
   bench.ack('b', bench.status.lastIndex);
@@ -114,7 +119,7 @@ t.test('confirmations of a former leadership do not count', async (t) => {
   bench.reads = [];
   bench.core.readIndex();
   bench.flush();
-  bench.step('b', 1, { kind: 'heartbeatResponse', round: 1 });
+  bench.step('b', 1, { kind: 'heartbeatResponse', round: 1, beat: 0, isLeaseGranted: false });
   bench.flush();
   t.same(bench.reads, [], 'an answer of the old term is ignored');
   confirm(bench, 'c', 1);
@@ -136,7 +141,7 @@ t.test('losing leadership aborts every waiting read', async (t) => {
   bench.core.readIndex();
   bench.flush();
   bench.core.readIndex();
-  bench.step('b', 9, { kind: 'heartbeat', commit: at(0), round: 0 });
+  bench.step('b', 9, { kind: 'heartbeat', commit: at(0), round: 0, beat: 0, isLeaseWanted: false });
   bench.flush();
   t.match(bench.reads, [
     { requestId: 1, outcome: { kind: 'aborted' } },
@@ -152,7 +157,13 @@ t.test('waiting reads are bounded', async (t) => {
   t.match(bench.core.readIndex(), { ok: false, drop: 'too-many-reads' });
   const follower = new Bench({ term: 1, raft });
   t.match(follower.core.readIndex(), { ok: false, drop: 'no-leader' });
-  follower.step('b', 1, { kind: 'heartbeat', commit: at(0), round: 0 });
+  follower.step('b', 1, {
+    kind: 'heartbeat',
+    commit: at(0),
+    round: 0,
+    beat: 0,
+    isLeaseWanted: false,
+  });
   for (let i = 0; i < 3; i++) t.equal(follower.core.readIndex().ok, true);
   t.match(follower.core.readIndex(), { ok: false, drop: 'too-many-reads' });
 });
@@ -169,7 +180,13 @@ t.test('a follower reads through the leader, one question for all of a turn', as
     t.match(reads, [{ outcome: { kind: 'ready', index } }], id);
   }
   const follower = new Bench({ term: 1 });
-  follower.step('b', 1, { kind: 'heartbeat', commit: at(0), round: 0 });
+  follower.step('b', 1, {
+    kind: 'heartbeat',
+    commit: at(0),
+    round: 0,
+    beat: 0,
+    isLeaseWanted: false,
+  });
   for (let i = 0; i < 4; i++) follower.core.readIndex();
   t.equal(follower.flushOf('readIndex').length, 1);
 });
@@ -179,19 +196,37 @@ t.test(
   async (t) => {
     const lose = {
       'another leader': (bench: Bench) =>
-        bench.step('c', 2, { kind: 'heartbeat', commit: at(0), round: 0 }),
+        bench.step('c', 2, {
+          kind: 'heartbeat',
+          commit: at(0),
+          round: 0,
+          beat: 0,
+          isLeaseWanted: false,
+        }),
       forgotten: (bench: Bench) => bench.core.forgetLeader(),
       campaign: (bench: Bench) => bench.core.campaign(),
       silence: (bench: Bench) => {
         for (let tick = 0; tick < 10; tick++) {
-          bench.step('b', 1, { kind: 'heartbeat', commit: at(0), round: 0 });
+          bench.step('b', 1, {
+            kind: 'heartbeat',
+            commit: at(0),
+            round: 0,
+            beat: 0,
+            isLeaseWanted: false,
+          });
           bench.tick();
         }
       },
     };
     for (const [name, act] of Object.entries(lose)) {
       const bench = new Bench({ term: 1 });
-      bench.step('b', 1, { kind: 'heartbeat', commit: at(0), round: 0 });
+      bench.step('b', 1, {
+        kind: 'heartbeat',
+        commit: at(0),
+        round: 0,
+        beat: 0,
+        isLeaseWanted: false,
+      });
       bench.core.readIndex();
       bench.flush();
       act(bench);
@@ -214,7 +249,13 @@ t.test('a replica that is not leader refuses to answer for others', async (t) =>
 t.test('an answer meant for an earlier life of the follower matches nothing', async (t) => {
   const ask = (seed: number): { readonly bench: Bench; readonly wireId: number } => {
     const bench = new Bench({ term: 1, seed });
-    bench.step('b', 1, { kind: 'heartbeat', commit: at(0), round: 0 });
+    bench.step('b', 1, {
+      kind: 'heartbeat',
+      commit: at(0),
+      round: 0,
+      beat: 0,
+      isLeaseWanted: false,
+    });
     bench.core.readIndex();
     return { bench, wireId: bench.flushOf('readIndex')[0]!.requestId };
   };

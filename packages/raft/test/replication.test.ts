@@ -23,7 +23,7 @@ t.test('a probed peer gets one append until it answers or a heartbeat is answere
   bench.lead();
   bench.core.propose([bytes(1)]);
   t.same(bench.flushOf('append'), [], 'the probe is under way');
-  bench.step('b', 1, { kind: 'heartbeatResponse', round: 0 });
+  bench.step('b', 1, { kind: 'heartbeatResponse', round: 0, beat: 0, isLeaseGranted: false });
   t.match(bench.flushOf('append'), [{ to: 'b', prevIndex: 0 }], 'it is repeated');
   bench.ack('b', 1);
   t.match(bench.flushOf('append'), [{ to: 'b', prevIndex: 1, entries: [{ index: 2 }] }]);
@@ -149,15 +149,21 @@ t.test('a follower commits at most what the append itself covered', async (t) =>
 
 t.test('a heartbeat moves the commit index forward only', async (t) => {
   const bench = new Bench({ terms: [1, 1, 1], term: 1, commit: 2 });
-  bench.step('b', 1, { kind: 'heartbeat', commit: at(1), round: 0 });
+  bench.step('b', 1, { kind: 'heartbeat', commit: at(1), round: 0, beat: 0, isLeaseWanted: false });
   t.equal(bench.status.commit, 2);
-  bench.step('b', 1, { kind: 'heartbeat', commit: at(3), round: 0 });
+  bench.step('b', 1, { kind: 'heartbeat', commit: at(3), round: 0, beat: 0, isLeaseWanted: false });
   t.equal(bench.status.commit, 3);
 });
 
 t.test('acknowledged entries that are missing stop the replica', async (t) => {
   const bench = new Bench({ terms: [1], term: 1 });
-  const claim = { kind: 'heartbeat', commit: at(2), round: 0 } as const;
+  const claim = {
+    kind: 'heartbeat',
+    commit: at(2),
+    round: 0,
+    beat: 0,
+    isLeaseWanted: false,
+  } as const;
   t.throws(() => bench.step('b', 1, claim), { name: 'InvariantViolation' });
 });
 
@@ -314,7 +320,7 @@ t.test('proposals go to the leader only, and refusals say why', async (t) => {
     raft: { entrySizeBytesMax: 100, uncommittedSizeBytesMax: 200 },
   });
   t.match(bench.core.propose([bytes(1)]), { ok: false, drop: 'no-leader', leader: null });
-  bench.step('b', 1, { kind: 'heartbeat', commit: at(0), round: 0 });
+  bench.step('b', 1, { kind: 'heartbeat', commit: at(0), round: 0, beat: 0, isLeaseWanted: false });
   t.match(bench.core.propose([bytes(1)]), { ok: false, drop: 'not-leader', leader: 'b' });
   bench.core.forgetLeader();
   bench.lead();

@@ -83,7 +83,12 @@ t.test('a failed transfer goes back to probing and is tried again', async (t) =>
     [],
     'not before its next sign of life',
   );
-  bench.step('b', bench.status.term, { kind: 'heartbeatResponse', round: 0 });
+  bench.step('b', bench.status.term, {
+    kind: 'heartbeatResponse',
+    round: 0,
+    beat: 0,
+    isLeaseGranted: false,
+  });
   t.match(
     bench.flush().filter(({ to }) => to === 'b'),
     [{ kind: 'snapshot' }],
@@ -96,7 +101,12 @@ t.test('a reported success probes after the snapshot', async (t) => {
   bench.flush();
   bench.core.reportSnapshot(B, 'snapshot-1', true);
   t.match(peerOf(bench, 'b'), { state: 'probe', nextIndex: 6 });
-  bench.step('b', bench.status.term, { kind: 'heartbeatResponse', round: 0 });
+  bench.step('b', bench.status.term, {
+    kind: 'heartbeatResponse',
+    round: 0,
+    beat: 0,
+    isLeaseGranted: false,
+  });
   t.match(
     bench.flushOf('append').filter(({ to }) => to === 'b'),
     [{ prevIndex: 5 }],
@@ -107,7 +117,13 @@ t.test('a lost snapshot message is repeated, the same one, while the peer lives'
   const bench = compactedLeader();
   lagAt(bench, 2);
   bench.flush();
-  const beat = () => bench.step('b', bench.status.term, { kind: 'heartbeatResponse', round: 0 });
+  const beat = () =>
+    bench.step('b', bench.status.term, {
+      kind: 'heartbeatResponse',
+      round: 0,
+      beat: 0,
+      isLeaseGranted: false,
+    });
   beat();
   t.same(bench.flushOf('snapshot'), [], 'not at every heartbeat');
   bench.tick(10);
@@ -148,7 +164,12 @@ t.test('without a usable snapshot the need is announced and asked again later', 
   t.same(bench.flushOf('snapshot'), []);
   t.ok(bench.events.some(({ kind }) => kind === 'snapshotNeeded'));
   bench.log.setSnapshot(metaAt([1, 1, 1, 1, 1]));
-  bench.step('b', bench.status.term, { kind: 'heartbeatResponse', round: 0 });
+  bench.step('b', bench.status.term, {
+    kind: 'heartbeatResponse',
+    round: 0,
+    beat: 0,
+    isLeaseGranted: false,
+  });
   t.match(bench.flushOf('snapshot'), [{ to: 'b' }]);
 });
 

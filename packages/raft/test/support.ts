@@ -52,8 +52,8 @@ export class Bench {
   readonly id: NodeId;
   readonly core: RaftCore;
   readonly log: InMemoryLog;
-  readonly #incarnations: ReadonlyMap<NodeId, RaftOptions['incarnation']>;
   readonly #gated: { seq: number; messages: readonly RaftMessage[] }[] = [];
+  nowMs = 0;
   sent: RaftMessage[] = [];
   applied: ApplyRequest[] = [];
   reads: ReadState[] = [];
@@ -77,14 +77,11 @@ export class Bench {
       ...(options.applied === undefined ? {} : { applied: at(options.applied) }),
     };
     this.log = options.log ?? new InMemoryLog(made);
-    const everyone = new Set([...voters, ...learners, this.id, 'a', 'b', 'c', 'x']);
-    this.#incarnations = new Map([...everyone].map((name) => [nodeId(name), incarnationOf(name)]));
     this.core = new RaftCore(
       {
         id: this.id,
         group: DEFAULT_GROUP_ID,
         incarnation: incarnationOf(this.id),
-        incarnations: this.#incarnations,
         random: new SeededRandom(options.seed ?? 1),
         hash: testHash,
         electionTimeoutTicks: 10,
@@ -147,9 +144,10 @@ export class Bench {
       group: DEFAULT_GROUP_ID,
       from: sender,
       to: this.id,
-      fromIncarnation: must(this.#incarnations.get(sender)),
+      fromIncarnation: incarnationOf(sender),
       toIncarnation: incarnationOf(this.id),
       term: termOf(term),
+      confIndex: at(0),
     };
   }
 
@@ -158,7 +156,10 @@ export class Bench {
   }
 
   tick(count = 1): void {
-    for (let i = 0; i < count; i++) this.core.tick();
+    for (let i = 0; i < count; i++) {
+      this.nowMs += 20;
+      this.core.tick(this.nowMs);
+    }
   }
 
   /** An append as a leader holding `log` would send it: the entries after `prevIndex`. */

@@ -2,7 +2,7 @@
  * Who the owner of a data directory is. Written once, before a node first starts, and never
  * changed: a node that lost its directory comes back with a new incarnation, as a new voter.
  */
-import type { ClusterId, GroupId, Incarnation, NodeId } from '@holdfast/base';
+import type { ClusterId, GroupId, Incarnation, Member, NodeId } from '@holdfast/base';
 import {
   clusterId,
   groupId,
@@ -16,19 +16,10 @@ import { readAtomicJson, writeAtomicJson } from './atomic-json.ts';
 import type { FileSystem } from './fs.ts';
 import { joinPath } from './fs.ts';
 import { JsonFields } from './json-shape.ts';
+import { memberFromJson } from './snapshot-json.ts';
 
 export const IDENTITY_FILE_NAME = 'identity.json';
 const IDENTITY_FORMAT = { format: 'holdfast-identity', version: 1 } as const;
-
-/** One member of the first configuration. */
-export interface MemberIdentity {
-  readonly nodeId: NodeId;
-  readonly incarnation: Incarnation;
-  /** Peer address, host:port. */
-  readonly address: string;
-  /** Address for clients, host:port, when it was known at forming. */
-  readonly clientAddress: string | null;
-}
 
 export interface NodeIdentity {
   readonly clusterId: ClusterId;
@@ -38,7 +29,7 @@ export interface NodeIdentity {
   readonly formatVersion: number;
   readonly group: GroupId;
   /** Complete: every node of the cluster when it was formed, this one included. */
-  readonly firstConfiguration: readonly MemberIdentity[];
+  readonly firstConfiguration: readonly Member[];
 }
 
 export const DATA_FORMAT_VERSION = 1;
@@ -90,11 +81,6 @@ function parseIdentity(path: string, body: unknown): NodeIdentity {
     incarnation: incarnation(fields.matching('incarnation', HEX_ID_PATTERN)),
     formatVersion: fields.integer('formatVersion', 1),
     group: groupId(group),
-    firstConfiguration: fields.objects('firstConfiguration').map((member) => ({
-      nodeId: nodeId(member.matching('nodeId', NODE_ID_PATTERN)),
-      incarnation: incarnation(member.matching('incarnation', HEX_ID_PATTERN)),
-      address: member.text('address'),
-      clientAddress: member.textOrNull('clientAddress'),
-    })),
+    firstConfiguration: fields.objects('firstConfiguration').map(memberFromJson),
   };
 }

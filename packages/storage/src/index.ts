@@ -63,7 +63,7 @@ export {
   readWholeFile,
 } from './fs.ts';
 export { fsckDataDirectory } from './fsck.ts';
-export type { MemberIdentity, NodeIdentity } from './identity.ts';
+export type { NodeIdentity } from './identity.ts';
 export {
   DATA_FORMAT_VERSION,
   IDENTITY_FILE_NAME,

@@ -1,6 +1,22 @@
 /** Builders shared by the WAL tests: entries with a true hash chain, and one-line appends. */
-import type { Entry, GroupId, HardState, LogIndex, NodeId, SnapshotMeta } from '@holdfast/base';
-import { EMPTY_LOG_SUM, groupId, logIndex, nodeId, term } from '@holdfast/base';
+import type {
+  Entry,
+  GroupId,
+  HardState,
+  LogIndex,
+  Member,
+  NodeId,
+  SnapshotMeta,
+} from '@holdfast/base';
+import {
+  EMPTY_LOG_SUM,
+  groupId,
+  incarnation,
+  logIndex,
+  makeConf,
+  nodeId,
+  term,
+} from '@holdfast/base';
 import { createEntryHasher } from '../src/checksum.ts';
 import type { GroupLog, LogAppend, WalOptions } from '../src/wal/types.ts';
 
@@ -66,18 +82,19 @@ export const makeHardState = (
   vote: NodeId | null = nodeId('n1'),
 ): HardState => ({ term: term(inTerm), vote, commit: logIndex(commit) });
 
+const memberNamed = (name: string): Member => ({
+  nodeId: nodeId(name),
+  incarnation: incarnation('0123456789abcdef'.repeat(2)),
+  address: `${name}:2`,
+  clientAddress: null,
+});
+
 export function makeSnapshot(index: number, inTerm: number, sum: Uint8Array): SnapshotMeta {
   return {
     index: logIndex(index),
     term: term(inTerm),
     sum,
-    conf: {
-      voters: [nodeId('n1'), nodeId('n2')],
-      votersOutgoing: [],
-      learners: [nodeId('n3')],
-      learnersNext: [],
-      autoLeave: false,
-    },
+    conf: makeConf(['n1', 'n2', 'n3'].map(memberNamed), [nodeId('n3')]),
     confIndex: logIndex(0),
     id: `snapshot-${index}`,
   };

@@ -1,6 +1,14 @@
 /** The running log: group commit, reading back, rolling, compaction, failures. */
 import type { HoldfastError } from '@holdfast/base';
-import { EMPTY_LOG_SUM, InvariantViolation, logIndex, nodeId, term } from '@holdfast/base';
+import {
+  EMPTY_LOG_SUM,
+  InvariantViolation,
+  logIndex,
+  nodeId,
+  SeededRandom,
+  term,
+} from '@holdfast/base';
+import { randomConf } from '@holdfast/base/testing';
 import fc from 'fast-check';
 import t from 'tap';
 import { MemoryFileSystem } from '../src/testing/memory-fs.ts';
@@ -349,14 +357,7 @@ t.test('the state of a group reads back as written, and no cut of it does', asyn
   const inTerm = fc.maxSafeNat().map(term);
   const sum = fc.uint8Array({ minLength: 16, maxLength: 16 });
   const base = fc.record({ index, term: inTerm, sum });
-  const nodes = fc.array(node, { maxLength: 4 });
-  const conf = fc.record({
-    voters: nodes,
-    votersOutgoing: nodes,
-    learners: nodes,
-    learnersNext: nodes,
-    autoLeave: fc.boolean(),
-  });
+  const conf = fc.nat().map((seed) => randomConf(new SeededRandom(seed)));
   const rest = { conf, confIndex: index, id: fc.string() };
   const snapshot = fc.record({ index, term: inTerm, sum, ...rest });
   const hardState = fc.record({ term: inTerm, vote: fc.option(node), commit: index });

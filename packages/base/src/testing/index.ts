@@ -1,1 +1,2 @@
+export { randomConf } from './random-conf.ts';
 export { VirtualClock } from './virtual-clock.ts';

@@ -7,6 +7,7 @@
  * that are refused here and cannot start (no identity, or no secret): remove them and begin anew.
  */
 import { randomBytes } from 'node:crypto';
+import type { Member } from '@holdfast/base';
 import { clusterId, DEFAULT_GROUP_ID, HoldfastError, incarnation } from '@holdfast/base';
 import {
   DATA_FORMAT_VERSION,
@@ -14,7 +15,6 @@ import {
   formatDataDirectory,
   IDENTITY_FILE_NAME,
   joinPath,
-  type MemberIdentity,
   type NodeIdentity,
 } from '@holdfast/storage';
 import { CLUSTER_SECRET_FILE_NAME, writeSecretFile } from '../config/secrets.ts';
@@ -26,7 +26,7 @@ const MKFS_LEFTOVER_NAME = 'lost+found';
 
 export interface FormedCluster {
   readonly clusterId: string;
-  readonly members: readonly MemberIdentity[];
+  readonly members: readonly Member[];
 }
 
 /**
@@ -36,7 +36,7 @@ export interface FormedCluster {
 export function initCluster(fileSystem: FileSystem, nodes: readonly PlannedNode[]): FormedCluster {
   checkPlan(nodes);
   for (const node of nodes) checkDirectory(fileSystem, node);
-  const members: readonly MemberIdentity[] = nodes
+  const members: readonly Member[] = nodes
     .map((node) => ({
       nodeId: node.nodeId,
       incarnation: incarnation(randomHexId()),
@@ -97,7 +97,7 @@ function checkDirectory(fileSystem: FileSystem, { dataDirectory, nodeId }: Plann
     : refuseDirectory(dataDirectory, 'it is not empty; choose an empty or new directory');
 }
 
-function incarnationOf(members: readonly MemberIdentity[], node: PlannedNode) {
+function incarnationOf(members: readonly Member[], node: PlannedNode) {
   const member = members.find((candidate) => candidate.nodeId === node.nodeId);
   if (member === undefined) throw refusePlan(`node ${node.nodeId} has no member`);
   return member.incarnation;

@@ -165,7 +165,7 @@ export class Driver {
     const dueCount = Math.floor((nowMs - this.#lastTickMs) / tickIntervalMs);
     if (dueCount < 1) return;
     const tickCount = Math.min(dueCount, CATCH_UP_TICKS_MAX);
-    for (let i = 0; i < tickCount; i++) this.#core.tick();
+    for (let i = 0; i < tickCount; i++) this.#core.tick(nowMs);
     this.#lastTickMs =
       dueCount > CATCH_UP_TICKS_MAX ? nowMs : this.#lastTickMs + tickCount * tickIntervalMs;
     listener.onTick(nowMs);

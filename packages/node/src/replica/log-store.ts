@@ -8,6 +8,7 @@ export interface LogStoreOptions {
   readonly log: GroupLog;
   /** Configuration in force at the snapshot, or the first one of identity.json. */
   readonly conf: ConfState;
+  readonly confIndex: LogIndex;
   /** Applied index of the state machine when the node started. */
   readonly applied: LogIndex;
   /** Newest checkpoint that can be sent to a peer. */
@@ -25,7 +26,8 @@ export class LogStore implements LogReader {
 
   initialState(): InitialState {
     const hardState = this.#log.hardState() ?? { term: term(0), vote: null, commit: logIndex(0) };
-    return { hardState, conf: this.#options.conf, applied: this.#options.applied };
+    const { applied, conf, confIndex } = this.#options;
+    return { hardState, conf, confIndex, applied };
   }
 
   firstIndex(): LogIndex {

@@ -136,8 +136,11 @@ export function message(from: string, to: string, round: number): RaftMessage {
     fromIncarnation: incarnationOf(from),
     toIncarnation: incarnationOf(to),
     term: term(1),
+    confIndex: logIndex(0),
     commit: logIndex(0),
     round,
+    beat: 0,
+    isLeaseWanted: false,
   };
 }
 

@@ -9,6 +9,8 @@ export interface InitialState {
   readonly hardState: HardState;
   /** Configuration at the snapshot, or the first configuration when there is none. */
   readonly conf: ConfState;
+  /** Log index of the entry that made `conf`; 0 for the first configuration. */
+  readonly confIndex: LogIndex;
   /** Index already applied by the state machine (its own atomic record). */
   readonly applied: LogIndex;
 }

@@ -79,7 +79,12 @@ export function onHeartbeat(state: ReplicaState, message: HeartbeatMessage): voi
     last: log.lastIndex,
   });
   log.commitTo(message.commit);
-  state.send(message.from, { kind: 'heartbeatResponse', round: message.round });
+  state.reply(message, {
+    kind: 'heartbeatResponse',
+    round: message.round,
+    beat: message.beat,
+    isLeaseGranted: false,
+  });
 }
 
 export function onAppend(state: ReplicaState, message: AppendMessage): void {
@@ -150,12 +155,12 @@ function takeEntries(state: ReplicaState, message: AppendMessage): boolean {
 }
 
 function acknowledge(state: ReplicaState, message: AppendMessage, matchIndex: LogIndex): void {
-  state.send(message.from, { kind: 'appendResponse', matchIndex, rejection: null });
+  state.reply(message, { kind: 'appendResponse', matchIndex, rejection: null });
 }
 
 function reject(state: ReplicaState, message: AppendMessage): void {
   const hint = state.log.findConflictByTerm(message.prevIndex, message.prevTerm);
-  state.send(message.from, {
+  state.reply(message, {
     kind: 'appendResponse',
     matchIndex: 0 as LogIndex,
     rejection: { rejectedIndex: message.prevIndex, hintIndex: hint.index, hintTerm: hint.term },

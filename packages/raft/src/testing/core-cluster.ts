@@ -3,13 +3,14 @@
  * time. Nothing happens by itself: a test ticks, delivers, syncs and applies, or calls `settle`.
  * The order of everything is the order of calls, so a run is repeatable.
  */
-import type { ConfState, Incarnation, LogIndex, NodeId } from '@holdfast/base';
+import type { ConfState, Incarnation, LogIndex, Member, NodeId } from '@holdfast/base';
 import {
   assert,
   DEFAULT_GROUP_ID,
   deriveSeed,
   EMPTY_LOG_SUM,
   incarnation,
+  makeConf,
   must,
   nodeId,
   SeededRandom,
@@ -34,20 +35,24 @@ export interface CoreClusterOptions {
 /** Rounds of delivering and syncing until quiet; a correct group needs a few dozen. */
 const SETTLE_ROUND_COUNT_MAX = 10_000;
 
+/** What a tick adds to everyone's clock. */
+const TICK_INTERVAL_MS = 20;
+
 const ENCODER = new TextEncoder();
 
 export const payload = (text: string): Uint8Array => ENCODER.encode(text);
 
 /** A configuration of plain voters and learners. */
 export function confOf(voters: readonly string[], learners: readonly string[] = []): ConfState {
-  return {
-    voters: [...voters].sort().map(nodeId),
-    votersOutgoing: [],
-    learners: [...learners].sort().map(nodeId),
-    learnersNext: [],
-    autoLeave: false,
-  };
+  return makeConf([...voters, ...learners].map(memberNamed), learners.map(nodeId));
 }
+
+export const memberNamed = (name: string): Member => ({
+  nodeId: nodeId(name),
+  incarnation: incarnationOf(name),
+  address: `${name}:2`,
+  clientAddress: null,
+});
 
 /** An incarnation made from a name: 32 hex digits. */
 export function incarnationOf(name: string): Incarnation {
@@ -67,14 +72,13 @@ export class CoreCluster {
   readonly #replicas = new Map<NodeId, SimReplica>();
   readonly #down = new Set<NodeId>();
   readonly #cutLinks = new Set<string>();
-  readonly #incarnations: ReadonlyMap<NodeId, Incarnation>;
+  #nowMs = 0;
 
   constructor(options: CoreClusterOptions) {
     this.conf = confOf(options.voters, options.learners);
     this.ids = [...this.conf.voters, ...this.conf.learners].sort();
     this.#seed = options.seed;
     this.#overrides = options.raft ?? {};
-    this.#incarnations = new Map(this.ids.map((id) => [id, incarnationOf(id)]));
     this.checker = new ClusterChecker(this.conf.voters, this.#replicas);
     for (const id of this.ids) {
       const start = options.start?.(id) ?? {};
@@ -116,7 +120,8 @@ export class CoreCluster {
 
   tick(id: string, count = 1): void {
     for (let i = 0; i < count; i++) {
-      this.replica(id).core.tick();
+      this.#nowMs += TICK_INTERVAL_MS;
+      this.replica(id).core.tick(this.#nowMs);
       this.after(id);
     }
   }
@@ -235,8 +240,7 @@ export class CoreCluster {
     const options: RaftOptions = {
       id,
       group: DEFAULT_GROUP_ID,
-      incarnation: must(this.#incarnations.get(id)),
-      incarnations: this.#incarnations,
+      incarnation: incarnationOf(id),
       random: new SeededRandom(deriveSeed(this.#seed, `${id}#${boot}`)),
       hash: testHash,
       electionTimeoutTicks: 10,

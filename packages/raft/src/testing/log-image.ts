@@ -13,7 +13,9 @@ export interface LogImageStart {
 
 export class LogImage {
   hardState: HardState;
+  /** At the snapshot the log starts after, or the first one; conf entries come on top. */
   conf: ConfState;
+  confIndex: LogIndex;
   baseIndex: LogIndex;
   baseTerm: Term;
   baseSum: Uint8Array;
@@ -22,6 +24,7 @@ export class LogImage {
   constructor(start: LogImageStart) {
     this.hardState = start.hardState ?? { term: 0 as Term, vote: null, commit: 0 as LogIndex };
     this.conf = start.snapshot?.conf ?? start.conf;
+    this.confIndex = start.snapshot?.confIndex ?? (0 as LogIndex);
     this.baseIndex = start.snapshot?.index ?? (0 as LogIndex);
     this.baseTerm = start.snapshot?.term ?? (0 as Term);
     this.baseSum = start.snapshot?.sum ?? EMPTY_LOG_SUM;
@@ -49,6 +52,7 @@ export class LogImage {
     if (append.snapshot !== null) {
       this.#startAfter(append.snapshot);
       this.conf = append.snapshot.conf;
+      this.confIndex = append.snapshot.confIndex;
       this.entries = [];
     }
     if (append.truncateFrom !== null) {
@@ -79,6 +83,7 @@ export class LogImage {
 
   copy(): LogImage {
     const copy = new LogImage({ conf: this.conf, hardState: this.hardState });
+    copy.confIndex = this.confIndex;
     copy.baseIndex = this.baseIndex;
     copy.baseTerm = this.baseTerm;
     copy.baseSum = this.baseSum;

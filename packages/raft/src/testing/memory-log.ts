@@ -29,8 +29,8 @@ export class InMemoryLog implements LogReader {
   }
 
   initialState(): InitialState {
-    const { hardState, conf } = this.#written;
-    return { hardState, conf, applied: this.#applied };
+    const { hardState, conf, confIndex } = this.#written;
+    return { hardState, conf, confIndex, applied: this.#applied };
   }
 
   firstIndex(): LogIndex {

@@ -5,8 +5,10 @@
 import type { ConfState, HardState, LogIndex, NodeId, SnapshotMeta, Term } from '@holdfast/base';
 import {
   assert,
+  decodeConf,
   EMPTY_LOG_SUM,
   ENTRY_SUM_SIZE_BYTES,
+  encodeConf,
   HoldfastError,
   isNodeId,
   logIndex,
@@ -114,29 +116,13 @@ function readBase(reader: ByteReader): LogBase {
 function writeSnapshotRest(writer: ByteWriter, meta: SnapshotMeta): void {
   writer.u64(meta.confIndex);
   writer.text(meta.id);
-  const { conf } = meta;
-  for (const nodes of [conf.voters, conf.votersOutgoing, conf.learners, conf.learnersNext]) {
-    writer.u64(nodes.length);
-    for (const node of nodes) writer.text(node);
-  }
-  writer.u8(conf.autoLeave ? 1 : 0);
+  writer.bytes(encodeConf(meta.conf));
 }
 
 function readSnapshotRest(reader: ByteReader, base: LogBase): SnapshotMeta {
   const confIndex = logIndex(reader.u64());
   const id = reader.text();
-  const nodes = (): NodeId[] => {
-    const list: NodeId[] = [];
-    for (let left = reader.u64(); left > 0; left--) list.push(asNodeId(reader.text()));
-    return list;
-  };
-  const conf: ConfState = {
-    voters: nodes(),
-    votersOutgoing: nodes(),
-    learners: nodes(),
-    learnersNext: nodes(),
-    autoLeave: reader.u8() === 1,
-  };
+  const conf = reader.conf();
   return { index: base.index, term: base.term, sum: base.sum, conf, confIndex, id };
 }
 
@@ -145,8 +131,9 @@ function asNodeId(value: string): NodeId {
   return value;
 }
 
-function malformed(what: string): HoldfastError {
+function malformed(what: string, cause?: unknown): HoldfastError {
   return new HoldfastError('WAL_CORRUPT', `record payload has a bad ${what}`, {
+    cause,
     details: { what },
   });
 }
@@ -170,6 +157,10 @@ class ByteWriter {
   sum(bytes: Uint8Array): void {
     assert(bytes.byteLength === ENTRY_SUM_SIZE_BYTES, 'sum must be 16 bytes');
     this.#parts.push(bytes);
+  }
+
+  bytes(value: Uint8Array): void {
+    this.#parts.push(value);
   }
 
   text(value: string): void {
@@ -214,6 +205,16 @@ class ByteReader {
     const size = this.#view.getUint16(this.#advance(2), true);
     const start = this.#advance(size);
     return Buffer.from(this.#bytes.subarray(start, start + size)).toString('utf8');
+  }
+
+  conf(): ConfState {
+    try {
+      const { conf, end } = decodeConf(this.#bytes, this.#offset);
+      this.#offset = end;
+      return conf;
+    } catch (thrown) {
+      throw malformed('configuration', thrown);
+    }
   }
 
   expectEnd(): void {
