@@ -2,7 +2,8 @@
  * The byte form of a message between replicas: hand-written, little-endian, entries in their one
  * byte form (encoded once, the same on disk and wire; chain sums are not computed again here).
  *
- *   version u8, kind u8, group u32, term u64, conf index u64, to text, from incarnation 16, to incarnation 16, body
+ *   version u8, kind u8, group u32, term u64, conf index u64, to text, from incarnation 16,
+ *   to incarnation 16, body
  *
  * The sender is not in the bytes: the transport knows it from the authenticated connection. Every
  * field is validated; whatever is not exactly one message is MESSAGE_MALFORMED.

@@ -15,6 +15,10 @@ import { assert } from '@holdfast/base';
 import { campaign, ownVoteDurable } from './election.ts';
 import { checkCheap, checkDeep, type HighWater, highWaterOf } from './invariants.ts';
 import type { LogReader } from './log/log-reader.ts';
+import type { ConfChange } from './membership/change.ts';
+import type { ConfAtIndex } from './membership/conf-history.ts';
+import { proposeConf } from './membership/propose-conf.ts';
+import { settleMembership, tickMembership } from './membership/upkeep.ts';
 import type { RaftMessage } from './messages.ts';
 import type { RaftOptions } from './options.ts';
 import { resolveOptions } from './options-resolved.ts';
@@ -27,6 +31,7 @@ import {
 import type {
   DropReason,
   GatedMessages,
+  ProposeConfOutcome,
   ProposeOutcome,
   ReadOutcome,
   Ready,
@@ -44,6 +49,8 @@ export class RaftCore {
   readonly #state: ReplicaState;
   readonly #highWater: HighWater;
   #soft: SoftState;
+  /** The configuration the host was told last. */
+  #toldConf: ConfAtIndex;
   #readCounter = 0;
 
   /**
@@ -55,6 +62,7 @@ export class RaftCore {
     this.#state = new ReplicaState(resolveOptions(options), log);
     this.#highWater = highWaterOf(this.#state);
     this.#soft = this.#currentSoft();
+    this.#toldConf = this.#state.confs.first;
     this.#check();
   }
 
@@ -69,6 +77,7 @@ export class RaftCore {
     state.nowMs = nowMs;
     if (state.isLeader) {
       tickLeader(state);
+      tickMembership(state);
     } else {
       state.electionElapsedTicks += 1;
       if (state.isPromotable && state.electionElapsedTicks >= state.electionDueTicks)
@@ -96,6 +105,25 @@ export class RaftCore {
     const outcome = propose(this.#state, payloads);
     this.#check();
     return outcome;
+  }
+
+  /**
+   * Appends the configuration that `change` makes of the present one. It is in force at once, here
+   * and wherever it is appended; a joint one that was not asked for is left by itself. Refused
+   * means: certainly nothing happened.
+   */
+  proposeConf(change: ConfChange): ProposeConfOutcome {
+    const outcome = proposeConf(this.#state, change);
+    this.#check();
+    return outcome;
+  }
+
+  /**
+   * The configuration in force at `index`, for any index from the applied one on (and back to the
+   * start of the log, except where a restart began later): what a snapshot of `index` must carry.
+   */
+  confAt(index: LogIndex): ConfAtIndex {
+    return this.#state.confs.at(index);
   }
 
   /** Asks for an index from which a linearizable read may be served; the answer is in a Ready. */
@@ -132,6 +160,7 @@ export class RaftCore {
       !state.outbox.isEmpty ||
       state.log.hasAppend(state.hardState) ||
       state.log.hasApply() ||
+      state.confs.current !== this.#toldConf ||
       this.#isSoftNews()
     );
   }
@@ -151,6 +180,9 @@ export class RaftCore {
     }
     const soft = this.#isSoftNews() ? this.#currentSoft() : null;
     if (soft !== null) this.#soft = soft;
+    const { current } = this.#state.confs;
+    const conf = current === this.#toldConf ? null : current;
+    this.#toldConf = current;
     const ready: Ready = {
       append,
       send,
@@ -158,6 +190,7 @@ export class RaftCore {
       apply: log.takeApply(),
       reads: outbox.takeReads(),
       soft,
+      conf,
       events: outbox.takeEvents(),
     };
     this.#check();
@@ -211,6 +244,7 @@ export class RaftCore {
         settleLeaderReads(state);
         settleReplication(state);
         confirmReads(state);
+        settleMembership(state);
       } else {
         settleForwardedReads(state);
       }

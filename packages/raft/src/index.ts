@@ -1,6 +1,10 @@
 export { decodeRaftMessage, encodeRaftMessage } from './codec.ts';
 export { RaftCore } from './core.ts';
 export type { InitialState, LogReader } from './log/log-reader.ts';
+export type { CatchUp } from './membership/catch-up.ts';
+export type { ConfChange, ConfChangeStep, NextConf } from './membership/change.ts';
+export { isJoint, nextConf } from './membership/change.ts';
+export type { ConfAtIndex } from './membership/conf-history.ts';
 export type {
   AppendRejection,
   Envelope,
@@ -15,6 +19,7 @@ export type {
   ApplyRequest,
   DropReason,
   GatedMessages,
+  ProposeConfOutcome,
   ProposeOutcome,
   RaftEvent,
   ReadOutcome,

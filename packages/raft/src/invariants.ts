@@ -59,6 +59,7 @@ export function checkDeep(state: ReplicaState): void {
   const { log, options } = state;
   assert(state.electionDueTicks >= options.electionTimeoutTicks, 'election timeout is too short');
   assert(log.lastTerm <= state.term, 'an entry is from the future', { lastTerm: log.lastTerm });
+  checkMembership(state);
   if (!state.isLeader) return;
   const durable = log.durableHardState;
   assert(durable.term === state.term && durable.vote === state.id, 'leader vote is not durable');
@@ -72,6 +73,22 @@ export function checkDeep(state: ReplicaState): void {
       id,
     });
   }
-  const own = state.tracker.progress(state.id);
+  const { own } = state.tracker;
   assert(own === undefined || own.matchIndex <= log.durable, 'own match is not durable');
+}
+
+function checkMembership(state: ReplicaState): void {
+  const { confs, log, tracker } = state;
+  const { conf, confIndex } = state.membership;
+  assert(tracker.conf === conf, 'the tracker goes by another configuration', { confIndex });
+  assert(confIndex <= log.lastIndex, 'the configuration is not in the log', { confIndex });
+  if (!state.isLeader) return;
+  for (const member of conf.members) {
+    const progress = tracker.progress(member.nodeId);
+    assert(progress?.incarnation === member.incarnation, 'progress of another life', { member });
+  }
+  // Before the leader knows its first entry committed, its commit index says too little.
+  if (log.committed < state.leadershipStartIndex) return;
+  const pending = confs.countAfter(log.committed);
+  assert(pending <= 1, 'more than one configuration is uncommitted', { pending });
 }

@@ -28,6 +28,8 @@ const ENTRY_SIZE_BYTES_MAX = 16 * MIB;
 const APPLYING_SIZE_BYTES_MAX = 32 * MIB;
 /** One waiting read costs some 100 bytes. */
 const PENDING_READ_COUNT_MAX = 65_536;
+/** Thesis section 4.2.1: more rounds than this and the learner does not keep up. */
+const LEARNER_ROUNDS_MAX = 10;
 
 export function resolveOptions(options: RaftOptions): ResolvedOptions {
   const resolved: ResolvedOptions = {
@@ -47,6 +49,7 @@ export function resolveOptions(options: RaftOptions): ResolvedOptions {
     entrySizeBytesMax: options.entrySizeBytesMax ?? ENTRY_SIZE_BYTES_MAX,
     applyingSizeBytesMax: options.applyingSizeBytesMax ?? APPLYING_SIZE_BYTES_MAX,
     pendingReadCountMax: options.pendingReadCountMax ?? PENDING_READ_COUNT_MAX,
+    learnerRoundsMax: options.learnerRoundsMax ?? LEARNER_ROUNDS_MAX,
   };
   assertOptions(resolved);
   return Object.freeze(resolved);
@@ -63,6 +66,7 @@ function assertOptions(options: ResolvedOptions): void {
     entrySizeBytesMax: options.entrySizeBytesMax,
     applyingSizeBytesMax: options.applyingSizeBytesMax,
     pendingReadCountMax: options.pendingReadCountMax,
+    learnerRoundsMax: options.learnerRoundsMax,
   };
   for (const [name, value] of Object.entries(counts))
     assert(Number.isSafeInteger(value) && value >= 1, `option ${name} must be a positive integer`, {

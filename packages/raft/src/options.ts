@@ -29,4 +29,6 @@ export interface RaftOptions {
   readonly applyingSizeBytesMax?: number;
   /** ReadIndex requests waiting for a quorum. Default 65,536. */
   readonly pendingReadCountMax?: number;
+  /** Catch-up rounds of a learner after which it is reported as slow. Default 10. */
+  readonly learnerRoundsMax?: number;
 }

@@ -11,6 +11,7 @@
  * Nothing in a Ready may be mutated. Entries are shared, not copied.
  */
 import type { Entry, HardState, LogIndex, NodeId, SnapshotMeta, Term } from '@holdfast/base';
+import type { ConfAtIndex } from './membership/conf-history.ts';
 import type { RaftMessage } from './messages.ts';
 
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
@@ -71,6 +72,24 @@ export type RaftEvent =
   | { readonly kind: 'logTruncated'; readonly from: LogIndex; readonly last: LogIndex }
   | { readonly kind: 'snapshotNeeded'; readonly peer: NodeId; readonly nextIndex: LogIndex }
   | { readonly kind: 'snapshotRestored'; readonly index: LogIndex }
+  /** Another configuration is in force: appended, uncovered by a truncation, or of a snapshot. */
+  | {
+      readonly kind: 'confChanged';
+      readonly confIndex: LogIndex;
+      readonly cause: 'appended' | 'reverted' | 'restored';
+    }
+  /** A learner on its way to a vote holds what the log held when the round began. */
+  | {
+      readonly kind: 'learnerRound';
+      readonly peer: NodeId;
+      readonly round: number;
+      readonly durationTicks: number;
+      readonly targetIndex: LogIndex;
+    }
+  /** Its last round was short enough: it is promoted as soon as nothing stands in the way. */
+  | { readonly kind: 'learnerCaughtUp'; readonly peer: NodeId; readonly round: number }
+  /** Many rounds and not caught up: the group writes faster than this learner takes over. */
+  | { readonly kind: 'catchUpSlow'; readonly peer: NodeId; readonly round: number }
   | { readonly kind: 'messageRefused'; readonly from: NodeId; readonly reason: string };
 
 export type StepDownReason = 'higher-term' | 'quorum-lost' | 'removed' | 'disk-stalled';
@@ -83,6 +102,11 @@ export interface Ready {
   readonly reads: readonly ReadState[];
   /** Present when role, leader or term changed. */
   readonly soft: SoftState | null;
+  /**
+   * Present when another configuration is in force than the host was told last (at first: than
+   * `LogReader.initialState()` said). Not necessarily committed, and it may be taken back.
+   */
+  readonly conf: ConfAtIndex | null;
   readonly events: readonly RaftEvent[];
 }
 
@@ -94,6 +118,7 @@ export type DropReason =
   | 'over-uncommitted'
   | 'conf-pending'
   | 'conf-invalid'
+  | 'would-lose-quorum'
   | 'not-member'
   | 'disk-stalled'
   | 'too-large'
@@ -103,6 +128,17 @@ export type ProposeOutcome =
   /** Committed if and only if the entry applied at `index` has this term. */
   | { readonly ok: true; readonly term: Term; readonly index: LogIndex }
   | { readonly ok: false; readonly drop: DropReason; readonly leader: NodeId | null };
+
+export type ProposeConfOutcome =
+  /** In force at once; committed if and only if the entry applied at `index` has this term. */
+  | { readonly ok: true; readonly term: Term; readonly index: LogIndex }
+  /** `reason` says in words what stands in the way. */
+  | {
+      readonly ok: false;
+      readonly drop: DropReason;
+      readonly leader: NodeId | null;
+      readonly reason: string;
+    };
 
 export type ReadOutcome =
   | { readonly ok: true; readonly requestId: number }

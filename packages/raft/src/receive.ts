@@ -143,7 +143,7 @@ function onPeerResponse(
 ): void {
   const peer = state.tracker.progress(message.from);
   if (!state.isLeader || peer === undefined) return;
-  peer.lastHeardTick = state.tick;
+  peer.heard(state.tick);
   if (message.kind === 'appendResponse') {
     onAppendResponse(state, peer, message);
     return;

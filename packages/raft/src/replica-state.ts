@@ -2,10 +2,20 @@
  * Everything one replica knows, in one place, changed only by the role and rule modules beside it.
  * No decisions live here: only what every rule needs (sending, refusing, announcing a role).
  */
-import type { ConfState, HardState, Incarnation, LogIndex, NodeId, Term } from '@holdfast/base';
+import type {
+  ConfState,
+  HardState,
+  Incarnation,
+  LogIndex,
+  Member,
+  NodeId,
+  Term,
+} from '@holdfast/base';
 import { memberOf } from '@holdfast/base';
 import type { LogReader } from './log/log-reader.ts';
 import { RaftLog } from './log/raft-log.ts';
+import { type ConfAtIndex, type ConfHistory, loadConfHistory } from './membership/conf-history.ts';
+import type { Farewell } from './membership/farewell.ts';
 import type { RaftMessage, RaftMessageBody } from './messages.ts';
 import type { ResolvedOptions } from './options-resolved.ts';
 import { Outbox } from './outbox.ts';
@@ -28,7 +38,8 @@ export class ReplicaState {
   readonly options: ResolvedOptions;
   readonly log: RaftLog;
   readonly tracker: Tracker;
-  confIndex: LogIndex;
+  /** The configurations of this log; the newest one is what the tracker goes by. */
+  readonly confs: ConfHistory;
   readonly outbox = new Outbox();
   readonly leaderReads: LeaderReads;
   readonly forwardedReads: ForwardedReads;
@@ -40,6 +51,8 @@ export class ReplicaState {
   uncommitted = new UncommittedBytes();
   /** Leader only: index of the no-op that opened this leadership. */
   leadershipStartIndex: LogIndex = 0 as LogIndex;
+  /** Leader only: removed members that are yet to be told. */
+  farewells: Farewell[] = [];
   /** Ticks since the start of this process; only differences matter. */
   tick = 0;
   /** The host's monotonic time at the last tick. */
@@ -52,11 +65,11 @@ export class ReplicaState {
   isSettleDue = false;
 
   constructor(options: ResolvedOptions, reader: LogReader) {
-    const { hardState, conf, confIndex } = reader.initialState();
+    const { hardState } = reader.initialState();
     this.options = options;
     this.log = new RaftLog(reader, options.applyingSizeBytesMax);
-    this.tracker = new Tracker(options.id, conf, options);
-    this.confIndex = confIndex;
+    this.confs = loadConfHistory(reader);
+    this.tracker = new Tracker(options, this.confs.current.conf, options);
     this.leaderReads = new LeaderReads(options.pendingReadCountMax);
     this.forwardedReads = new ForwardedReads(options.pendingReadCountMax, options.random);
     this.term = hardState.term;
@@ -69,17 +82,33 @@ export class ReplicaState {
   }
 
   /** The configuration in force and the log index that made it. */
-  get membership(): { readonly conf: ConfState; readonly confIndex: LogIndex } {
-    return { conf: this.tracker.conf, confIndex: this.confIndex };
+  get membership(): ConfAtIndex {
+    return this.confs.current;
   }
 
   get isLeader(): boolean {
     return this.role === 'leader';
   }
 
-  /** Only voters campaign. */
+  /** The newest configuration is not known to be committed. */
+  get isConfPending(): boolean {
+    return this.membership.confIndex > this.log.committed;
+  }
+
+  /**
+   * Only voters campaign; and who would be voter no more by a change that is not committed, as the
+   * rest may need its log to go on (thesis section 4.2.2). It does not count itself then.
+   */
   get isPromotable(): boolean {
-    return this.tracker.isVoter(this.id);
+    if (this.#isVoterIn(this.membership.conf)) return true;
+    const { previous } = this.confs;
+    return this.isConfPending && previous !== null && this.#isVoterIn(previous.conf);
+  }
+
+  #isVoterIn(conf: ConfState): boolean {
+    const { id, incarnation } = this.options;
+    if (!conf.voters.includes(id) && !conf.votersOutgoing.includes(id)) return false;
+    return memberOf(conf, id)?.incarnation === incarnation;
   }
 
   get hardState(): HardState {
@@ -103,6 +132,11 @@ export class ReplicaState {
   /** Answers the very life of the sender that asked, member or not, under the gating rule. */
   reply(to: RaftMessage, body: RaftMessageBody): void {
     this.#post(this.#message(to.from, to.fromIncarnation, body, this.term));
+  }
+
+  /** Like `send`, to a member that the configuration in force no longer names. */
+  sendToMember(to: Member, body: RaftMessageBody): void {
+    this.#post(this.#message(to.nodeId, to.incarnation, body, this.term));
   }
 
   /** A pre-vote request promises nothing, so it waits for nothing. */
@@ -136,7 +170,7 @@ export class ReplicaState {
 
   #message(to: NodeId, toIncarnation: Incarnation, body: RaftMessageBody, term: Term): RaftMessage {
     const { id: from, group, incarnation: fromIncarnation } = this.options;
-    const { confIndex } = this;
+    const { confIndex } = this.membership;
     return { ...body, group, from, to, fromIncarnation, toIncarnation, term, confIndex };
   }
 }

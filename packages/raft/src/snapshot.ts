@@ -11,6 +11,7 @@
  */
 import type { LogIndex, NodeId } from '@holdfast/base';
 import { assert, sumsEqual } from '@holdfast/base';
+import { restoreConf } from './membership/effect.ts';
 import type { RaftMessage } from './messages.ts';
 import type { ReplicaState } from './replica-state.ts';
 import type { Progress } from './tracker/progress.ts';
@@ -73,8 +74,7 @@ export function onSnapshot(state: ReplicaState, message: SnapshotMessage): void 
   }
   outbox.dropAcksFrom((log.committed + 1) as LogIndex);
   log.restore(meta);
-  state.tracker.setConf(meta.conf);
-  state.confIndex = meta.confIndex;
+  restoreConf(state, meta);
   outbox.event({ kind: 'snapshotRestored', index: meta.index });
   acknowledge(state, message, meta.index);
 }

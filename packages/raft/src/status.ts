@@ -1,5 +1,6 @@
 /** A picture of one replica for health pages, metrics and checkers. Never decides anything. */
 import type { ConfState, LogIndex, NodeId, Term } from '@holdfast/base';
+import type { CatchUp } from './membership/catch-up.ts';
 import type { Role } from './ready.ts';
 import type { ReplicaState } from './replica-state.ts';
 import type { ProgressState } from './tracker/progress.ts';
@@ -14,6 +15,8 @@ export interface PeerStatus {
   readonly inflightCount: number;
   /** Heard from within the last election timeout. */
   readonly isRecentlyActive: boolean;
+  /** Learners with a promotion only: how far they are on the way to a vote. */
+  readonly catchUp: CatchUp | null;
 }
 
 export interface RaftStatus {
@@ -36,7 +39,11 @@ export interface RaftStatus {
   readonly pendingReadCount: number;
   /** Messages refused since the start. */
   readonly refusedMessageCount: number;
+  /** In force here; not necessarily committed. */
   readonly conf: ConfState;
+  readonly confIndex: LogIndex;
+  /** `conf` is not known to be committed yet. */
+  readonly isConfPending: boolean;
 }
 
 export function statusOf(state: ReplicaState): RaftStatus {
@@ -62,10 +69,13 @@ export function statusOf(state: ReplicaState): RaftStatus {
       state: peer.state,
       inflightCount: peer.inflights.count,
       isRecentlyActive: peer.lastHeardTick >= activeSinceTick,
+      catchUp: peer.catchUp === null ? null : { ...peer.catchUp },
     })),
     uncommittedSizeBytes: state.uncommitted.sizeBytes,
     pendingReadCount: state.leaderReads.count + state.forwardedReads.count,
     refusedMessageCount: outbox.refusedCount,
     conf: tracker.conf,
+    confIndex: state.membership.confIndex,
+    isConfPending: state.isConfPending,
   };
 }

@@ -1,4 +1,4 @@
-/** A consistent configuration drawn from `random`: for round-trip and fuzz tests of its carriers. */
+/** A consistent configuration drawn from `random`: for round-trip and fuzz tests. */
 import type { ConfState, Member } from '../conf.ts';
 import { makeConf } from '../conf.ts';
 import { incarnation, nodeId } from '../ids.ts';

@@ -121,6 +121,7 @@ export function dropError(drop: DropReason, leader: NodeId | null): HoldfastErro
     case 'transferring':
     case 'conf-pending':
     case 'conf-invalid':
+    case 'would-lose-quorum':
     case 'not-member':
     case 'disk-stalled':
       return new HoldfastError('NO_LEADER', `the group cannot take requests right now: ${drop}`, {

@@ -7,7 +7,11 @@ import type { ConfState, Entry, HardState, LogIndex, SnapshotMeta, Term } from '
 
 export interface InitialState {
   readonly hardState: HardState;
-  /** Configuration at the snapshot, or the first configuration when there is none. */
+  /**
+   * Where the search for configurations starts: no `conf` entry lies after `confIndex` and before
+   * the first entry of the log. The configuration at the snapshot, or the group's first one where
+   * there is none; the latter also on a node that joined later.
+   */
   readonly conf: ConfState;
   /** Log index of the entry that made `conf`; 0 for the first configuration. */
   readonly confIndex: LogIndex;

@@ -8,6 +8,8 @@
  */
 import type { LogIndex, NodeId, Term } from '@holdfast/base';
 import { assert, sumsEqual } from '@holdfast/base';
+import type { ConfAtIndex } from '../membership/conf-history.ts';
+import { readConfs, revertConfs, takeConf } from '../membership/effect.ts';
 import type { RaftMessage } from '../messages.ts';
 import { abortForwardedReads, abortLeaderReads } from '../read-index.ts';
 import type { StepDownReason } from '../ready.ts';
@@ -106,8 +108,13 @@ export function onAppend(state: ReplicaState, message: AppendMessage): void {
     index: message.prevIndex,
     term: message.prevTerm,
   });
+  const confs = readConfs(message.entries);
+  if (confs === null) {
+    state.refuse(message, 'conf-malformed');
+    return;
+  }
   const lastNew = (message.prevIndex + message.entries.length) as LogIndex;
-  if (!takeEntries(state, message)) {
+  if (!takeEntries(state, message, confs)) {
     state.refuse(message, 'log-tail-full');
     return;
   }
@@ -128,8 +135,15 @@ function isChainIntact(state: ReplicaState, message: AppendMessage): boolean {
   return true;
 }
 
-/** False when too much is waiting for the disk: the leader sends it again later. */
-function takeEntries(state: ReplicaState, message: AppendMessage): boolean {
+/**
+ * False when too much is waiting for the disk: the leader sends it again later. `confs` are the
+ * configurations among the entries.
+ */
+function takeEntries(
+  state: ReplicaState,
+  message: AppendMessage,
+  confs: readonly ConfAtIndex[],
+): boolean {
   const { log, outbox, options } = state;
   const { entries } = message;
   let newFrom = 0;
@@ -149,8 +163,10 @@ function takeEntries(state: ReplicaState, message: AppendMessage): boolean {
     outbox.event({ kind: 'logTruncated', from: firstNew, last: log.lastIndex });
     outbox.dropAcksFrom(firstNew);
     log.truncate(firstNew);
+    revertConfs(state, firstNew);
   }
   log.append(newFrom === 0 ? entries : entries.slice(newFrom));
+  for (const conf of confs) if (conf.confIndex >= firstNew) takeConf(state, conf);
   return true;
 }
 

@@ -41,7 +41,11 @@ export function becomeLeader(state: ReplicaState): void {
 }
 
 /** Extends the log; indexes and sums follow on. The caller checked the limits. */
-function appendOwn(state: ReplicaState, type: EntryType, payloads: readonly Uint8Array[]): void {
+export function appendOwn(
+  state: ReplicaState,
+  type: EntryType,
+  payloads: readonly Uint8Array[],
+): void {
   const { log, options, term } = state;
   let index = log.lastIndex;
   let sum = log.lastSum;
@@ -77,7 +81,7 @@ export function propose(state: ReplicaState, payloads: readonly Uint8Array[]): P
 
 /** The leader's own log counts for the quorum only as far as it is durable. */
 export function ownEntriesDurable(state: ReplicaState): void {
-  const own = state.tracker.progress(state.id);
+  const { own } = state.tracker;
   if (own === undefined) return;
   own.acknowledge(state.log.durable);
   advanceCommit(state);

@@ -7,13 +7,26 @@
  * - leader completeness: a leader of a later term holds everything committed before;
  * - state machine safety: every replica applies the same entry at an index;
  * - nothing is promised to a peer (vote, campaign, acknowledgement) that a crash could undo;
+ * - configurations committed one after the other have quorums that meet, at most one is
+ *   uncommitted, and a snapshot carries the configuration of its index;
  * - a linearizable read sees everything committed anywhere before it was asked.
  */
-import type { Entry, LogIndex, NodeId, SnapshotMeta, Term } from '@holdfast/base';
-import { assert, sumsEqual } from '@holdfast/base';
+import type {
+  ConfState,
+  Entry,
+  Incarnation,
+  LogIndex,
+  NodeId,
+  SnapshotMeta,
+  Term,
+} from '@holdfast/base';
+import { assert, decodeConf, encodeConf, memberOf, must, sumsEqual } from '@holdfast/base';
+import type { ConfAtIndex } from '../membership/conf-history.ts';
 import type { RaftMessage } from '../messages.ts';
 import { majorityCount } from '../quorum/majority.ts';
 import type { AppendRequest, ReadState } from '../ready.ts';
+import type { InMemoryLog } from './memory-log.ts';
+import { doQuorumsOverlap } from './quorum-overlap.ts';
 import type { ReplicaObserver, SimReplica } from './sim-replica.ts';
 
 interface CommittedEntry {
@@ -24,18 +37,21 @@ interface CommittedEntry {
 }
 
 export class ClusterChecker implements ReplicaObserver {
-  readonly #voters: readonly NodeId[];
   readonly #replicas: ReadonlyMap<NodeId, SimReplica>;
   readonly #leaders = new Map<Term, string>();
   readonly #sums = new Map<string, Uint8Array>();
   /** By index; slot 0 is unused. */
   readonly #committed: CommittedEntry[] = [];
   readonly #reads = new Map<string, LogIndex>();
+  /** Committed configurations in log order. */
+  readonly #confs: ConfAtIndex[] = [];
+  /** What incarnations that are gone held: losing a disk takes nothing back. */
+  readonly #lostDisks = new Map<Incarnation, InMemoryLog>();
   readonly #appliedThrough = new Map<string, LogIndex>();
   readsChecked = 0;
 
-  constructor(voters: readonly NodeId[], replicas: ReadonlyMap<NodeId, SimReplica>) {
-    this.#voters = voters;
+  constructor(first: ConfState, replicas: ReadonlyMap<NodeId, SimReplica>) {
+    this.#confs.push({ conf: first, confIndex: 0 as LogIndex });
     this.#replicas = replicas;
   }
 
@@ -47,12 +63,34 @@ export class ClusterChecker implements ReplicaObserver {
     return this.#leaders.size;
   }
 
+  /** The newest configuration known to be committed. */
+  get conf(): ConfAtIndex {
+    return must(this.#confs.at(-1));
+  }
+
+  get committedConfCount(): number {
+    return this.#confs.length - 1;
+  }
+
   /** To be called after every input to `replica`. */
   check(replica: SimReplica): void {
     replica.core.checkInvariants();
-    const { role, term, commit } = replica.core.status();
+    const { role, term, commit, applied } = replica.core.status();
     if (role === 'leader') this.#checkLeader(replica, term);
     this.#checkCommit(replica, commit, term);
+    if (this.#confs.length === 1) return;
+    const { confIndex } = replica.core.confAt(applied);
+    const committed = this.#confAt(applied).confIndex;
+    assert(confIndex === committed, 'another configuration was committed at an index', {
+      applied,
+      confIndex,
+      committed,
+    });
+  }
+
+  /** `replica` is about to lose its disk for good. */
+  diskLost(replica: SimReplica): void {
+    this.#lostDisks.set(replica.incarnation, replica.log);
   }
 
   readAsked(replica: SimReplica, requestId: number): void {
@@ -68,8 +106,9 @@ export class ClusterChecker implements ReplicaObserver {
     assert(read.outcome.index >= floor, 'stale read', { index: read.outcome.index, floor });
   }
 
-  appendWritten(_replica: SimReplica, append: AppendRequest): void {
+  appendWritten(replica: SimReplica, append: AppendRequest): void {
     for (const entry of append.entries) this.#checkSum(entry.index, entry.term, entry.sum);
+    if (append.entries.some(({ type }) => type === 'conf')) this.#checkPendingConfs(replica);
   }
 
   entriesApplied(replica: SimReplica, entries: readonly Entry[]): void {
@@ -78,6 +117,12 @@ export class ClusterChecker implements ReplicaObserver {
 
   snapshotInstalled(replica: SimReplica, meta: SnapshotMeta): void {
     this.#checkApplied(replica, meta.index, meta.sum);
+    const { conf, confIndex } = this.#confAt(meta.index);
+    assert(
+      meta.confIndex === confIndex && sumsEqual(encodeConf(meta.conf), encodeConf(conf)),
+      'a snapshot carries another configuration than was committed at its index',
+      { index: meta.index, confIndex: meta.confIndex, committed: confIndex },
+    );
   }
 
   /** Whatever a peer may rely on must already survive a crash of the sender. */
@@ -146,7 +191,8 @@ export class ClusterChecker implements ReplicaObserver {
         term,
       });
       this.#committed[index] = { sum, term, knownInTerm };
-      this.#checkQuorum(index, sum);
+      this.#checkQuorum(replica, index, sum);
+      this.#noteConf(replica, index);
     }
     const position = replica.log.sum(commit);
     const known = this.#committed[commit];
@@ -155,17 +201,56 @@ export class ClusterChecker implements ReplicaObserver {
     assert(sumsEqual(known.sum, position), 'a committed entry changed', { index: commit });
   }
 
-  #checkQuorum(index: LogIndex, sum: Uint8Array): void {
-    let holders = 0;
-    for (const voter of this.#voters) {
-      const log = this.#replicas.get(voter)!.log;
-      const own = log.syncedSum(index);
-      if (index < log.syncedFirstIndex() - 1 || (own !== null && sumsEqual(own, sum))) holders += 1;
+  /** By the configuration in force on the leader that commits it. */
+  #checkQuorum({ core }: SimReplica, index: LogIndex, sum: Uint8Array): void {
+    const { conf } = core.status();
+    for (const voters of [conf.voters, conf.votersOutgoing]) {
+      if (voters.length === 0) continue;
+      const holders = voters.filter((id) => {
+        const log = this.#diskOf(id, conf);
+        if (log === undefined) return false;
+        const own = log.syncedSum(index);
+        return index < log.syncedFirstIndex() - 1 || (own !== null && sumsEqual(own, sum));
+      });
+      assert(holders.length >= majorityCount(voters.length), 'committed without a durable quorum', {
+        index,
+        voters,
+        holders,
+      });
     }
-    assert(holders >= majorityCount(this.#voters.length), 'committed without a durable quorum', {
-      index,
-      holders,
+  }
+
+  /** The disk of the very life that `conf` names. */
+  #diskOf(id: NodeId, conf: ConfState): InMemoryLog | undefined {
+    const member = memberOf(conf, id);
+    const replica = this.#replicas.get(id);
+    if (member === null) return undefined;
+    if (replica?.incarnation === member.incarnation) return replica.log;
+    return this.#lostDisks.get(member.incarnation);
+  }
+
+  #confAt(index: LogIndex): ConfAtIndex {
+    return must(this.#confs.findLast(({ confIndex }) => confIndex <= index));
+  }
+
+  #noteConf({ log }: SimReplica, index: LogIndex): void {
+    const entry = entryAt(log, index);
+    if (entry?.type !== 'conf') return;
+    const { conf } = decodeConf(entry.data);
+    const before = this.conf.conf;
+    assert(doQuorumsOverlap(before, conf), 'two committed configurations can decide apart', {
+      before,
+      conf,
     });
+    this.#confs.push({ conf, confIndex: index });
+  }
+
+  /** A leader proposes a configuration only once the one before is committed. */
+  #checkPendingConfs({ log }: SimReplica): void {
+    let count = 0;
+    for (let index = this.committedIndex + 1; index <= log.lastIndex(); index++)
+      if (entryAt(log, index as LogIndex)?.type === 'conf') count += 1;
+    assert(count <= 1, 'a log holds two uncommitted configurations', { count });
   }
 
   #checkApplied(replica: SimReplica, index: LogIndex, sum: Uint8Array): void {
@@ -180,4 +265,11 @@ export class ClusterChecker implements ReplicaObserver {
     this.#appliedThrough.set(life, index);
     assert(replica.log.syncedLastIndex() >= index, 'applied what is not durable', { index });
   }
+}
+
+/** Null when it is compacted or missing. */
+function entryAt(log: InMemoryLog, index: LogIndex): Entry | null {
+  if (index < log.firstIndex() || index > log.lastIndex()) return null;
+  const entries = log.entries(index, (index + 1) as LogIndex, 1);
+  return entries === 'compacted' ? null : (entries[0] ?? null);
 }

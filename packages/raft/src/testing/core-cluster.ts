@@ -15,6 +15,7 @@ import {
   nodeId,
   SeededRandom,
 } from '@holdfast/base';
+import type { ConfChangeStep } from '../membership/change.ts';
 import type { RaftMessage } from '../messages.ts';
 import type { RaftOptions } from '../options.ts';
 import { ClusterChecker } from './cluster-checker.ts';
@@ -44,25 +45,30 @@ export const payload = (text: string): Uint8Array => ENCODER.encode(text);
 
 /** A configuration of plain voters and learners. */
 export function confOf(voters: readonly string[], learners: readonly string[] = []): ConfState {
-  return makeConf([...voters, ...learners].map(memberNamed), learners.map(nodeId));
+  return makeConf(
+    [...voters, ...learners].map((name) => memberNamed(name)),
+    learners.map(nodeId),
+  );
 }
 
-export const memberNamed = (name: string): Member => ({
+/** `life` counts the disks a node has had. */
+export const memberNamed = (name: string, life = 1): Member => ({
   nodeId: nodeId(name),
-  incarnation: incarnationOf(name),
+  incarnation: incarnationOf(name, life),
   address: `${name}:2`,
   clientAddress: null,
 });
 
 /** An incarnation made from a name: 32 hex digits. */
-export function incarnationOf(name: string): Incarnation {
+export function incarnationOf(name: string, life = 1): Incarnation {
+  const text = life === 1 ? name : `${name}#${life}`;
   let hex = '';
-  for (let i = 0; i < 4; i++) hex += deriveSeed(i, name).toString(16).padStart(8, '0');
+  for (let i = 0; i < 4; i++) hex += deriveSeed(i, text).toString(16).padStart(8, '0');
   return incarnation(hex);
 }
 
 export class CoreCluster {
-  readonly ids: readonly NodeId[];
+  /** The first configuration; every node knows it, also one that joins later. */
   readonly conf: ConfState;
   readonly checker: ClusterChecker;
   /** Messages on their way, oldest first. */
@@ -71,20 +77,50 @@ export class CoreCluster {
   readonly #overrides: Partial<RaftOptions>;
   readonly #replicas = new Map<NodeId, SimReplica>();
   readonly #down = new Set<NodeId>();
+  readonly #lives = new Map<NodeId, number>();
   readonly #cutLinks = new Set<string>();
   #nowMs = 0;
 
   constructor(options: CoreClusterOptions) {
     this.conf = confOf(options.voters, options.learners);
-    this.ids = [...this.conf.voters, ...this.conf.learners].sort();
     this.#seed = options.seed;
     this.#overrides = options.raft ?? {};
-    this.checker = new ClusterChecker(this.conf.voters, this.#replicas);
-    for (const id of this.ids) {
+    this.checker = new ClusterChecker(this.conf, this.#replicas);
+    for (const { nodeId: id } of this.conf.members) {
       const start = options.start?.(id) ?? {};
       this.#boot(id, new InMemoryLog({ conf: this.conf, ...start }), 1, EMPTY_LOG_SUM);
     }
     for (const id of this.ids) this.after(id);
+  }
+
+  /** Every node there is, members or not, up or not; sorted. */
+  get ids(): readonly NodeId[] {
+    return [...this.#replicas.keys()].sort();
+  }
+
+  /** Starts a node that was not there yet, with an empty disk; it waits to be added. */
+  join(name: string): Member {
+    const id = nodeId(name);
+    assert(!this.#replicas.has(id), 'the node is there already', { id });
+    this.#boot(id, new InMemoryLog({ conf: this.conf }), 1, EMPTY_LOG_SUM);
+    this.after(id);
+    return this.member(id);
+  }
+
+  /** Stops `id` and starts it with an empty disk: as another incarnation. */
+  wipe(id: string): Member {
+    const replica = this.replica(id);
+    this.checker.diskLost(replica);
+    this.#lives.set(replica.id, this.#lifeOf(replica.id) + 1);
+    const log = new InMemoryLog({ conf: this.conf });
+    this.#boot(replica.id, log, replica.boot + 1, EMPTY_LOG_SUM);
+    this.restart(id);
+    return this.member(id);
+  }
+
+  /** The node as it is now. */
+  member(id: string): Member {
+    return memberNamed(id, this.#lifeOf(id as NodeId));
   }
 
   replica(id: string): SimReplica {
@@ -132,6 +168,13 @@ export class CoreCluster {
     return outcome.ok ? outcome.index : null;
   }
 
+  /** Proposes `steps` on `id`; the index of the entry, or null when that was refused. */
+  change(id: string, ...steps: readonly ConfChangeStep[]): LogIndex | null {
+    const outcome = this.replica(id).core.proposeConf({ steps });
+    this.after(id);
+    return outcome.ok ? outcome.index : null;
+  }
+
   readIndex(id: string): number | null {
     const replica = this.replica(id);
     const outcome = replica.core.readIndex();
@@ -155,7 +198,8 @@ export class CoreCluster {
 
   /** Delivers `message` now, if its receiver is up and the link is whole. */
   deliver(message: RaftMessage): void {
-    if (!this.isUp(message.to) || this.#cutLinks.has(`${message.from}>${message.to}`)) return;
+    if (!this.#replicas.has(message.to) || !this.isUp(message.to)) return;
+    if (this.#cutLinks.has(`${message.from}>${message.to}`)) return;
     const receiver = this.replica(message.to);
     // The host fetched the snapshot's bytes before it shows the message to the core.
     if (message.kind === 'snapshot') {
@@ -236,11 +280,15 @@ export class CoreCluster {
     this.after(id);
   }
 
+  #lifeOf(id: NodeId): number {
+    return this.#lives.get(id) ?? 1;
+  }
+
   #boot(id: NodeId, log: InMemoryLog, boot: number, appliedSum: Uint8Array): void {
     const options: RaftOptions = {
       id,
       group: DEFAULT_GROUP_ID,
-      incarnation: incarnationOf(id),
+      incarnation: this.member(id).incarnation,
       random: new SeededRandom(deriveSeed(this.#seed, `${id}#${boot}`)),
       hash: testHash,
       electionTimeoutTicks: 10,

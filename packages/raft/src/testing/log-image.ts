@@ -1,6 +1,6 @@
 /** What a log file would hold: hard state, where the log starts, and the entries after that. */
 import type { ConfState, Entry, HardState, LogIndex, SnapshotMeta, Term } from '@holdfast/base';
-import { assert, EMPTY_LOG_SUM } from '@holdfast/base';
+import { assert, decodeConf, EMPTY_LOG_SUM } from '@holdfast/base';
 import type { AppendRequest } from '../ready.ts';
 
 export interface LogImageStart {
@@ -13,7 +13,7 @@ export interface LogImageStart {
 
 export class LogImage {
   hardState: HardState;
-  /** At the snapshot the log starts after, or the first one; conf entries come on top. */
+  /** In force at the base of the log; conf entries after it come on top. */
   conf: ConfState;
   confIndex: LogIndex;
   baseIndex: LogIndex;
@@ -77,6 +77,11 @@ export class LogImage {
     if (index <= this.baseIndex) return;
     const last = this.entry(index);
     assert(last !== undefined, 'log image: compacting past the end', { index });
+    for (const entry of this.entries) {
+      if (entry.index > index) break;
+      if (entry.type === 'conf') this.conf = decodeConf(entry.data).conf;
+      if (entry.type === 'conf') this.confIndex = entry.index;
+    }
     this.entries = this.entries.slice(index - this.baseIndex);
     this.#startAfter(last);
   }

@@ -3,7 +3,7 @@
  * syncing are separate, applying is separate, and what leaves goes to `sent`. No second code path:
  * a real host differs only in where bytes go and when completions come.
  */
-import type { Entry, LogIndex, NodeId, SnapshotMeta } from '@holdfast/base';
+import type { Entry, Incarnation, LogIndex, NodeId, SnapshotMeta } from '@holdfast/base';
 import { assert, EMPTY_LOG_SUM, sumsEqual } from '@holdfast/base';
 import { RaftCore } from '../core.ts';
 import type { RaftMessage } from '../messages.ts';
@@ -23,6 +23,7 @@ export interface ReplicaObserver {
 
 export class SimReplica {
   readonly id: NodeId;
+  readonly incarnation: Incarnation;
   readonly boot: number;
   readonly core: RaftCore;
   readonly log: InMemoryLog;
@@ -49,6 +50,7 @@ export class SimReplica {
     },
   ) {
     this.id = options.id;
+    this.incarnation = options.incarnation;
     this.boot = wiring.boot;
     this.log = log;
     this.#observer = wiring.observer;
@@ -130,9 +132,8 @@ export class SimReplica {
     const sum = this.log.sum(index);
     if (typeof term !== 'number' || typeof sum === 'string') return;
     assert(sumsEqual(sum, this.appliedSum), 'state and log differ', { index });
-    const { conf } = this.core.status();
+    const { conf, confIndex } = this.core.confAt(index);
     const id = `${this.id}.${this.boot}.${index}`;
-    const confIndex = 0 as LogIndex;
     this.log.setApplied(index);
     this.checkpointSum = sum;
     this.log.setSnapshot({ index, term, sum, conf, confIndex, id });

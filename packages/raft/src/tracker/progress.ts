@@ -8,8 +8,9 @@
  * - replicate: appends are pipelined optimistically within the window.
  * - snapshot: the entries it needs are compacted; nothing is sent until it holds the snapshot.
  */
-import type { LogIndex, NodeId, SnapshotMeta } from '@holdfast/base';
+import type { Incarnation, LogIndex, NodeId, SnapshotMeta } from '@holdfast/base';
 import { assert } from '@holdfast/base';
+import type { CatchUp } from '../membership/catch-up.ts';
 import { Inflights } from './inflights.ts';
 
 export type ProgressState = 'probe' | 'replicate' | 'snapshot';
@@ -21,6 +22,7 @@ export interface ProgressLimits {
 
 export class Progress {
   readonly id: NodeId;
+  readonly incarnation: Incarnation;
   readonly inflights: Inflights;
   state: ProgressState = 'probe';
   matchIndex = 0;
@@ -36,11 +38,16 @@ export class Progress {
   snapshotSentTick = 0;
   /** Leader's tick count when the member was last heard from in this leadership. */
   lastHeardTick = 0;
+  /** It answered in this leadership; until then `lastHeardTick` is only a start of grace. */
+  hasAnswered = false;
   /** Highest ReadIndex round it confirmed. */
   confirmedRound = 0;
+  /** Learners with a promotion only: how it catches up. */
+  catchUp: CatchUp | null = null;
 
-  constructor(id: NodeId, limits: ProgressLimits) {
+  constructor(id: NodeId, incarnation: Incarnation, limits: ProgressLimits) {
     this.id = id;
+    this.incarnation = incarnation;
     this.inflights = new Inflights(limits.inflightCountMax, limits.inflightSizeBytesMax);
   }
 
@@ -51,7 +58,20 @@ export class Progress {
     this.nextIndex = lastIndex + 1;
     this.sentCommit = 0;
     this.lastHeardTick = tick;
+    this.hasAnswered = false;
     this.confirmedRound = 0;
+    this.catchUp = null;
+  }
+
+  /** Notes a sign of life. */
+  heard(tick: number): void {
+    this.lastHeardTick = tick;
+    this.hasAnswered = true;
+  }
+
+  /** It really answered at or after `sinceTick`. */
+  hasAnsweredSince(sinceTick: number): boolean {
+    return this.hasAnswered && this.lastHeardTick >= sinceTick;
   }
 
   becomeProbe(): void {

@@ -2,15 +2,22 @@
  * The configuration in force and what the leader knows about each of its members. Everything that
  * iterates does so in the order of sorted ids, so that equal histories give equal messages.
  */
-import type { ConfState, LogIndex, NodeId } from '@holdfast/base';
+import type { ConfState, Incarnation, LogIndex, NodeId } from '@holdfast/base';
 import { assert } from '@holdfast/base';
 import { jointReached, jointVote } from '../quorum/joint.ts';
 import type { VoteResult } from '../quorum/majority.ts';
 import { Progress, type ProgressLimits } from './progress.ts';
 
+/** This replica: one life of one node. */
+export interface Self {
+  readonly id: NodeId;
+  readonly incarnation: Incarnation;
+}
+
 export class Tracker {
   readonly #limits: ProgressLimits;
   readonly #self: NodeId;
+  readonly #ownIncarnation: Incarnation;
   #conf: ConfState;
   #progress: ReadonlyMap<NodeId, Progress> = new Map();
   #incoming: readonly Progress[] = [];
@@ -18,11 +25,12 @@ export class Tracker {
   #peers: readonly Progress[] = [];
   #voterPeers: readonly NodeId[] = [];
 
-  constructor(self: NodeId, conf: ConfState, limits: ProgressLimits) {
+  constructor(self: Self, conf: ConfState, limits: ProgressLimits) {
     this.#limits = limits;
-    this.#self = self;
+    this.#self = self.id;
+    this.#ownIncarnation = self.incarnation;
     this.#conf = conf;
-    this.setConf(conf);
+    this.setConf(conf, { lastIndex: 0 as LogIndex, tick: 0 });
   }
 
   get conf(): ConfState {
@@ -44,27 +52,50 @@ export class Tracker {
    * newest rounds. In a joint configuration, and for a leader that does not vote, all members.
    */
   get confirmingPeers(): readonly Progress[] {
-    if (this.#outgoing.length > 0 || !this.#conf.voters.includes(this.#self)) return this.#peers;
+    if (this.#outgoing.length > 0 || !this.isSelfVoter) return this.#peers;
     const neededCount = Math.floor(this.#incoming.length / 2);
-    const candidates = this.#incoming.filter((member) => member.id !== this.#self);
+    const candidates = this.#incoming.filter((member) => !this.#isSelf(member));
     if (candidates.length <= neededCount) return candidates;
     // Sorting is stable: members that confirmed equally stay in the order of their ids.
     candidates.sort((left, right) => right.confirmedRound - left.confirmedRound);
     return candidates.slice(0, neededCount);
   }
 
-  /** Members keep what is known of them; newcomers start unknown. */
-  setConf(conf: ConfState): void {
-    const ids = new Set([...conf.voters, ...conf.votersOutgoing, ...conf.learners]);
+  /**
+   * Members keep what is known of them. Newcomers start unknown, probed from `lastIndex` on; so
+   * does a new incarnation of a known node: what the old one acknowledged is lost.
+   */
+  setConf(conf: ConfState, at: { readonly lastIndex: LogIndex; readonly tick: number }): void {
     const progress = new Map<NodeId, Progress>();
-    for (const id of [...ids].sort())
-      progress.set(id, this.#progress.get(id) ?? new Progress(id, this.#limits));
+    for (const { nodeId, incarnation } of conf.members) {
+      const known = this.#progress.get(nodeId);
+      if (known?.incarnation === incarnation) {
+        progress.set(nodeId, known);
+        continue;
+      }
+      const fresh = new Progress(nodeId, incarnation, this.#limits);
+      fresh.reset(at.lastIndex, at.tick);
+      progress.set(nodeId, fresh);
+    }
+    const promoted = new Set(conf.promotions.map(({ nodeId }) => nodeId));
+    for (const member of progress.values()) if (!promoted.has(member.id)) member.catchUp = null;
     this.#conf = conf;
     this.#progress = progress;
     this.#incoming = conf.voters.map((id) => this.#get(id));
     this.#outgoing = conf.votersOutgoing.map((id) => this.#get(id));
-    this.#peers = [...progress.values()].filter((member) => member.id !== this.#self);
+    this.#peers = [...progress.values()].filter((member) => !this.#isSelf(member));
     this.#voterPeers = this.#peers.map((peer) => peer.id).filter((id) => this.isVoter(id));
+  }
+
+  /** This replica's own progress; undefined when it is not a member in this life. */
+  get own(): Progress | undefined {
+    const own = this.#progress.get(this.#self);
+    return own !== undefined && this.#isSelf(own) ? own : undefined;
+  }
+
+  /** This replica counts for quorums. */
+  get isSelfVoter(): boolean {
+    return this.own !== undefined && this.isVoter(this.#self);
   }
 
   progress(id: NodeId): Progress | undefined {
@@ -86,13 +117,13 @@ export class Tracker {
 
   /** Highest ReadIndex round that a quorum confirmed; this replica confirms every round. */
   quorumConfirmedRound(ownRound: number): number {
-    return this.#reached((member) => (member.id === this.#self ? ownRound : member.confirmedRound));
+    return this.#reached((member) => (this.#isSelf(member) ? ownRound : member.confirmedRound));
   }
 
   /** True when a quorum, this replica counted, was heard from at or after `sinceTick`. */
   isQuorumActive(sinceTick: number): boolean {
     const heard = (member: Progress) =>
-      member.id === this.#self ? Number.POSITIVE_INFINITY : member.lastHeardTick;
+      this.#isSelf(member) ? Number.POSITIVE_INFINITY : member.lastHeardTick;
     return this.#reached(heard) >= sinceTick;
   }
 
@@ -101,6 +132,10 @@ export class Tracker {
       this.#incoming.map((member) => votes.get(member.id)),
       this.#outgoing.map((member) => votes.get(member.id)),
     );
+  }
+
+  #isSelf(member: Progress): boolean {
+    return member.id === this.#self && member.incarnation === this.#ownIncarnation;
   }
 
   #reached(measure: (member: Progress) => number): number {
