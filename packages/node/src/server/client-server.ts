@@ -12,6 +12,7 @@ import type { LeaderChange, NodeService } from '../service-api.ts';
 import type { Admission } from './admission.ts';
 import type { ApiKeyGuard } from './api-key.ts';
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts';
+import type { ConnectionSocket, RawSocket } from './connection-socket.ts';
 import { CorkedSocket } from './corked-socket.ts';
 import type { Metrics } from './metrics.ts';
 import { RequestHandler } from './request-handler.ts';
@@ -74,11 +75,15 @@ export class ClientServer {
   /** Finishes the WebSocket handshake of an upgrade request. */
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const corked = webSocket as unknown as CorkedSocket;
-      const refusal = this.#options.admission.admitConnection();
-      if (refusal !== null) return this.#turnAway(corked, refusal);
-      this.#connections.add(new Connection(corked, socket, this.#context));
+      this.accept(webSocket as unknown as CorkedSocket, socket);
     });
+  }
+
+  /** Takes over a socket whose WebSocket handshake is done. */
+  accept(socket: ConnectionSocket, rawSocket: RawSocket): void {
+    const refusal = this.#options.admission.admitConnection();
+    if (refusal !== null) this.#turnAway(socket, refusal);
+    else this.#connections.add(new Connection(socket, rawSocket, this.#context));
   }
 
   /**
@@ -125,10 +130,10 @@ export class ClientServer {
   }
 
   /** The connection is over the limit: it gets its reason and is not counted. */
-  #turnAway(socket: CorkedSocket, error: HoldfastError): void {
+  #turnAway(socket: ConnectionSocket, error: HoldfastError): void {
     this.#options.metrics.connectionClosed(error.code);
     socket.on('error', () => socket.terminate());
-    socket.send(encodeDown({ kind: 'refused', error: error.toBody() }), { binary: true });
+    socket.sendFrame(encodeDown({ kind: 'refused', error: error.toBody() }));
     socket.close(1013, error.code);
     const timer = this.#options.timers.after(CLOSE_TIMEOUT_MS, () => socket.terminate());
     socket.on('close', () => timer.cancel());

@@ -12,7 +12,6 @@
  * Memory: above `sendBufferSizeBytesMax` of unread answers the connection is not read any more; if
  * it stays there for `slowReaderTimeoutMs`, or reaches four times the limit, it is closed.
  */
-import type { Duplex } from 'node:stream';
 import type { Clock, Logger, TimerHandle, Timers } from '@holdfast/base';
 import { assert, HoldfastError, toHoldfastError } from '@holdfast/base';
 import {
@@ -31,7 +30,7 @@ import {
 import { WebSocket } from 'ws';
 import type { Admission } from './admission.ts';
 import type { ApiKeyGuard } from './api-key.ts';
-import type { CorkedSocket } from './corked-socket.ts';
+import type { ConnectionSocket, RawSocket } from './connection-socket.ts';
 import type { Metrics } from './metrics.ts';
 import { DEADLINE_GRACE_MS, type Outcome, type RequestHandler } from './request-handler.ts';
 
@@ -84,7 +83,7 @@ const CLOSE_GOING_AWAY = 1001;
 const CLOSE_POLICY = 1008;
 
 export class Connection {
-  readonly #socket: CorkedSocket;
+  readonly #socket: ConnectionSocket;
   readonly #context: ConnectionContext;
   readonly #inflight = new Map<number, Inflight>();
   #state: State = 'handshake';
@@ -94,15 +93,15 @@ export class Connection {
   #closeTimer: TimerHandle | null = null;
 
   /** Takes over the socket. The caller has counted the connection in. */
-  constructor(socket: CorkedSocket, rawSocket: Duplex, context: ConnectionContext) {
+  constructor(socket: ConnectionSocket, rawSocket: RawSocket, context: ConnectionContext) {
     this.#socket = socket;
     this.#context = context;
     socket.binaryType = 'nodebuffer';
     socket.oversizeNotice = () => this.#oversizeNotice();
-    socket.on('message', (data, isBinary) => this.#onFrame(data as Buffer, isBinary));
+    socket.on('message', (data, isBinary) => this.#onFrame(data, isBinary));
     socket.on('error', (error) => this.#onSocketError(error));
     socket.on('close', () => this.#onClose());
-    rawSocket.on('data', (chunk: Buffer) => this.#onRawBytes(chunk.byteLength));
+    rawSocket.on('data', (chunk) => this.#onRawBytes(chunk.byteLength));
     const { handshakeTimeoutMs } = context.limits;
     this.#handshakeTimer = context.timers.after(handshakeTimeoutMs, () => {
       const message = `no hello within ${handshakeTimeoutMs} ms; send the hello frame first`;

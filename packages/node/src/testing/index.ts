@@ -1,4 +1,11 @@
-export type { SimClusterOptions } from './sim-cluster.ts';
-export { SimCluster, SimNode } from './sim-cluster.ts';
+export type { SimClientEnd, SimClientHandlers } from './sim-client-network.ts';
+export { SimClientNetwork } from './sim-client-network.ts';
+export type { ClusterObserver, SimClusterOptions } from './sim-cluster.ts';
+export { SimCluster } from './sim-cluster.ts';
+export { SimDevice } from './sim-device.ts';
+export type { SimNodeState } from './sim-node.ts';
+export { DATA_DIRECTORY, SimNode } from './sim-node.ts';
+export { SimProcess } from './sim-process.ts';
 export { SimScheduler } from './sim-scheduler.ts';
-export { SimNetwork, SimTransport } from './sim-transport.ts';
+export type { MessageFate, NetworkObserver, Weather } from './sim-transport.ts';
+export { FAIR_WEATHER, SimNetwork, SimTransport } from './sim-transport.ts';

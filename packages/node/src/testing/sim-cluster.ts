@@ -1,9 +1,9 @@
 /**
  * Whole nodes in one process on virtual time: real driver, real WAL code, real applier and lanes
- * (inline), real codec; only clock, chance, file system, WAL host, lane host and transport are
+ * (inline), real codec; only clock, chance, file system, WAL host, lane host and transports are
  * replaced. A disk is a MemoryFileSystem, so power cuts lose what was not synced.
  */
-import type { HoldfastError, Incarnation, NodeId } from '@holdfast/base';
+import type { Incarnation, LogFields } from '@holdfast/base';
 import {
   clusterId,
   DEFAULT_GROUP_ID,
@@ -12,31 +12,17 @@ import {
   must,
   nodeId,
   SeededRandom,
-  SILENT_LOGGER,
-  toHoldfastError,
 } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
-import { InlineHost } from '@holdfast/shard-worker';
-import type { NodeIdentity, WalOptions } from '@holdfast/storage';
-import {
-  createEntryHasher,
-  DATA_FORMAT_VERSION,
-  InlineWal,
-  joinPath,
-  readIdentity,
-  removeTemporaryFiles,
-  writeIdentity,
-} from '@holdfast/storage';
-import type { CrashOptions } from '@holdfast/storage/testing';
-import { CrashSignal, MemoryFileSystem } from '@holdfast/storage/testing';
-import type { AssembledNode, AssembleOptions } from '../assemble.ts';
-import { assembleNode } from '../assemble.ts';
-import type { Defer } from '../replica/driver.ts';
+import type { WalOptions } from '@holdfast/storage';
+import { DATA_FORMAT_VERSION } from '@holdfast/storage';
+import type { AssembleOptions } from '../assemble.ts';
+import { SimClientNetwork } from './sim-client-network.ts';
+import { SimNode } from './sim-node.ts';
 import { SimScheduler } from './sim-scheduler.ts';
-import type { SimTransport } from './sim-transport.ts';
-import { SimNetwork } from './sim-transport.ts';
+import { FAIR_WEATHER, SimNetwork } from './sim-transport.ts';
 
-const DATA_DIRECTORY = '/data';
+export type { SimNode } from './sim-node.ts';
 
 export interface SimClusterOptions {
   readonly nodeCount: number;
@@ -51,6 +37,10 @@ export interface SimClusterOptions {
   };
   /** Share of peer messages that get lost. Default 0. */
   readonly lossRate?: number;
+  /** How much faster than the world's the clock of each node runs, in ppm. Default 0. */
+  readonly driftPpm?: readonly number[];
+  /** Nodes listen for client libraries, in `clientNetwork`. Default false. */
+  readonly hasClientPorts?: boolean;
   readonly wal?: Partial<WalOptions>;
   readonly settings?: Partial<
     Pick<
@@ -63,187 +53,39 @@ export interface SimClusterOptions {
   >;
 }
 
-interface RunningSimNode {
-  readonly assembled: AssembledNode;
-  readonly wal: InlineWal;
-  readonly host: InlineHost;
-  readonly transport: SimTransport;
-}
-
-export class SimNode {
-  readonly id: NodeId;
-  readonly fileSystem = new MemoryFileSystem();
-  readonly #cluster: SimCluster;
-  #running: RunningSimNode | null = null;
-  #failure: HoldfastError | null = null;
-  #bootCount = 0;
-
-  constructor(cluster: SimCluster, id: NodeId, identity: NodeIdentity) {
-    this.#cluster = cluster;
-    this.id = id;
-    this.fileSystem.makeDirectory(DATA_DIRECTORY);
-    writeIdentity(this.fileSystem, DATA_DIRECTORY, identity);
-  }
-
-  get isRunning(): boolean {
-    return this.#running !== null && this.#failure === null;
-  }
-
-  /** Why the node stopped by itself. */
-  get failure(): HoldfastError | null {
-    return this.#failure;
-  }
-
-  get node(): AssembledNode {
-    return must(this.#running, `${this.id} is not running`).assembled;
-  }
-
-  /** Counts starts and ends: callbacks and answers of an earlier boot mean nothing any more. */
-  get boot(): number {
-    return this.#bootCount;
-  }
-
-  /** Snapshots that peers sent to this boot of the node. */
-  get snapshotsInstalled(): number {
-    return this.#running?.transport.stats().snapshotsReceived ?? 0;
-  }
-
-  get walStats() {
-    return must(this.#running, `${this.id} is not running`).wal.stats();
-  }
-
-  async start(): Promise<void> {
-    const { scheduler, network, options } = this.#cluster;
-    this.#bootCount += 1;
-    this.#failure = null;
-    removeTemporaryFiles(this.fileSystem, DATA_DIRECTORY);
-    const identity = readIdentity(this.fileSystem, DATA_DIRECTORY);
-    const defer = this.#guardedDefer();
-    const wal = InlineWal.open({
-      fileSystem: this.fileSystem,
-      directory: joinPath(DATA_DIRECTORY, 'wal'),
-      options: { fileSizeBytes: 256 * 1024, ...options.wal },
-      schedule: this.#delayed(defer, 'disk', options.latency?.diskMsMax ?? 0),
-    });
-    const host = new InlineHost({
-      fs: this.fileSystem,
-      dataDirectory: DATA_DIRECTORY,
-      laneCount: this.#laneCount(),
-      graphFactory: null,
-      schedule: this.#delayed(queueMicrotask, 'lanes', options.latency?.laneMsMax ?? 0),
-    });
-    const transport = network.attach(this.id);
-    const seed = deriveSeed(options.seed, `${this.id}/${this.#bootCount}`);
-    const assembled = await scheduler.resolve(
-      assembleNode(
-        {
-          identity,
-          dataDirectory: DATA_DIRECTORY,
-          tickIntervalMs: 20,
-          heartbeatIntervalMs: 100,
-          electionTimeoutMs: 600,
-          checkpointIntervalMs: 1_000_000,
-          checkpointLogSizeBytes: 1 << 30,
-          retainedEntryCount: 10_000,
-          sessionIdleTimeoutMs: 3_600_000,
-          publicAddress: () => `${this.id}:1`,
-          ...options.settings,
-        },
-        {
-          fileSystem: this.fileSystem,
-          wal,
-          host,
-          transport,
-          clock: scheduler.clock,
-          timers: scheduler.clock,
-          defer,
-          random: new SeededRandom(seed),
-          hash: createEntryHasher(),
-          logger: SILENT_LOGGER,
-          onFailure: (error) => {
-            this.#failure ??= error;
-          },
-        },
-      ),
-    );
-    this.#running = { assembled, wal, host, transport };
-    assembled.replica.start();
-  }
-
-  /** kill -9: the process is gone at once; the page cache stays. */
-  kill(): void {
-    this.#halt();
-    this.fileSystem.crashProcess();
-  }
-
-  /** Power cut: what was not synced is lost or torn, by seed. */
-  cutPower(options: CrashOptions): void {
-    this.#halt();
-    this.fileSystem.crash(options);
-  }
-
-  #laneCount(): number {
-    const { options, nodes } = this.#cluster;
-    if (options.laneCount === undefined || typeof options.laneCount === 'number') {
-      return options.laneCount ?? 2;
-    }
-    return must(options.laneCount[nodes.indexOf(this)], 'a lane count for each node');
-  }
-
-  #delayed(defer: Defer, name: string, delayMsMax: number): Defer {
-    if (delayMsMax === 0) return defer;
-    const { options, scheduler } = this.#cluster;
-    const seed = deriveSeed(options.seed, `${this.id}/${this.#bootCount}/${name}`);
-    const line = scheduler.delayLine(new SeededRandom(seed), delayMsMax);
-    const boot = this.#bootCount;
-    return (callback) =>
-      line(() => {
-        // Of a dead process nothing is left.
-        if (boot === this.#bootCount) defer(callback);
-      });
-  }
-
-  /** Callbacks of this boot: a CrashSignal from the disk stops the node, as a power cut would. */
-  #guardedDefer(): Defer {
-    const boot = this.#bootCount;
-    return (callback) => {
-      this.#cluster.scheduler.defer(() => {
-        if (boot !== this.#bootCount || this.#failure !== null) return;
-        try {
-          callback();
-        } catch (error) {
-          if (!(error instanceof CrashSignal)) throw error;
-          this.#failure = toHoldfastError(error);
-        }
-      });
-    };
-  }
-
-  #halt(): void {
-    this.#bootCount += 1;
-    const running = this.#running;
-    this.#running = null;
-    if (running === null) return;
-    this.#cluster.network.detach(this.id);
-    // Only stops loops of the dead object; nothing it does reaches disk or network any more.
-    running.assembled.replica.stop().catch(() => undefined);
-  }
+/** Sees everything that happens to the nodes; changes nothing. */
+export interface ClusterObserver {
+  /** The node's replica exists and is about to start. */
+  onRunning?(node: SimNode): void;
+  /** A callback ran in the node's process. */
+  onStep?(node: SimNode): void;
+  onLog?(node: SimNode, fields: LogFields, message: string): void;
+  /** The node is about to be killed or to lose its power. */
+  onHalt?(node: SimNode): void;
 }
 
 export class SimCluster {
   readonly options: SimClusterOptions;
   readonly scheduler = new SimScheduler();
   readonly network: SimNetwork;
+  readonly clientNetwork: SimClientNetwork;
   readonly nodes: readonly SimNode[];
+  observer: ClusterObserver | null = null;
 
   constructor(options: SimClusterOptions) {
     this.options = options;
     const networkRandom = new SeededRandom(deriveSeed(options.seed, 'network'));
     this.network = new SimNetwork({
-      makeLine: () => this.scheduler.delayLine(networkRandom, options.latency?.networkMsMax ?? 0),
+      scheduler: this.scheduler,
       random: networkRandom,
-      lossRate: options.lossRate ?? 0,
+      weather: {
+        ...FAIR_WEATHER,
+        delayMsMax: options.latency?.networkMsMax ?? 0,
+        lossRate: options.lossRate ?? 0,
+      },
     });
+    const clientRandom = new SeededRandom(deriveSeed(options.seed, 'client network'));
+    this.clientNetwork = new SimClientNetwork(this.scheduler, clientRandom);
     const random = new SeededRandom(deriveSeed(options.seed, 'identities'));
     const members = Array.from({ length: options.nodeCount }, (_, i) => ({
       nodeId: nodeId(`n${i + 1}`),

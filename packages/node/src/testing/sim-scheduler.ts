@@ -1,16 +1,27 @@
 /**
- * Turns of a simulated process: deferred callbacks run in order; virtual time moves only when
- * nothing is left to run. Promise jobs of the code under test run between two callbacks.
+ * Turns of a simulated world: deferred callbacks run in order, one at a time; virtual time moves
+ * only when nothing is left to run. Promise jobs of the code under test run to their end between
+ * two callbacks, as they do between two callbacks of an event loop.
  */
 import type { Random } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 
 /** Enough for any chain of awaits that does not itself defer or wait for time. */
 const CALLBACKS_PER_SETTLE_MAX = 2_000_000;
+/** The real event loop gets a turn this often, so that signals and messages are not starved. */
+const DRAINS_PER_LOOP_TURN = 4_096;
 
 export class SimScheduler {
   readonly clock = new VirtualClock();
   #queue: (() => void)[] = [];
+  #queueHead = 0;
+  #drainCount = 0;
+  readonly #drain = (resolve: () => void): void => {
+    this.#drainCount += 1;
+    // A tick callback runs after every promise job that is ready, however long their chains.
+    if (this.#drainCount % DRAINS_PER_LOOP_TURN === 0) setImmediate(resolve);
+    else process.nextTick(resolve);
+  };
 
   readonly defer = (callback: () => void): void => {
     this.#queue.push(callback);
@@ -29,15 +40,11 @@ export class SimScheduler {
 
   /** Runs until nothing is left to run at the present time. */
   async settle(): Promise<void> {
-    for (let count = 0; count < CALLBACKS_PER_SETTLE_MAX; ) {
-      await drainMicrotasks();
-      const callbacks = this.#queue;
-      if (callbacks.length === 0) return;
-      this.#queue = [];
-      for (const callback of callbacks) {
-        callback();
-        count += 1;
-      }
+    for (let count = 0; count < CALLBACKS_PER_SETTLE_MAX; count++) {
+      await new Promise<void>(this.#drain);
+      const callback = this.#take();
+      if (callback === undefined) return;
+      callback();
     }
     throw new Error('the simulation does not settle: callbacks defer each other without end');
   }
@@ -47,12 +54,10 @@ export class SimScheduler {
     const endMs = this.clock.monotonicMs() + limitMs;
     await this.settle();
     while (!condition()) {
-      const nowMs = this.clock.monotonicMs();
-      if (nowMs >= endMs) {
+      if (this.clock.monotonicMs() >= endMs) {
         throw new Error(`the condition did not hold within ${limitMs} virtual ms`);
       }
-      const dueMs = Math.min(this.clock.nextDueMs() ?? endMs, endMs);
-      this.clock.advance(Math.max(0, dueMs - nowMs));
+      this.clock.fireNext(endMs);
       await this.settle();
     }
   }
@@ -73,11 +78,15 @@ export class SimScheduler {
     await this.until(() => isSettled, limitMs);
     return settled;
   }
-}
 
-/** setImmediate runs after every promise job that is ready, however long their chains. */
-function drainMicrotasks(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
+  #take(): (() => void) | undefined {
+    const callback = this.#queue[this.#queueHead];
+    if (callback === undefined) return undefined;
+    this.#queueHead += 1;
+    if (this.#queueHead === this.#queue.length) {
+      this.#queue = [];
+      this.#queueHead = 0;
+    }
+    return callback;
+  }
 }

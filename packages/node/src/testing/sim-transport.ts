@@ -1,14 +1,13 @@
 /**
  * The PeerTransport of a simulated cluster: messages pass through the real codec and arrive in a
- * later turn, in order, or get lost; links can be cut one way. A node that is down receives
- * nothing, and its peers learn that its process is gone. A snapshot takes time and breaks when
- * either end goes down.
+ * later turn, or get lost, twice or out of order, as the weather has it; links can be cut one way.
+ * A node that is down receives nothing, and its peers learn that its process is gone. A snapshot
+ * takes time and breaks when either end goes down.
  */
 import type { NodeId, Random } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import type { RaftMessage } from '@holdfast/raft';
 import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
-import type { Defer } from '../replica/driver.ts';
 import type {
   OutgoingSnapshot,
   PeerState,
@@ -16,31 +15,71 @@ import type {
   PeerTransportStats,
   SnapshotReceiver,
 } from '../service-api.ts';
+import type { SimProcess } from './sim-process.ts';
+import type { SimScheduler } from './sim-scheduler.ts';
 
 const CHUNK_SIZE_BYTES = 64 * 1024;
 
-export interface SimNetworkOptions {
-  /** A line of deliveries that keeps its order; one is made per link. */
-  readonly makeLine: () => Defer;
-  readonly random: Random;
-  /** Share of messages that get lost, 0 to 1. */
+/** What links do to messages. Rates are shares, 0 to 1; times are whole virtual ms. */
+export interface Weather {
+  readonly delayMsMin: number;
+  readonly delayMsMax: number;
   readonly lossRate: number;
+  /** Arrive a second time, some time later. */
+  readonly duplicateRate: number;
+  /** Leave the line: may arrive after later ones. */
+  readonly reorderRate: number;
+}
+
+export const FAIR_WEATHER: Weather = {
+  delayMsMin: 0,
+  delayMsMax: 0,
+  lossRate: 0,
+  duplicateRate: 0,
+  reorderRate: 0,
+};
+
+/** How far a message out of line may fall back: several messages of its link overtake it. */
+const STRAGGLER_DELAY_MS_MAX = 150;
+
+/** Sees what happens on the links; changes nothing. */
+export interface NetworkObserver {
+  onSend(from: NodeId, message: RaftMessage): void;
+  onFate(from: NodeId, to: NodeId, bytes: Uint8Array, fate: MessageFate): void;
+}
+
+export type MessageFate = 'lost' | 'duplicated' | 'reordered' | 'cut' | 'delivered';
+
+export interface SimNetworkOptions {
+  readonly scheduler: SimScheduler;
+  readonly random: Random;
+  readonly weather: Weather;
 }
 
 export class SimNetwork {
   readonly #options: SimNetworkOptions;
-  readonly #lines = new Map<string, Defer>();
+  /** When the last message of a link arrives: nothing in line arrives before it. */
+  readonly #lastDueMs = new Map<string, number>();
   readonly #endpoints = new Map<NodeId, SimTransport>();
   readonly #cuts = new Set<string>();
-  #lossRate: number;
+  #weather: Weather;
+  observer: NetworkObserver | null = null;
 
   constructor(options: SimNetworkOptions) {
     this.#options = options;
-    this.#lossRate = options.lossRate;
+    this.#weather = options.weather;
   }
 
-  attach(nodeId: NodeId): SimTransport {
-    const transport = new SimTransport(nodeId, this);
+  get weather(): Weather {
+    return this.#weather;
+  }
+
+  set weather(weather: Weather) {
+    this.#weather = weather;
+  }
+
+  attach(nodeId: NodeId, process: SimProcess): SimTransport {
+    const transport = new SimTransport(nodeId, this, process);
     this.#endpoints.set(nodeId, transport);
     return transport;
   }
@@ -51,7 +90,7 @@ export class SimNetwork {
     this.#endpoints.delete(nodeId);
     gone.breakTransfers();
     for (const [other, endpoint] of this.#endpoints) {
-      this.#line(nodeId, other)(() => endpoint.peerLost(nodeId));
+      this.#inLine(nodeId, other, () => endpoint.peerLost(nodeId));
     }
   }
 
@@ -60,18 +99,22 @@ export class SimNetwork {
     this.#cuts.add(`${from}>${to}`);
   }
 
+  mend(from: NodeId, to: NodeId): void {
+    this.#cuts.delete(`${from}>${to}`);
+  }
+
   /** Cuts both directions between `nodeId` and every other node. */
   isolate(nodeId: NodeId, others: readonly NodeId[]): void {
     for (const other of others) {
-      this.#cuts.add(`${nodeId}>${other}`);
-      this.#cuts.add(`${other}>${nodeId}`);
+      this.cut(nodeId, other);
+      this.cut(other, nodeId);
     }
   }
 
-  /** Mends every link; nothing gets lost any more. */
+  /** Mends every link; nothing gets lost, twice or out of order any more. */
   heal(): void {
     this.#cuts.clear();
-    this.#lossRate = 0;
+    this.#weather = { ...this.#weather, lossRate: 0, duplicateRate: 0, reorderRate: 0 };
   }
 
   endpoint(nodeId: NodeId): SimTransport | undefined {
@@ -84,30 +127,64 @@ export class SimNetwork {
   }
 
   deliver(from: NodeId, to: NodeId, bytes: Uint8Array): void {
-    if (this.#lossRate > 0 && this.#options.random.nextFloat() < this.#lossRate) return;
-    this.#line(from, to)(() => this.reach(from, to)?.receive(from, bytes));
+    const { lossRate, duplicateRate, reorderRate } = this.#weather;
+    if (this.#isHit(lossRate)) {
+      this.observer?.onFate(from, to, bytes, 'lost');
+      return;
+    }
+    const arrive = (): void => this.#arrive(from, to, bytes);
+    if (this.#isHit(duplicateRate)) {
+      this.observer?.onFate(from, to, bytes, 'duplicated');
+      this.#outOfLine(arrive);
+    }
+    if (this.#isHit(reorderRate)) {
+      this.observer?.onFate(from, to, bytes, 'reordered');
+      this.#outOfLine(arrive);
+    } else this.#inLine(from, to, arrive);
   }
 
   /** Resolves after the time that one message takes. */
   pass(from: NodeId, to: NodeId): Promise<void> {
     return new Promise((resolve) => {
-      this.#line(from, to)(resolve);
+      this.#inLine(from, to, resolve);
     });
   }
 
-  #line(from: NodeId, to: NodeId): Defer {
+  #arrive(from: NodeId, to: NodeId, bytes: Uint8Array): void {
+    const endpoint = this.reach(from, to);
+    this.observer?.onFate(from, to, bytes, endpoint === null ? 'cut' : 'delivered');
+    endpoint?.receive(from, bytes);
+  }
+
+  #inLine(from: NodeId, to: NodeId, step: () => void): void {
+    const { scheduler, random } = this.#options;
+    const { delayMsMin, delayMsMax } = this.#weather;
+    if (delayMsMax === 0) {
+      scheduler.defer(step);
+      return;
+    }
     const link = `${from}>${to}`;
-    const known = this.#lines.get(link);
-    if (known !== undefined) return known;
-    const line = this.#options.makeLine();
-    this.#lines.set(link, line);
-    return line;
+    const nowMs = scheduler.clock.monotonicMs();
+    const delayMs = delayMsMin + random.nextBelow(delayMsMax - delayMsMin + 1);
+    const dueMs = Math.max(this.#lastDueMs.get(link) ?? 0, nowMs + delayMs);
+    this.#lastDueMs.set(link, dueMs);
+    scheduler.clock.after(dueMs - nowMs, step);
+  }
+
+  #outOfLine(step: () => void): void {
+    const { scheduler, random } = this.#options;
+    scheduler.clock.after(1 + random.nextBelow(STRAGGLER_DELAY_MS_MAX), step);
+  }
+
+  #isHit(rate: number): boolean {
+    return rate > 0 && this.#options.random.nextFloat() < rate;
   }
 }
 
 export class SimTransport implements PeerTransport {
   readonly #nodeId: NodeId;
   readonly #network: SimNetwork;
+  readonly #process: SimProcess;
   #onMessages: (messages: readonly RaftMessage[]) => void = () => {};
   #onPeerState: (peer: NodeId, state: PeerState) => void = () => {};
   #receiver: SnapshotReceiver | null = null;
@@ -115,9 +192,10 @@ export class SimTransport implements PeerTransport {
   #snapshotsSent = 0;
   #snapshotsReceived = 0;
 
-  constructor(nodeId: NodeId, network: SimNetwork) {
+  constructor(nodeId: NodeId, network: SimNetwork, process: SimProcess) {
     this.#nodeId = nodeId;
     this.#network = network;
+    this.#process = process;
   }
 
   async start(): Promise<void> {}
@@ -128,12 +206,13 @@ export class SimTransport implements PeerTransport {
 
   send(messages: readonly RaftMessage[]): void {
     for (const message of messages) {
+      this.#network.observer?.onSend(this.#nodeId, message);
       this.#network.deliver(this.#nodeId, message.to, encodeRaftMessage(message));
     }
   }
 
   receive(from: NodeId, bytes: Uint8Array): void {
-    this.#onMessages([decodeRaftMessage(bytes.slice(), from)]);
+    this.#process.run(() => this.#onMessages([decodeRaftMessage(bytes.slice(), from)]));
   }
 
   onMessages(listener: (messages: readonly RaftMessage[]) => void): void {
@@ -145,7 +224,7 @@ export class SimTransport implements PeerTransport {
   }
 
   peerLost(peer: NodeId): void {
-    this.#onPeerState(peer, 'disconnected');
+    this.#process.run(() => this.#onPeerState(peer, 'disconnected'));
   }
 
   watch(breakNow: () => void): void {

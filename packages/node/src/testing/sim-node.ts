@@ -1,0 +1,289 @@
+/**
+ * One simulated machine: its disk outlives its processes. Real driver, WAL code, applier, lanes and
+ * client port; only clock, chance, file system, WAL host, lane host and transports are replaced.
+ */
+import type { HoldfastError, LogFields, Logger, NodeId } from '@holdfast/base';
+import { deriveSeed, must, SeededRandom, toHoldfastError } from '@holdfast/base';
+import { InlineHost } from '@holdfast/shard-worker';
+import type { GroupLog, NodeIdentity } from '@holdfast/storage';
+import {
+  createEntryHasher,
+  InlineWal,
+  joinPath,
+  readIdentity,
+  removeTemporaryFiles,
+  writeIdentity,
+} from '@holdfast/storage';
+import type { CrashOptions } from '@holdfast/storage/testing';
+import { MemoryFileSystem } from '@holdfast/storage/testing';
+import type { AssembledNode } from '../assemble.ts';
+import { assembleNode } from '../assemble.ts';
+import { openClientPort } from './sim-client-port.ts';
+import type { SimCluster } from './sim-cluster.ts';
+import { SimDevice } from './sim-device.ts';
+import { SimProcess } from './sim-process.ts';
+import type { SimTransport } from './sim-transport.ts';
+
+export const DATA_DIRECTORY = '/data';
+const DEFAULT_SETTINGS = {
+  tickIntervalMs: 20,
+  heartbeatIntervalMs: 100,
+  electionTimeoutMs: 600,
+  checkpointIntervalMs: 1_000_000,
+  checkpointLogSizeBytes: 1 << 30,
+  retainedEntryCount: 10_000,
+  sessionIdleTimeoutMs: 3_600_000,
+};
+
+interface RunningSimNode {
+  readonly process: SimProcess;
+  readonly assembled: AssembledNode;
+  readonly wal: InlineWal;
+  readonly host: InlineHost;
+  readonly transport: SimTransport;
+}
+
+/** `booting`: its process runs, its replica does not exist yet. `failed`: it stopped by itself. */
+export type SimNodeState = 'down' | 'booting' | 'running' | 'failed';
+
+export class SimNode {
+  readonly id: NodeId;
+  readonly fileSystem = new MemoryFileSystem();
+  readonly #cluster: SimCluster;
+  #process: SimProcess | null = null;
+  #disk: SimDevice | null = null;
+  #running: RunningSimNode | null = null;
+  #log: GroupLog | null = null;
+  #failure: HoldfastError | null = null;
+  #bootCount = 0;
+  #wallOffsetMs = 0;
+
+  constructor(cluster: SimCluster, id: NodeId, identity: NodeIdentity) {
+    this.#cluster = cluster;
+    this.id = id;
+    this.fileSystem.makeDirectory(DATA_DIRECTORY);
+    writeIdentity(this.fileSystem, DATA_DIRECTORY, identity);
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== null && this.#failure === null;
+  }
+
+  get state(): SimNodeState {
+    if (this.#failure !== null) return 'failed';
+    if (this.#running !== null) return 'running';
+    return this.#process === null ? 'down' : 'booting';
+  }
+
+  get isPaused(): boolean {
+    return this.#process?.isPaused ?? false;
+  }
+
+  /** Why the node stopped by itself. */
+  get failure(): HoldfastError | null {
+    return this.#failure;
+  }
+
+  get node(): AssembledNode {
+    return must(this.#running, `${this.id} is not running`).assembled;
+  }
+
+  /** Where clients reach it. */
+  get clientAddress(): string {
+    return `${this.id}:1`;
+  }
+
+  /** Counts starts and ends: callbacks and answers of an earlier boot mean nothing any more. */
+  get boot(): number {
+    return this.#bootCount;
+  }
+
+  /**
+   * What the newest boot knows to be durable in its log, also after its end (a disk keeps what was
+   * reported durable). Null before the log was opened for the first time.
+   */
+  get log(): GroupLog | null {
+    return this.#log;
+  }
+
+  /** Snapshots that peers sent to this boot of the node. */
+  get snapshotsInstalled(): number {
+    return this.#running?.transport.stats().snapshotsReceived ?? 0;
+  }
+
+  get wal(): InlineWal {
+    return must(this.#running, `${this.id} is not running`).wal;
+  }
+
+  get walStats() {
+    return this.wal.stats();
+  }
+
+  /** Boots and moves virtual time until the node runs. */
+  async start(): Promise<void> {
+    await this.#cluster.scheduler.resolve(this.begin());
+  }
+
+  /**
+   * Boots; somebody else moves the time. Resolves when the node runs, or when it was ended before;
+   * rejects, and is `failed`, when it cannot start.
+   */
+  async begin(): Promise<void> {
+    this.#bootCount += 1;
+    this.#failure = null;
+    const process = this.#makeProcess();
+    this.#process = process;
+    try {
+      await this.#boot(process);
+    } catch (thrown) {
+      if (process.isAlive) this.#failure = toHoldfastError(thrown);
+      throw thrown;
+    }
+  }
+
+  /** kill -9: the process is gone at once; the page cache stays. */
+  kill(): void {
+    this.#halt(false);
+    this.fileSystem.crashProcess();
+  }
+
+  /** Power cut: what was not synced is lost or torn, by seed. */
+  cutPower(options: CrashOptions): void {
+    this.#halt(true);
+    this.fileSystem.crash(options);
+  }
+
+  /** SIGSTOP: nothing of the process runs until `resume`; its clock goes on. */
+  pause(): void {
+    this.#process?.pause();
+  }
+
+  resume(): void {
+    this.#process?.resume();
+  }
+
+  /** The log of the node waits for its disk until `untilMs` of the world's clock. */
+  stallDisk(untilMs: number): void {
+    this.#disk?.stall(untilMs);
+  }
+
+  jumpWall(deltaMs: number): void {
+    this.#wallOffsetMs += deltaMs;
+    this.#process?.jumpWall(deltaMs);
+  }
+
+  async #boot(process: SimProcess): Promise<void> {
+    const { network, options } = this.#cluster;
+    removeTemporaryFiles(this.fileSystem, DATA_DIRECTORY);
+    const identity = readIdentity(this.fileSystem, DATA_DIRECTORY);
+    const disk = this.#device(process, 'disk', options.latency?.diskMsMax ?? 0);
+    this.#disk = disk;
+    const wal: InlineWal = InlineWal.open({
+      fileSystem: this.fileSystem,
+      directory: joinPath(DATA_DIRECTORY, 'wal'),
+      options: { fileSizeBytes: 256 * 1024, ...options.wal },
+      // First the bytes are on disk, later the node is told so.
+      schedule: (deliver) =>
+        disk.use(() => {
+          wal.flush();
+          disk.use(deliver);
+        }),
+    });
+    this.#log = wal.groupLog(identity.group);
+    const lanes = this.#device(process, 'lanes', options.latency?.laneMsMax ?? 0);
+    const host = new InlineHost({
+      fs: this.fileSystem,
+      dataDirectory: DATA_DIRECTORY,
+      laneCount: this.#laneCount(),
+      graphFactory: null,
+      schedule: lanes.isInstant ? queueMicrotask : (deliver) => lanes.use(deliver),
+    });
+    const transport = network.attach(this.id, process);
+    const logger = this.#logger();
+    const assembled = await assembleNode(
+      {
+        identity,
+        dataDirectory: DATA_DIRECTORY,
+        ...DEFAULT_SETTINGS,
+        publicAddress: () => this.clientAddress,
+        ...options.settings,
+      },
+      {
+        ...{ fileSystem: this.fileSystem, wal, host, transport, logger },
+        ...{ clock: process, timers: process, defer: process.defer },
+        random: this.#random('replica'),
+        hash: createEntryHasher(),
+        onFailure: (error) => {
+          if (process.isAlive) this.#failure ??= error;
+        },
+      },
+    );
+    if (!process.isAlive) return;
+    this.#running = { process, assembled, wal, host, transport };
+    this.#cluster.observer?.onRunning?.(this);
+    assembled.replica.start();
+    if (!(options.hasClientPorts ?? false)) return;
+    const accept = openClientPort(assembled.service, process, logger);
+    this.#cluster.clientNetwork.listen(this.clientAddress, { process, accept });
+  }
+
+  #laneCount(): number {
+    const { options, nodes } = this.#cluster;
+    if (options.laneCount === undefined || typeof options.laneCount === 'number') {
+      return options.laneCount ?? 2;
+    }
+    return must(options.laneCount[nodes.indexOf(this)], 'a lane count for each node');
+  }
+
+  /** A stream of chance of its own for each purpose and boot. */
+  #random(purpose: string): SeededRandom {
+    const name = `${this.id}/${this.#bootCount}/${purpose}`;
+    return new SeededRandom(deriveSeed(this.#cluster.options.seed, name));
+  }
+
+  #device(process: SimProcess, purpose: string, delayMsMax: number): SimDevice {
+    const { scheduler } = this.#cluster;
+    return new SimDevice({ scheduler, process, random: this.#random(purpose), delayMsMax });
+  }
+
+  #makeProcess(): SimProcess {
+    const { scheduler, options, nodes } = this.#cluster;
+    return new SimProcess({
+      scheduler,
+      driftPpm: options.driftPpm?.[nodes.indexOf(this)] ?? 0,
+      wallOffsetMs: this.#wallOffsetMs,
+      onStep: () => this.#cluster.observer?.onStep?.(this),
+      onCrash: (signal) => {
+        this.#failure ??= toHoldfastError(signal);
+      },
+    });
+  }
+
+  /** What the node logs is how the outside sees its events. */
+  #logger(): Logger {
+    const boot = this.#bootCount;
+    const tell = (fields: LogFields, message: string): void => {
+      if (boot === this.#bootCount) this.#cluster.observer?.onLog?.(this, fields, message);
+    };
+    const logger: Logger = {
+      ...{ debug: tell, info: tell, warn: tell, error: tell },
+      child: () => logger,
+    };
+    return logger;
+  }
+
+  #halt(isSilent: boolean): void {
+    if (this.isRunning) this.#cluster.observer?.onHalt?.(this);
+    this.#bootCount += 1;
+    this.#failure = null;
+    this.#process?.end();
+    this.#process = null;
+    const running = this.#running;
+    this.#running = null;
+    if (running === null) return;
+    this.#cluster.network.detach(this.id);
+    this.#cluster.clientNetwork.silence(this.clientAddress, isSilent);
+    // Only stops loops of the dead object; nothing it does reaches disk or network any more.
+    running.assembled.replica.stop().catch(() => undefined);
+  }
+}
