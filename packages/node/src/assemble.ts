@@ -156,6 +156,7 @@ function makeCore(
       incarnation: identity.incarnation,
       random: parts.random,
       hash: parts.hash,
+      tickIntervalMs,
       electionTimeoutTicks: Math.round(options.electionTimeoutMs / tickIntervalMs),
       heartbeatIntervalTicks: Math.max(1, Math.round(options.heartbeatIntervalMs / tickIntervalMs)),
     },

@@ -12,8 +12,10 @@
  */
 import type { LogIndex, NodeId } from '@holdfast/base';
 import { assert } from '@holdfast/base';
+import { noteDiskRecovery, watchDisk } from './disk-stall.ts';
 import { campaign, ownVoteDurable } from './election.ts';
 import { checkCheap, checkDeep, type HighWater, highWaterOf } from './invariants.ts';
+import { leaseRead } from './lease.ts';
 import type { LogReader } from './log/log-reader.ts';
 import type { ConfChange } from './membership/change.ts';
 import type { ConfAtIndex } from './membership/conf-history.ts';
@@ -31,11 +33,13 @@ import {
 import type {
   DropReason,
   GatedMessages,
+  LeaseReadOutcome,
   ProposeConfOutcome,
   ProposeOutcome,
   ReadOutcome,
   Ready,
   SoftState,
+  TransferOutcome,
 } from './ready.ts';
 import { receive } from './receive.ts';
 import { ReplicaState } from './replica-state.ts';
@@ -44,6 +48,7 @@ import { forgetLeader } from './roles/follower.ts';
 import { ownEntriesDurable, propose, tickLeader } from './roles/leader.ts';
 import { reportSnapshot } from './snapshot.ts';
 import { type RaftStatus, statusOf } from './status.ts';
+import { settleTransfer, startTransfer, tickTransfer, transferTargets } from './transfer.ts';
 
 export class RaftCore {
   readonly #state: ReplicaState;
@@ -68,14 +73,18 @@ export class RaftCore {
 
   /**
    * One tick of the host's clock; `nowMs` is its monotonic time. Drain the inbox into `step` first,
-   * and do not replay ticks that were missed.
+   * and do not replay ticks that were missed: after a pause one tick with the time as it is now.
    */
   tick(nowMs: number): void {
     const state = this.#state;
     state.tick += 1;
     assert(nowMs >= state.nowMs, 'monotonic time went back', { from: state.nowMs, to: nowMs });
     state.nowMs = nowMs;
+    state.contact.tick(nowMs, state.electionTimeoutMs);
+    state.bond.tick(nowMs, state.electionTimeoutMs);
+    watchDisk(state);
     if (state.isLeader) {
+      tickTransfer(state);
       tickLeader(state);
       tickMembership(state);
     } else {
@@ -140,16 +149,43 @@ export class RaftCore {
     return { ok: true, requestId };
   }
 
-  /** Starts an election now. Does nothing on a leader or a non-voter. */
+  /**
+   * A linearizable read without asking anyone, while the lease holds at `nowMs`: the host's time
+   * now, not that of the last tick. Refused means: ask with `readIndex`, which always works.
+   */
+  leaseRead(nowMs: number): LeaseReadOutcome {
+    return leaseRead(this.#state, nowMs);
+  }
+
+  /**
+   * Leader: gives the leadership to the voter `to`. Proposals are refused until that has happened
+   * or failed, for one election timeout at most; another target replaces the first.
+   */
+  transfer(to: NodeId): TransferOutcome {
+    const outcome = startTransfer(this.#state, to);
+    this.#check();
+    return outcome;
+  }
+
+  /** Leader: voters worth a transfer, best first. Empty on anyone else. */
+  transferTargets(): readonly NodeId[] {
+    return transferTargets(this.#state).map((peer) => peer.id);
+  }
+
+  /** Starts an election now. Does nothing on a leader, a non-voter, or while bound by a lease. */
   campaign(): void {
     campaign(this.#state);
     this.#check();
   }
 
-  /** Follower: forgets a leader known to be dead. Role, term and vote stay. */
-  forgetLeader(): void {
-    forgetLeader(this.#state);
+  /**
+   * Follower: forgets a leader known to be dead. Role, term and vote stay. False when there was
+   * none, or when this replica is bound to it by a lease.
+   */
+  forgetLeader(): boolean {
+    const isForgotten = forgetLeader(this.#state);
     this.#check();
+    return isForgotten;
   }
 
   /** True when `ready()` would hand something out. */
@@ -168,8 +204,9 @@ export class RaftCore {
   /** Hands out everything that is to be done; see ready.ts for the order the host must keep. */
   ready(): Ready {
     this.#settle();
-    const { log, outbox } = this.#state;
+    const { disk, log, outbox } = this.#state;
     const append = log.takeAppend(this.#state.hardState);
+    if (append !== null) disk.handedOut(append.seq, this.#state.tick);
     const send = outbox.takeNow();
     const gated = outbox.takeGated();
     const sendAfter: GatedMessages[] = [];
@@ -201,6 +238,8 @@ export class RaftCore {
   appended(seq: number): void {
     const state = this.#state;
     state.log.appended(seq);
+    state.disk.durable(seq);
+    noteDiskRecovery(state);
     ownVoteDurable(state);
     if (state.isLeader) ownEntriesDurable(state);
     this.#check();
@@ -243,6 +282,7 @@ export class RaftCore {
       if (state.isLeader) {
         settleLeaderReads(state);
         settleReplication(state);
+        settleTransfer(state);
         confirmReads(state);
         settleMembership(state);
       } else {

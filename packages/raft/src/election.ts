@@ -5,6 +5,7 @@
  * A voter does not ask whether its own configuration knows the candidate: a voter that has not yet
  * heard of a change must not block the side that has.
  */
+import { isBound } from './lease.ts';
 import type { RaftMessage, VoteRefusal } from './messages.ts';
 import type { VoteResult } from './quorum/majority.ts';
 import type { ReplicaState } from './replica-state.ts';
@@ -16,9 +17,13 @@ type VoteRequest = RaftMessage & { readonly kind: 'preVote' | 'vote' };
 type VoteResponse = RaftMessage & { readonly kind: 'preVoteResponse' | 'voteResponse' };
 type TimeoutNow = RaftMessage & { readonly kind: 'timeoutNow' };
 
-/** Starts an election now, with a pre-vote round when those are on. Leaders and learners do not. */
+/**
+ * Starts an election now, with a pre-vote round when those are on. Does nothing on leaders and
+ * learners, while bound by a lease, and while the disk has stopped: what cannot become durable
+ * cannot lead.
+ */
 export function campaign(state: ReplicaState): void {
-  if (state.isLeader || !state.isPromotable) return;
+  if (state.isLeader || !state.isPromotable || isBound(state) || state.isDiskStalled) return;
   if (state.options.preVote) startPreVote(state);
   else startVote(state, { isTransfer: false });
 }
@@ -85,7 +90,10 @@ function decide(state: ReplicaState, result: VoteResult): void {
 export function isLeaderAlive(state: ReplicaState): boolean {
   const { checkQuorum, electionTimeoutTicks } = state.options;
   if (!checkQuorum || state.leader === null) return false;
-  return state.isLeader || state.electionElapsedTicks < electionTimeoutTicks;
+  if (state.isLeader) return true;
+  // Both: ticks stand still in a stopped process, and a late one must not count a pause of the
+  // process as silence of the leader.
+  return state.electionElapsedTicks < electionTimeoutTicks && state.contact.isRunning(state.nowMs);
 }
 
 /** Answers a request whose term is the present one, or for a pre-vote any term. */
@@ -94,6 +102,7 @@ export function onVoteRequest(state: ReplicaState, message: VoteRequest): void {
   if (refusal === null && message.kind === 'vote') {
     state.vote = message.from;
     state.electionElapsedTicks = 0;
+    if (state.tracker.conf.isLeaseEnabled) state.bond.start();
     state.outbox.event({ kind: 'voteGranted', to: message.from, term: state.term });
   }
   answerVote(state, message, refusal);
@@ -114,7 +123,7 @@ export function answerVote(
 
 function refusalOf(state: ReplicaState, message: VoteRequest): VoteRefusal | null {
   if (message.term < state.term) return 'lower-term';
-  if (!message.isTransfer && isLeaderAlive(state)) return 'leader-alive';
+  if (!message.isTransfer && (isLeaderAlive(state) || isBound(state))) return 'leader-alive';
   const isFutureTerm = message.kind === 'preVote' && message.term > state.term;
   const isFree = state.vote === null && state.leader === null;
   if (!isFutureTerm && !isFree && state.vote !== message.from) return 'already-voted';
@@ -125,8 +134,17 @@ function refusalOf(state: ReplicaState, message: VoteRequest): VoteRefusal | nul
 export function onTimeoutNow(state: ReplicaState, message: TimeoutNow): void {
   const { log } = state;
   if (state.role !== 'follower' || state.leader !== message.from || !state.isPromotable) return;
-  if (log.lastIndex < message.lastIndex || log.lastTerm < message.lastTerm) {
+  if (message.lastIndex !== 0 && log.lastIndex < message.lastIndex) {
     state.refuse(message, 'transfer-log-behind');
+    return;
+  }
+  // The leader has gone on since: the transfer is over (transfer.ts).
+  if (message.lastIndex !== 0 && log.lastIndex > message.lastIndex) {
+    state.refuse(message, 'transfer-outdated');
+    return;
+  }
+  if (state.isDiskStalled) {
+    state.refuse(message, 'disk-stalled');
     return;
   }
   startVote(state, { isTransfer: true });

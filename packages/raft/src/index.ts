@@ -19,6 +19,8 @@ export type {
   ApplyRequest,
   DropReason,
   GatedMessages,
+  LeaseReadDrop,
+  LeaseReadOutcome,
   ProposeConfOutcome,
   ProposeOutcome,
   RaftEvent,
@@ -28,6 +30,9 @@ export type {
   Role,
   SoftState,
   StepDownReason,
+  TransferDrop,
+  TransferEnd,
+  TransferOutcome,
 } from './ready.ts';
 export type { PeerStatus, RaftStatus } from './status.ts';
 export type { ProgressState } from './tracker/progress.ts';

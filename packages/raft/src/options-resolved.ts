@@ -14,6 +14,13 @@ const MIB = 1024 * KIB;
 const ELECTION_TIMEOUT_TICKS = 30;
 /** Six heartbeats per election timeout: losing a few costs no election. */
 const HEARTBEAT_INTERVAL_TICKS = 5;
+const TICK_INTERVAL_MS = 20;
+/** A healthy disk answers in milliseconds; two seconds are several election timeouts. */
+const DISK_STALL_MS = 2_000;
+/** Clocks disciplined by NTP are slewed by at most 500 ppm; twice that. */
+const LEASE_DRIFT_PPM = 1_000;
+/** A lease is 90 % of a bond, which covers two clocks that drift apart by this much each. */
+const LEASE_DRIFT_PPM_MAX = 50_000;
 /** Where the fsync cost per byte starts to show; larger messages only add latency. */
 const APPEND_SIZE_BYTES_MAX = 256 * KIB;
 /** A window of 64 messages covers the bandwidth-delay product of a WAN link at 256 KiB each. */
@@ -32,6 +39,7 @@ const PENDING_READ_COUNT_MAX = 65_536;
 const LEARNER_ROUNDS_MAX = 10;
 
 export function resolveOptions(options: RaftOptions): ResolvedOptions {
+  const tickIntervalMs = options.tickIntervalMs ?? TICK_INTERVAL_MS;
   const resolved: ResolvedOptions = {
     id: options.id,
     group: options.group,
@@ -40,6 +48,7 @@ export function resolveOptions(options: RaftOptions): ResolvedOptions {
     hash: options.hash,
     electionTimeoutTicks: options.electionTimeoutTicks ?? ELECTION_TIMEOUT_TICKS,
     heartbeatIntervalTicks: options.heartbeatIntervalTicks ?? HEARTBEAT_INTERVAL_TICKS,
+    tickIntervalMs,
     preVote: options.preVote ?? true,
     checkQuorum: options.checkQuorum ?? true,
     appendSizeBytesMax: options.appendSizeBytesMax ?? APPEND_SIZE_BYTES_MAX,
@@ -50,6 +59,8 @@ export function resolveOptions(options: RaftOptions): ResolvedOptions {
     applyingSizeBytesMax: options.applyingSizeBytesMax ?? APPLYING_SIZE_BYTES_MAX,
     pendingReadCountMax: options.pendingReadCountMax ?? PENDING_READ_COUNT_MAX,
     learnerRoundsMax: options.learnerRoundsMax ?? LEARNER_ROUNDS_MAX,
+    diskStallTicks: options.diskStallTicks ?? Math.ceil(DISK_STALL_MS / tickIntervalMs),
+    leaseDriftPpm: options.leaseDriftPpm ?? LEASE_DRIFT_PPM,
   };
   assertOptions(resolved);
   return Object.freeze(resolved);
@@ -67,11 +78,21 @@ function assertOptions(options: ResolvedOptions): void {
     applyingSizeBytesMax: options.applyingSizeBytesMax,
     pendingReadCountMax: options.pendingReadCountMax,
     learnerRoundsMax: options.learnerRoundsMax,
+    diskStallTicks: options.diskStallTicks,
   };
   for (const [name, value] of Object.entries(counts))
     assert(Number.isSafeInteger(value) && value >= 1, `option ${name} must be a positive integer`, {
       value,
     });
+  assert(options.tickIntervalMs > 0, 'option tickIntervalMs must be positive', {
+    value: options.tickIntervalMs,
+  });
+  const { leaseDriftPpm } = options;
+  assert(
+    leaseDriftPpm >= 0 && leaseDriftPpm <= LEASE_DRIFT_PPM_MAX,
+    'option leaseDriftPpm is more than a lease allows for',
+    { leaseDriftPpm, max: LEASE_DRIFT_PPM_MAX },
+  );
   assert(
     options.electionTimeoutTicks > 2 * options.heartbeatIntervalTicks,
     'electionTimeoutTicks must exceed twice heartbeatIntervalTicks',

@@ -11,6 +11,8 @@ export interface RaftOptions {
   readonly electionTimeoutTicks?: number;
   /** Default 5. */
   readonly heartbeatIntervalTicks?: number;
+  /** Time between two ticks of the host. Leases are counted with it. Default 20. */
+  readonly tickIntervalMs?: number;
   /** Default true. */
   readonly preVote?: boolean;
   /** Default true. */
@@ -31,4 +33,8 @@ export interface RaftOptions {
   readonly pendingReadCountMax?: number;
   /** Catch-up rounds of a learner after which it is reported as slow. Default 10. */
   readonly learnerRoundsMax?: number;
+  /** Ticks an append may wait for the disk before a leader steps down. Default: 2 s worth. */
+  readonly diskStallTicks?: number;
+  /** Largest drift of any member's clock, in parts per million. Default 1,000. */
+  readonly leaseDriftPpm?: number;
 }

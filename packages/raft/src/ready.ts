@@ -90,7 +90,17 @@ export type RaftEvent =
   | { readonly kind: 'learnerCaughtUp'; readonly peer: NodeId; readonly round: number }
   /** Many rounds and not caught up: the group writes faster than this learner takes over. */
   | { readonly kind: 'catchUpSlow'; readonly peer: NodeId; readonly round: number }
+  | { readonly kind: 'transferEnded'; readonly to: NodeId; readonly outcome: TransferEnd }
+  /** The oldest append has been waiting for the disk for this many ticks. */
+  | { readonly kind: 'diskStalled'; readonly ticks: number }
+  | { readonly kind: 'diskRecovered' }
   | { readonly kind: 'messageRefused'; readonly from: NodeId; readonly reason: string };
+
+/**
+ * How giving the leadership away ended. `completed` and `superseded` are known once this replica
+ * hears who leads now: the target, or another.
+ */
+export type TransferEnd = 'completed' | 'superseded' | 'timed-out' | 'replaced';
 
 export type StepDownReason = 'higher-term' | 'quorum-lost' | 'removed' | 'disk-stalled';
 
@@ -124,6 +134,20 @@ export type DropReason =
   | 'too-large'
   | 'too-many-reads';
 
+export type TransferDrop =
+  | 'no-leader'
+  | 'not-leader'
+  | 'already-leader'
+  | 'not-member'
+  | 'not-voter';
+
+export type LeaseReadDrop =
+  | 'no-leader'
+  | 'not-leader'
+  | 'transferring'
+  | 'lease-disabled'
+  | 'no-lease';
+
 export type ProposeOutcome =
   /** Committed if and only if the entry applied at `index` has this term. */
   | { readonly ok: true; readonly term: Term; readonly index: LogIndex }
@@ -143,3 +167,13 @@ export type ProposeConfOutcome =
 export type ReadOutcome =
   | { readonly ok: true; readonly requestId: number }
   | { readonly ok: false; readonly drop: DropReason; readonly leader: NodeId | null };
+
+/** Accepted means begun; how it ended is told by a `transferEnded` event. */
+export type TransferOutcome =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly drop: TransferDrop; readonly leader: NodeId | null };
+
+/** The read may be served once the state machine has applied `index`. */
+export type LeaseReadOutcome =
+  | { readonly ok: true; readonly index: LogIndex }
+  | { readonly ok: false; readonly drop: LeaseReadDrop; readonly leader: NodeId | null };

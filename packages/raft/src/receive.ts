@@ -16,6 +16,7 @@ import {
   onVoteResponse,
 } from './election.ts';
 import { refusalOfMessage } from './envelope.ts';
+import { isBound, onLeaseGranted } from './lease.ts';
 import type { RaftMessage } from './messages.ts';
 import { confirmReads, onReadIndexRequest, onReadIndexResponse } from './read-index.ts';
 import type { ReplicaState } from './replica-state.ts';
@@ -50,7 +51,7 @@ function adoptTerm(state: ReplicaState, message: RaftMessage): boolean {
       if (!message.isGranted) becomeFollower(state, message.term, null);
       return true;
     case 'vote':
-      if (!message.isTransfer && isLeaderAlive(state)) {
+      if (!isVoteWelcome(state, message)) {
         answerVote(state, message, 'leader-alive');
         return false;
       }
@@ -65,6 +66,18 @@ function adoptTerm(state: ReplicaState, message: RaftMessage): boolean {
       becomeFollower(state, message.term, null);
       return true;
   }
+}
+
+/**
+ * A transfer may depose a live leader, but only one that the target can replace: a late order to
+ * take over, outdated by entries it does not hold, disturbs nobody who has them.
+ */
+function isVoteWelcome(
+  state: ReplicaState,
+  message: RaftMessage & { readonly kind: 'preVote' | 'vote' },
+): boolean {
+  if (!isLeaderAlive(state) && !isBound(state)) return true;
+  return message.isTransfer && state.log.isUpToDate(message.lastIndex, message.lastTerm);
 }
 
 function answerLowerTerm(state: ReplicaState, message: RaftMessage): void {
@@ -152,6 +165,11 @@ function onPeerResponse(
     state.refuse(message, 'round-never-started');
     return;
   }
+  if (message.beat > state.lease.newestBeat) {
+    state.refuse(message, 'beat-never-sent');
+    return;
+  }
+  if (message.isLeaseGranted) onLeaseGranted(state, peer, message);
   onHeartbeatResponse(state, peer);
   if (message.round <= peer.confirmedRound) return;
   peer.confirmedRound = message.round;

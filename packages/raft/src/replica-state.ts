@@ -12,6 +12,9 @@ import type {
   Term,
 } from '@holdfast/base';
 import { memberOf } from '@holdfast/base';
+import { Deadline } from './deadline.ts';
+import { DiskWatch } from './disk-watch.ts';
+import { LeaderLease } from './leader-lease.ts';
 import type { LogReader } from './log/log-reader.ts';
 import { RaftLog } from './log/raft-log.ts';
 import { type ConfAtIndex, type ConfHistory, loadConfHistory } from './membership/conf-history.ts';
@@ -22,6 +25,7 @@ import { Outbox } from './outbox.ts';
 import { ForwardedReads, LeaderReads } from './read-queues.ts';
 import type { Role } from './ready.ts';
 import { Tracker } from './tracker/tracker.ts';
+import type { Transfer } from './transfer.ts';
 import { UncommittedBytes } from './uncommitted.ts';
 
 /** One campaign. Its nonce is echoed by voters; a grant with another nonce is not for it. */
@@ -61,6 +65,19 @@ export class ReplicaState {
   /** Drawn from [electionTimeoutTicks, 2 x electionTimeoutTicks). */
   electionDueTicks = 0;
   heartbeatElapsedTicks = 0;
+  /** Runs for an election timeout after the last sign of life from the leader. */
+  readonly contact = new Deadline();
+  /** Runs while this replica is bound not to help to elect anyone (lease.ts). */
+  readonly bond = new Deadline();
+  /** Leader only: what its lease rests on. */
+  lease: LeaderLease;
+  /** Leader only: the transfer under way. */
+  transfer: Transfer | null = null;
+  /** This replica gave its leadership to that one and does not know yet who leads. */
+  handedOverTo: NodeId | null = null;
+  readonly disk = new DiskWatch();
+  /** The stall was announced and not yet its end. */
+  isDiskStallKnown = false;
   /** Leader only: peers may be owed appends, heartbeats or a read round; settled before a Ready. */
   isSettleDue = false;
 
@@ -74,6 +91,9 @@ export class ReplicaState {
     this.forwardedReads = new ForwardedReads(options.pendingReadCountMax, options.random);
     this.term = hardState.term;
     this.vote = hardState.vote;
+    this.lease = new LeaderLease(options.electionTimeoutTicks);
+    // A former life of this replica may have granted a lease.
+    if (this.membership.conf.isLeaseEnabled) this.bond.start();
     this.drawElectionTimeout();
   }
 
@@ -113,6 +133,18 @@ export class ReplicaState {
 
   get hardState(): HardState {
     return { term: this.term, vote: this.vote, commit: this.log.committed };
+  }
+
+  get electionTimeoutMs(): number {
+    return this.options.electionTimeoutTicks * this.options.tickIntervalMs;
+  }
+
+  get diskWaitingTicks(): number {
+    return this.disk.waitingTicks(this.tick);
+  }
+
+  get isDiskStalled(): boolean {
+    return this.diskWaitingTicks >= this.options.diskStallTicks;
   }
 
   drawElectionTimeout(): void {
@@ -157,6 +189,15 @@ export class ReplicaState {
   announceRole(): void {
     const { role, term, leader } = this;
     this.outbox.event({ kind: 'roleChanged', role, term, leader });
+  }
+
+  /** `leader` leads: the end of a leadership that was given away. */
+  announceHandOver(leader: NodeId): void {
+    const to = this.handedOverTo;
+    if (to === null) return;
+    this.handedOverTo = null;
+    const outcome = leader === to ? 'completed' : 'superseded';
+    this.outbox.event({ kind: 'transferEnded', to, outcome });
   }
 
   #address(to: NodeId, body: RaftMessageBody, term: Term): RaftMessage | null {

@@ -7,6 +7,7 @@
  */
 import type { Entry, LogIndex } from '@holdfast/base';
 import { entrySizeBytes } from '@holdfast/base';
+import { isLeaseWanted } from './lease.ts';
 import type { RaftMessage } from './messages.ts';
 import type { ReplicaState } from './replica-state.ts';
 import { repeatSnapshot, sendSnapshot } from './snapshot.ts';
@@ -72,10 +73,12 @@ export function broadcastHeartbeat(state: ReplicaState): void {
 }
 
 export function sendHeartbeats(state: ReplicaState, peers: readonly Progress[]): void {
-  const round = state.leaderReads.round;
+  const { round } = state.leaderReads;
+  const beat = state.lease.beatAt(state.nowMs);
+  const wanted = isLeaseWanted(state);
   for (const peer of peers) {
     const commit = Math.min(peer.matchIndex, state.log.committed) as LogIndex;
-    state.send(peer.id, { kind: 'heartbeat', commit, round, beat: 0, isLeaseWanted: false });
+    state.send(peer.id, { kind: 'heartbeat', commit, round, beat, isLeaseWanted: wanted });
   }
 }
 

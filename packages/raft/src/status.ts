@@ -1,5 +1,6 @@
 /** A picture of one replica for health pages, metrics and checkers. Never decides anything. */
 import type { ConfState, LogIndex, NodeId, Term } from '@holdfast/base';
+import { leaseExpiryMs } from './lease.ts';
 import type { CatchUp } from './membership/catch-up.ts';
 import type { Role } from './ready.ts';
 import type { ReplicaState } from './replica-state.ts';
@@ -39,6 +40,14 @@ export interface RaftStatus {
   readonly pendingReadCount: number;
   /** Messages refused since the start. */
   readonly refusedMessageCount: number;
+  /** Leader: the voter that is being asked to take over. */
+  readonly transferee: NodeId | null;
+  /** Ticks the oldest append has been waiting for the disk; 0 when none waits. */
+  readonly diskStalledTicks: number;
+  /** The append has waited so long that this replica neither leads nor campaigns. */
+  readonly isDiskStalled: boolean;
+  /** Leader: host time until which it may serve lease reads; null when it may not at all. */
+  readonly leaseExpiryMs: number | null;
   /** In force here; not necessarily committed. */
   readonly conf: ConfState;
   readonly confIndex: LogIndex;
@@ -49,6 +58,7 @@ export interface RaftStatus {
 export function statusOf(state: ReplicaState): RaftStatus {
   const { log, outbox, options, tracker } = state;
   const activeSinceTick = state.tick - options.electionTimeoutTicks;
+  const expiryMs = leaseExpiryMs(state);
   const peers = state.isLeader ? tracker.peers : [];
   return {
     id: state.id,
@@ -74,6 +84,10 @@ export function statusOf(state: ReplicaState): RaftStatus {
     uncommittedSizeBytes: state.uncommitted.sizeBytes,
     pendingReadCount: state.leaderReads.count + state.forwardedReads.count,
     refusedMessageCount: outbox.refusedCount,
+    transferee: state.transfer?.to ?? null,
+    diskStalledTicks: state.diskWaitingTicks,
+    isDiskStalled: state.isDiskStalled,
+    leaseExpiryMs: expiryMs === Number.NEGATIVE_INFINITY ? null : expiryMs,
     conf: tracker.conf,
     confIndex: state.membership.confIndex,
     isConfPending: state.isConfPending,

@@ -44,6 +44,7 @@ export interface BenchOptions {
   readonly snapshot?: InMemoryLogStart['snapshot'];
   readonly entries?: readonly Entry[];
   readonly raft?: Partial<RaftOptions>;
+  readonly isLeaseEnabled?: boolean;
   /** Instead of a log made from the other options. */
   readonly log?: InMemoryLog;
 }
@@ -70,7 +71,7 @@ export class Bench {
     };
     this.id = nodeId(options.id ?? 'a');
     const made = {
-      conf: confOf(voters, learners),
+      conf: { ...confOf(voters, learners), isLeaseEnabled: options.isLeaseEnabled ?? false },
       entries,
       hardState,
       ...(options.snapshot === undefined ? {} : { snapshot: options.snapshot }),

@@ -22,6 +22,8 @@ export function proposeConf(state: ReplicaState, change: ConfChange): ProposeCon
   };
   if (!state.isLeader)
     return refuse(leader === null ? 'no-leader' : 'not-leader', 'only the leader changes members');
+  if (state.transfer !== null)
+    return refuse('transferring', `the leadership is on its way to ${state.transfer.to}`);
   const pending = pendingReason(state, change);
   if (pending !== null) return refuse('conf-pending', pending);
   const next = nextConf(state.membership.conf, change);

@@ -8,6 +8,7 @@
  */
 import type { LogIndex, NodeId, Term } from '@holdfast/base';
 import { assert, sumsEqual } from '@holdfast/base';
+import { grantLease, isBound } from '../lease.ts';
 import type { ConfAtIndex } from '../membership/conf-history.ts';
 import { readConfs, revertConfs, takeConf } from '../membership/effect.ts';
 import type { RaftMessage } from '../messages.ts';
@@ -47,18 +48,25 @@ export function becomeFollower(
     state.electionElapsedTicks = 0;
     state.uncommitted = new UncommittedBytes();
     state.isSettleDue = false;
+    state.handedOverTo = state.transfer?.to ?? null;
+    state.transfer = null;
     abortLeaderReads(state);
     state.outbox.event({ kind: 'steppedDown', term: hadTerm, reason });
   }
+  if (leader !== null) state.announceHandOver(leader);
   if (!isNews) return;
   state.drawElectionTimeout();
   state.announceRole();
 }
 
-/** Forgets a leader known to be gone, so that votes are granted by the log rule at once. */
-export function forgetLeader(state: ReplicaState): void {
-  if (state.role !== 'follower' || state.leader === null) return;
+/**
+ * Forgets a leader known to be gone, so that votes are granted by the log rule at once. False when
+ * there was none to forget, or this replica is bound to it.
+ */
+export function forgetLeader(state: ReplicaState): boolean {
+  if (state.role !== 'follower' || state.leader === null || isBound(state)) return false;
   becomeFollower(state, state.term, null);
+  return true;
 }
 
 /** A sign of life from the leader of the present term. */
@@ -71,6 +79,7 @@ export function followLeader(state: ReplicaState, from: NodeId): void {
   });
   if (state.role !== 'follower' || state.leader !== from) becomeFollower(state, state.term, from);
   state.electionElapsedTicks = 0;
+  state.contact.start();
 }
 
 export function onHeartbeat(state: ReplicaState, message: HeartbeatMessage): void {
@@ -85,7 +94,7 @@ export function onHeartbeat(state: ReplicaState, message: HeartbeatMessage): voi
     kind: 'heartbeatResponse',
     round: message.round,
     beat: message.beat,
-    isLeaseGranted: false,
+    isLeaseGranted: grantLease(state, message),
   });
 }
 

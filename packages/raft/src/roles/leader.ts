@@ -4,6 +4,7 @@
  */
 import type { Entry, EntryType, LogIndex } from '@holdfast/base';
 import { assert, ENTRY_HEADER_SIZE_BYTES } from '@holdfast/base';
+import { LeaderLease } from '../leader-lease.ts';
 import { abortForwardedReads, widenLateRound } from '../read-index.ts';
 import type { DropReason, ProposeOutcome } from '../ready.ts';
 import type { ReplicaState } from '../replica-state.ts';
@@ -33,11 +34,17 @@ export function becomeLeader(state: ReplicaState): void {
   state.uncommitted = new UncommittedBytes();
   abortForwardedReads(state);
   state.leaderReads.reset();
+  state.lease = new LeaderLease(state.options.electionTimeoutTicks);
+  state.announceHandOver(state.id);
   tracker.reset(log.lastIndex, state.tick);
   state.leadershipStartIndex = (log.lastIndex + 1) as LogIndex;
-  appendOwn(state, 'noop', [EMPTY]);
+  appendNoop(state);
   ownEntriesDurable(state);
   state.announceRole();
+}
+
+export function appendNoop(state: ReplicaState): void {
+  appendOwn(state, 'noop', [EMPTY]);
 }
 
 /** Extends the log; indexes and sums follow on. The caller checked the limits. */
@@ -63,7 +70,11 @@ export function propose(state: ReplicaState, payloads: readonly Uint8Array[]): P
   assert(payloads.length > 0, 'nothing was proposed');
   const { leader, log, options, term, uncommitted } = state;
   const drop = (reason: DropReason): ProposeOutcome => ({ ok: false, drop: reason, leader });
-  if (!state.isLeader) return drop(leader === null ? 'no-leader' : 'not-leader');
+  if (!state.isLeader) {
+    if (leader !== null) return drop('not-leader');
+    return drop(state.isDiskStalled ? 'disk-stalled' : 'no-leader');
+  }
+  if (state.transfer !== null) return drop('transferring');
   let sizeBytes = 0;
   for (const payload of payloads) {
     const entrySizeBytes = ENTRY_HEADER_SIZE_BYTES + payload.byteLength;

@@ -49,6 +49,7 @@ export class ClusterChecker implements ReplicaObserver {
   readonly #lostDisks = new Map<Incarnation, InMemoryLog>();
   readonly #appliedThrough = new Map<string, LogIndex>();
   readsChecked = 0;
+  leaseReadsChecked = 0;
 
   constructor(first: ConfState, replicas: ReadonlyMap<NodeId, SimReplica>) {
     this.#confs.push({ conf: first, confIndex: 0 as LogIndex });
@@ -104,6 +105,13 @@ export class ClusterChecker implements ReplicaObserver {
     if (read.outcome.kind === 'aborted') return;
     this.readsChecked += 1;
     assert(read.outcome.index >= floor, 'stale read', { index: read.outcome.index, floor });
+  }
+
+  /** Nothing may be committed anywhere that a read without a question to anyone does not see. */
+  leaseReadServed(index: LogIndex): void {
+    this.leaseReadsChecked += 1;
+    const floor = this.committedIndex;
+    assert(index >= floor, 'stale lease read', { index, floor });
   }
 
   appendWritten(replica: SimReplica, append: AppendRequest): void {

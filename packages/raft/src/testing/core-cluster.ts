@@ -27,6 +27,8 @@ export interface CoreClusterOptions {
   readonly seed: number;
   readonly voters: readonly string[];
   readonly learners?: readonly string[];
+  /** The first configuration allows lease reads. Default false. */
+  readonly isLeaseEnabled?: boolean;
   /** Overrides for every replica. */
   readonly raft?: Partial<RaftOptions>;
   /** What a replica finds at its first start; `conf` is filled in. */
@@ -36,7 +38,7 @@ export interface CoreClusterOptions {
 /** Rounds of delivering and syncing until quiet; a correct group needs a few dozen. */
 const SETTLE_ROUND_COUNT_MAX = 10_000;
 
-/** What a tick adds to everyone's clock. */
+/** What a tick adds to the clock of its replica. */
 const TICK_INTERVAL_MS = 20;
 
 const ENCODER = new TextEncoder();
@@ -79,10 +81,11 @@ export class CoreCluster {
   readonly #down = new Set<NodeId>();
   readonly #lives = new Map<NodeId, number>();
   readonly #cutLinks = new Set<string>();
-  #nowMs = 0;
+  readonly #clocksMs = new Map<NodeId, number>();
 
   constructor(options: CoreClusterOptions) {
-    this.conf = confOf(options.voters, options.learners);
+    const isLeaseEnabled = options.isLeaseEnabled ?? false;
+    this.conf = { ...confOf(options.voters, options.learners), isLeaseEnabled };
     this.#seed = options.seed;
     this.#overrides = options.raft ?? {};
     this.checker = new ClusterChecker(this.conf, this.#replicas);
@@ -155,11 +158,27 @@ export class CoreCluster {
   }
 
   tick(id: string, count = 1): void {
-    for (let i = 0; i < count; i++) {
-      this.#nowMs += TICK_INTERVAL_MS;
-      this.replica(id).core.tick(this.#nowMs);
-      this.after(id);
-    }
+    for (let i = 0; i < count; i++) this.tickAt(id, this.clockMs(id) + TICK_INTERVAL_MS);
+  }
+
+  /** One tick with the clock of `id` at `nowMs`: a late one, or one of a clock that drifts. */
+  tickAt(id: string, nowMs: number): void {
+    const replica = this.replica(id);
+    this.#clocksMs.set(replica.id, nowMs);
+    replica.core.tick(nowMs);
+    this.after(id);
+  }
+
+  clockMs(id: string): number {
+    return this.#clocksMs.get(id as NodeId) ?? 0;
+  }
+
+  /** A lease read on `id` by its clock; the index, or null when refused. Never stale: checked. */
+  leaseRead(id: string, nowMs = this.clockMs(id)): LogIndex | null {
+    const outcome = this.replica(id).core.leaseRead(nowMs);
+    if (!outcome.ok) return null;
+    this.checker.leaseReadServed(outcome.index);
+    return outcome.index;
   }
 
   propose(id: string, text: string): LogIndex | null {

@@ -44,6 +44,8 @@ export class Progress {
   confirmedRound = 0;
   /** Learners with a promotion only: how it catches up. */
   catchUp: CatchUp | null = null;
+  /** When the newest heartbeat was sent in answer to which it bound itself (lease.ts). */
+  leaseSentAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(id: NodeId, incarnation: Incarnation, limits: ProgressLimits) {
     this.id = id;
@@ -61,6 +63,7 @@ export class Progress {
     this.hasAnswered = false;
     this.confirmedRound = 0;
     this.catchUp = null;
+    this.leaseSentAtMs = Number.NEGATIVE_INFINITY;
   }
 
   /** Notes a sign of life. */

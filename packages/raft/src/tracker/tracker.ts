@@ -24,6 +24,7 @@ export class Tracker {
   #outgoing: readonly Progress[] = [];
   #peers: readonly Progress[] = [];
   #voterPeers: readonly NodeId[] = [];
+  #isLeaseInterrupted = false;
 
   constructor(self: Self, conf: ConfState, limits: ProgressLimits) {
     this.#limits = limits;
@@ -80,6 +81,7 @@ export class Tracker {
     const promoted = new Set(conf.promotions.map(({ nodeId }) => nodeId));
     for (const member of progress.values()) if (!promoted.has(member.id)) member.catchUp = null;
     this.#conf = conf;
+    if (!conf.isLeaseEnabled) this.#isLeaseInterrupted = true;
     this.#progress = progress;
     this.#incoming = conf.voters.map((id) => this.#get(id));
     this.#outgoing = conf.votersOutgoing.map((id) => this.#get(id));
@@ -118,6 +120,24 @@ export class Tracker {
   /** Highest ReadIndex round that a quorum confirmed; this replica confirms every round. */
   quorumConfirmedRound(ownRound: number): number {
     return this.#reached((member) => (this.#isSelf(member) ? ownRound : member.confirmedRound));
+  }
+
+  /** When the heartbeat left that a quorum, this replica counted, has answered by a grant. */
+  quorumLeaseSentAtMs(): number {
+    return this.#reached((member) =>
+      this.#isSelf(member) ? Number.POSITIVE_INFINITY : member.leaseSentAtMs,
+    );
+  }
+
+  forgetLeases(): void {
+    for (const member of this.#progress.values()) member.leaseSentAtMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** True once after a configuration without leases was in force. */
+  takeLeaseInterruption(): boolean {
+    const isInterrupted = this.#isLeaseInterrupted;
+    this.#isLeaseInterrupted = false;
+    return isInterrupted;
   }
 
   /** True when a quorum, this replica counted, was heard from at or after `sinceTick`. */
