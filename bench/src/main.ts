@@ -12,6 +12,7 @@ import type { Bench, BenchResult } from './result.ts';
 import { failoverBench } from './suites/failover.ts';
 import { ingestBench } from './suites/ingest.ts';
 import { memoryBench } from './suites/memory.ts';
+import { raftBench } from './suites/raft.ts';
 import { recallBench } from './suites/recall.ts';
 import { searchBench } from './suites/search.ts';
 import { writesBench } from './suites/writes.ts';
@@ -23,6 +24,7 @@ const BENCHES: readonly Bench[] = [
   failoverBench,
   memoryBench,
   recallBench,
+  raftBench,
 ];
 const RESULTS_DIRECTORY = fileURLToPath(new URL('../../results', import.meta.url));
 const EXIT_USAGE = 2;

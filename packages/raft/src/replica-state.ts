@@ -19,7 +19,7 @@ import type { LogReader } from './log/log-reader.ts';
 import { RaftLog } from './log/raft-log.ts';
 import { type ConfAtIndex, type ConfHistory, loadConfHistory } from './membership/conf-history.ts';
 import type { Farewell } from './membership/farewell.ts';
-import type { RaftMessage, RaftMessageBody } from './messages.ts';
+import type { Envelope, RaftMessage, RaftMessageBody } from './messages.ts';
 import type { ResolvedOptions } from './options-resolved.ts';
 import { Outbox } from './outbox.ts';
 import { ForwardedReads, LeaderReads } from './read-queues.ts';
@@ -209,9 +209,20 @@ export class ReplicaState {
     return this.#message(to, member.incarnation, body, term);
   }
 
+  /**
+   * Completes the body in place: every caller hands over a literal of its own. Copying it into a
+   * new object took 40 % of the time of an unbatched proposal.
+   */
   #message(to: NodeId, toIncarnation: Incarnation, body: RaftMessageBody, term: Term): RaftMessage {
-    const { id: from, group, incarnation: fromIncarnation } = this.options;
-    const { confIndex } = this.membership;
-    return { ...body, group, from, to, fromIncarnation, toIncarnation, term, confIndex };
+    const { options } = this;
+    const message = body as { -readonly [Key in keyof Envelope]: Envelope[Key] } & RaftMessageBody;
+    message.group = options.group;
+    message.from = options.id;
+    message.to = to;
+    message.fromIncarnation = options.incarnation;
+    message.toIncarnation = toIncarnation;
+    message.term = term;
+    message.confIndex = this.membership.confIndex;
+    return message;
   }
 }
