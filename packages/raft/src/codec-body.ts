@@ -132,6 +132,7 @@ export function readBody(reader: ByteReader, kind: RaftMessageKind): RaftMessage
         firstIndex: readIndex(reader),
         lastIndex: readIndex(reader),
         isDamaged: reader.bool(),
+        isLeader: reader.bool(),
         entries: reader.entries(),
       };
     default:
@@ -162,6 +163,7 @@ function writeEntryResponse(
   writer.u64(body.firstIndex);
   writer.u64(body.lastIndex);
   writer.bool(body.isDamaged);
+  writer.bool(body.isLeader);
   writeEntries(writer, body.entries);
 }
 

@@ -13,7 +13,7 @@ const TERM_MAX = 2 ** 52;
 
 /** Why `message` must not be looked at, or null. */
 export function refusalOfMessage(
-  options: ResolvedOptions,
+  options: Pick<ResolvedOptions, 'group' | 'id' | 'incarnation'>,
   own: { readonly conf: ConfState; readonly confIndex: LogIndex },
   message: RaftMessage,
 ): string | null {

@@ -34,5 +34,13 @@ export type {
   TransferEnd,
   TransferOutcome,
 } from './ready.ts';
+export type { LostRange, RepairLog, Responder } from './repair/entry-answer.ts';
+export { answerEntryRequest } from './repair/entry-answer.ts';
+export type {
+  RangeRepairOptions,
+  RepairProgress,
+  RepairVerdict,
+} from './repair/range-repair.ts';
+export { RangeRepair } from './repair/range-repair.ts';
 export type { PeerStatus, RaftStatus } from './status.ts';
 export type { ProgressState } from './tracker/progress.ts';

@@ -120,6 +120,11 @@ export type RaftMessageBody =
       readonly lastIndex: LogIndex;
       /** The sender cannot tell what it holds at the end of `entries`: no proof of absence. */
       readonly isDamaged: boolean;
+      /**
+       * The sender leads its term while it answers: its log is the log of that term, `lastIndex`
+       * counts what its own disk has not confirmed yet.
+       */
+      readonly isLeader: boolean;
     };
 
 export type RaftMessage = Envelope & RaftMessageBody;

@@ -93,6 +93,7 @@ const body: fc.Arbitrary<RaftMessageBody> = fc.oneof(
     firstIndex: index,
     lastIndex: index,
     isDamaged: fc.boolean(),
+    isLeader: fc.boolean(),
     entries: fc.array(entry, { maxLength: 4 }),
   }),
   record({ kind: fc.constant('snapshot'), meta: meta }),

@@ -60,6 +60,11 @@ export class ClusterChecker implements ReplicaObserver {
     return Math.max(0, this.#committed.length - 1) as LogIndex;
   }
 
+  /** What is known to be committed at `index`, and the term that knew it first; null: nothing. */
+  committedAt(index: number): { readonly sum: Uint8Array; readonly knownInTerm: Term } | null {
+    return this.#committed[index] ?? null;
+  }
+
   get termsLed(): number {
     return this.#leaders.size;
   }
