@@ -8,6 +8,7 @@ import { assert, deriveSeed, SeededRandom, sumsEqual } from '@holdfast/base';
 import { decodeRaftMessage, encodeRaftMessage } from '../codec.ts';
 import type { RaftMessage } from '../messages.ts';
 import type { RaftOptions } from '../options.ts';
+import { type MembershipCounts, MembershipStorm, MembershipWatcher } from './chaos-membership.ts';
 import { CoreCluster } from './core-cluster.ts';
 
 export interface ChaosResult {
@@ -17,11 +18,15 @@ export interface ChaosResult {
   readonly crashCount: number;
   readonly snapshotCount: number;
   readonly truncationCount: number;
+  readonly committedConfCount: number;
+  readonly membership: MembershipCounts;
 }
 
 export interface ChaosOptions {
   readonly seed: number;
   readonly stepCount: number;
+  /** Members come and go, and lose their disks. Default false. */
+  readonly isMembershipOn?: boolean;
 }
 
 /** More messages on their way than this are lost, oldest first. */
@@ -46,8 +51,8 @@ function raftOptionsOf(random: Random): Partial<RaftOptions> {
   };
 }
 
-export function runChaos({ seed, stepCount }: ChaosOptions): ChaosResult {
-  const storm = new Storm(seed);
+export function runChaos({ seed, stepCount, isMembershipOn }: ChaosOptions): ChaosResult {
+  const storm = new Storm(seed, isMembershipOn ?? false);
   for (let step = 0; step < stepCount; step++) storm.step();
   storm.converge();
   return storm.result();
@@ -62,17 +67,25 @@ class Storm {
   readonly #random: Random;
   readonly #cluster: CoreCluster;
   readonly #unreliability: number;
+  readonly #watcher = new MembershipWatcher();
+  readonly #membership: MembershipStorm;
+  readonly #isMembershipOn: boolean;
   readonly #actions: readonly Action[];
   readonly #weightSum: number;
   #proposalCount = 0;
   #crashCount = 0;
   #snapshotCount = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, isMembershipOn: boolean) {
     this.#random = new SeededRandom(deriveSeed(seed, 'storm'));
     const voters = ['a', 'b', 'c', 'd', 'e'].slice(0, [1, 2, 3, 3, 3, 3, 5, 5][this.#below(8)]);
     const learners = this.#below(3) === 0 ? ['z'] : [];
-    this.#cluster = new CoreCluster({ seed, voters, learners, raft: raftOptionsOf(this.#random) });
+    const raft = raftOptionsOf(this.#random);
+    const observer = this.#watcher;
+    this.#cluster = new CoreCluster({ seed, voters, learners, raft, observer });
+    this.#isMembershipOn = isMembershipOn;
+    const random = new SeededRandom(deriveSeed(seed, 'membership'));
+    this.#membership = new MembershipStorm(this.#cluster, random, this.#watcher.counts);
     this.#unreliability = [0, 2, 10, 30][this.#below(4)]!;
     this.#actions = this.#chooseActions();
     this.#weightSum = this.#actions.reduce((sum, { weight }) => sum + weight, 0);
@@ -97,7 +110,9 @@ class Storm {
     for (const id of cluster.ids) if (!cluster.isUp(id)) cluster.restart(id);
     let markerIndex: LogIndex | null = null;
     for (let tick = 0; tick < CONVERGENCE_TICK_COUNT_MAX; tick++) {
-      for (const id of cluster.ids) cluster.tick(id);
+      for (const id of cluster.up) cluster.tick(id);
+      cluster.settle();
+      this.#membership.mend();
       cluster.settle();
       const leader = cluster.leader();
       if (leader === null) continue;
@@ -122,6 +137,8 @@ class Storm {
       crashCount: this.#crashCount,
       snapshotCount: this.#snapshotCount,
       truncationCount,
+      committedConfCount: checker.committedConfCount,
+      membership: this.#watcher.counts,
     };
   }
 
@@ -129,7 +146,8 @@ class Storm {
   #chooseActions(): readonly Action[] {
     const pick = (...weights: readonly number[]): number => weights[this.#below(weights.length)]!;
     return [
-      { weight: 400, act: () => this.#deliverOne() },
+      // A change needs a leader that lasts: with them the network is quicker.
+      { weight: this.#isMembershipOn ? 1_000 : 400, act: () => this.#deliverOne() },
       { weight: pick(40, 100, 200), act: () => this.#tickAll() },
       { weight: pick(0, 30, 90), act: () => this.#withUp((id) => this.#cluster.tick(id)) },
       { weight: pick(60, 180, 400), act: () => this.#withUp((id) => this.#syncSome(id)) },
@@ -142,6 +160,16 @@ class Storm {
       { weight: pick(0, 3, 8), act: () => this.#cutSome() },
       { weight: 5, act: () => this.#cluster.heal() },
       { weight: pick(0, 4, 12), act: () => this.#withUp((id) => this.#disturb(id)) },
+      ...(this.#isMembershipOn ? this.#membershipActions() : []),
+    ];
+  }
+
+  #membershipActions(): readonly Action[] {
+    const pick = (...weights: readonly number[]): number => weights[this.#below(weights.length)]!;
+    return [
+      { weight: pick(15, 60), act: () => this.#withUp((id) => this.#membership.change(id)) },
+      { weight: pick(0, 2, 6), act: () => this.#withUp((id) => this.#membership.wipe(id)) },
+      { weight: 15, act: () => this.#membership.readmit() },
     ];
   }
 
@@ -150,7 +178,9 @@ class Storm {
   }
 
   #isConverged(): boolean {
-    const replicas = this.#cluster.ids.map((id) => this.#cluster.replica(id));
+    if (!this.#membership.isMended) return false;
+    const { members } = this.#cluster.checker.conf.conf;
+    const replicas = members.map(({ nodeId }) => this.#cluster.replica(nodeId));
     const first = replicas[0]!;
     return replicas.every((replica) => {
       const { commit, lastIndex } = replica.core.status();
@@ -244,7 +274,10 @@ class Storm {
 
   #restartOne(): void {
     const down = this.#cluster.ids.filter((id) => !this.#cluster.isUp(id));
-    if (down.length > 0) this.#cluster.restart(down[this.#below(down.length)]!);
+    if (down.length === 0) return;
+    const id = down[this.#below(down.length)]!;
+    this.#cluster.restart(id);
+    this.#membership.restarted(id);
   }
 
   #cutSome(): void {

@@ -81,10 +81,11 @@ export class ClusterChecker implements ReplicaObserver {
   /** To be called after every input to `replica`. */
   check(replica: SimReplica): void {
     replica.core.checkInvariants();
-    const { role, term, commit, applied } = replica.core.status();
+    const { role, term, commit, applied, firstIndex } = replica.core.status();
     if (role === 'leader') this.#checkLeader(replica, term);
     this.#checkCommit(replica, commit, term);
-    if (this.#confs.length === 1) return;
+    // While an installed snapshot waits to be applied, what lies before it is gone.
+    if (this.#confs.length === 1 || applied + 1 < firstIndex) return;
     const { confIndex } = replica.core.confAt(applied);
     const committed = this.#confAt(applied).confIndex;
     assert(confIndex === committed, 'another configuration was committed at an index', {
@@ -121,7 +122,12 @@ export class ClusterChecker implements ReplicaObserver {
 
   appendWritten(replica: SimReplica, append: AppendRequest): void {
     for (const entry of append.entries) this.#checkSum(entry.index, entry.term, entry.sum);
-    if (append.entries.some(({ type }) => type === 'conf')) this.#checkPendingConfs(replica);
+    if (append.entries.some(({ type }) => type === 'conf')) {
+      // One input may commit a configuration and propose the next.
+      const { commit, term } = replica.core.status();
+      this.#checkCommit(replica, commit, term);
+      this.#checkPendingConfs(replica);
+    }
   }
 
   entriesApplied(replica: SimReplica, entries: readonly Entry[]): void {

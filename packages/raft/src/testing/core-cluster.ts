@@ -20,7 +20,7 @@ import type { RaftMessage } from '../messages.ts';
 import type { RaftOptions } from '../options.ts';
 import { ClusterChecker } from './cluster-checker.ts';
 import { InMemoryLog, type InMemoryLogStart } from './memory-log.ts';
-import { SimReplica } from './sim-replica.ts';
+import { bothOf, type ReplicaObserver, SimReplica } from './sim-replica.ts';
 import { testHash } from './test-hash.ts';
 
 export interface CoreClusterOptions {
@@ -31,6 +31,8 @@ export interface CoreClusterOptions {
   readonly isLeaseEnabled?: boolean;
   /** Overrides for every replica. */
   readonly raft?: Partial<RaftOptions>;
+  /** Looks on beside the checker. */
+  readonly observer?: ReplicaObserver;
   /** What a replica finds at its first start; `conf` is filled in. */
   readonly start?: (id: string) => Omit<InMemoryLogStart, 'conf'>;
 }
@@ -77,6 +79,7 @@ export class CoreCluster {
   network: RaftMessage[] = [];
   readonly #seed: number;
   readonly #overrides: Partial<RaftOptions>;
+  readonly #observer: ReplicaObserver;
   readonly #replicas = new Map<NodeId, SimReplica>();
   readonly #down = new Set<NodeId>();
   readonly #lives = new Map<NodeId, number>();
@@ -89,6 +92,7 @@ export class CoreCluster {
     this.#seed = options.seed;
     this.#overrides = options.raft ?? {};
     this.checker = new ClusterChecker(this.conf, this.#replicas);
+    this.#observer = bothOf(this.checker, options.observer ?? {});
     for (const { nodeId: id } of this.conf.members) {
       const start = options.start?.(id) ?? {};
       this.#boot(id, new InMemoryLog({ conf: this.conf, ...start }), 1, EMPTY_LOG_SUM);
@@ -317,7 +321,7 @@ export class CoreCluster {
     const send = (message: RaftMessage): void => {
       this.network.push(message);
     };
-    const wiring = { boot, observer: this.checker, send, appliedSum };
+    const wiring = { boot, observer: this.#observer, send, appliedSum };
     this.#replicas.set(id, new SimReplica(options, log, wiring));
   }
 }

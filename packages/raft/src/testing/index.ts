@@ -1,5 +1,6 @@
 export type { ChaosOptions, ChaosResult } from './chaos.ts';
 export { runChaos } from './chaos.ts';
+export type { MembershipCounts } from './chaos-membership.ts';
 export { ClusterChecker } from './cluster-checker.ts';
 export type { CoreClusterOptions } from './core-cluster.ts';
 export { CoreCluster, confOf, incarnationOf, memberNamed, payload } from './core-cluster.ts';

@@ -18,14 +18,15 @@ export class InMemoryLog implements LogReader {
   #written: LogImage;
   #synced: LogImage;
   #applied: LogIndex;
-  #snapshot: SnapshotMeta | null;
+  /** Own checkpoints and received ones that the log may still need, oldest first. */
+  #snapshots: SnapshotMeta[];
   #unsynced: AppendRequest[] = [];
 
   constructor(start: InMemoryLogStart) {
     this.#written = new LogImage(start);
     this.#synced = this.#written.copy();
     this.#applied = start.applied ?? this.#written.baseIndex;
-    this.#snapshot = start.snapshot ?? null;
+    this.#snapshots = start.snapshot === undefined ? [] : [start.snapshot];
   }
 
   initialState(): InitialState {
@@ -67,7 +68,7 @@ export class InMemoryLog implements LogReader {
   }
 
   snapshotMeta(): SnapshotMeta | null {
-    return this.#snapshot;
+    return this.#snapshots.at(-1) ?? null;
   }
 
   /** Makes `append` visible; a crash before `sync` undoes it. Appends arrive in order of seq. */
@@ -121,13 +122,15 @@ export class InMemoryLog implements LogReader {
 
   /** A snapshot that may be sent to peers. */
   setSnapshot(meta: SnapshotMeta): void {
-    this.#snapshot = meta;
+    const { baseIndex } = this.#synced;
+    this.#snapshots = this.#snapshots.filter(({ index }) => index >= baseIndex);
+    this.#snapshots.push(meta);
   }
 
   /** Drops entries up to `index`, which must be synced; a snapshot at or past it must exist. */
   compact(index: LogIndex): void {
     assert(this.isSynced, 'memory log: compacting under unsynced appends');
-    assert(this.#snapshot !== null && this.#snapshot.index >= index, 'memory log: no snapshot');
+    assert((this.snapshotMeta()?.index ?? -1) >= index, 'memory log: no snapshot');
     this.#written.compact(index);
     this.#synced.compact(index);
   }
@@ -137,7 +140,9 @@ export class InMemoryLog implements LogReader {
     const survivor = new InMemoryLog({ conf: this.#synced.conf, applied: this.#applied });
     survivor.#written = this.#synced.copy();
     survivor.#synced = this.#synced.copy();
-    survivor.#snapshot = this.#snapshot;
+    // A snapshot that was received but not taken over is of no use to a new process.
+    const { lastIndex } = survivor.#synced;
+    survivor.#snapshots = this.#snapshots.filter(({ index }) => index <= lastIndex);
     return survivor;
   }
 }
