@@ -1,6 +1,6 @@
 // Membership changes in a whole group: when they take effect, what takes them back, who leads on.
 import type { ConfState } from '@holdfast/base';
-import { DEFAULT_GROUP_ID, encodeConf, nodeId } from '@holdfast/base';
+import { encodeConf, nodeId } from '@holdfast/base';
 import t from 'tap';
 import { type ConfChangeStep, isJoint } from '../src/membership/change.ts';
 import type { RaftMessage } from '../src/messages.ts';
@@ -405,6 +405,26 @@ t.test('whoever leads next leaves the joint configuration, and only once', async
   }
 });
 
+t.test('a transfer that fails does not keep a joint configuration from being left', async (t) => {
+  const bench = new Bench({ voters: THREE, learners: ['d'] });
+  bench.lead();
+  for (const peer of ['b', 'c', 'd']) bench.ack(peer, 1);
+  bench.flush();
+  bench.core.proposeConf({ steps: [promote('d'), remove('c')] });
+  t.equal(bench.core.transfer(nodeId('d')).ok, true);
+  bench.flush();
+  // Committed while the leadership is on its way to a voter that never holds it all.
+  bench.ack('b', 2);
+  bench.flush();
+  t.match(bench.status, { commit: 2, lastIndex: 2 });
+  t.equal(voters(bench.status.conf), 'abd|abc');
+  for (let i = 0; i < 12; i++) {
+    bench.tick(1);
+    bench.flush();
+  }
+  t.equal(voters(bench.status.conf), 'abd');
+});
+
 t.test('an explicit joint configuration stays until it is told to leave', async (t) => {
   const cluster = groupOf(THREE);
   cluster.join('d');
@@ -449,32 +469,12 @@ t.test('a voter that does not know yet that it was promoted votes when asked', a
   t.same(statusOf(cluster, 'a').conf.voters, ['a', 'b', 'c']);
   t.same(statusOf(cluster, 'c').conf.learners, ['c'], 'it does not know');
   cluster.crash('b');
-  cluster.replica('a').core.step(foreignTerm(cluster, 'c', 'a'));
-  cluster.after('a');
-  t.equal(statusOf(cluster, 'a').role, 'follower');
+  cluster.crash('a');
+  cluster.restart('a');
   cluster.heal();
   t.equal(untilLed(cluster).id, 'a');
   t.same(statusOf(cluster, 'c').conf.voters, ['a', 'b', 'c']);
 });
-
-/** A vote request of a later term that makes a leader step down; nobody can win with it. */
-function foreignTerm(cluster: CoreCluster, from: string, to: string): RaftMessage {
-  const term = termOf(statusOf(cluster, to).term + 1);
-  return {
-    kind: 'vote',
-    lastIndex: at(0),
-    lastTerm: termOf(0),
-    nonce: 1,
-    isTransfer: true,
-    group: DEFAULT_GROUP_ID,
-    from: nodeId(from),
-    to: nodeId(to),
-    fromIncarnation: memberNamed(from).incarnation,
-    toIncarnation: memberNamed(to).incarnation,
-    term,
-    confIndex: at(0),
-  };
-}
 
 t.test('a candidate that a voter does not know is granted its vote', async (t) => {
   const bench = new Bench({ term: 1 });
@@ -694,7 +694,8 @@ t.test('a removed member is told, asks for no votes and disturbs nobody', async 
   pass(cluster, 3);
   cluster.change('a', remove('c'));
   cluster.settle();
-  t.match(statusOf(cluster, 'c'), { isConfPending: false, conf: { voters: ['a', 'b'] } });
+  t.equal(statusOf(cluster, 'c').isConfPending, false);
+  t.same(statusOf(cluster, 'c').conf.voters, ['a', 'b']);
   const { term } = statusOf(cluster, 'a');
   pass(cluster, 100);
   t.equal(statusOf(cluster, 'a').role, 'leader');

@@ -18,6 +18,8 @@ export function tickMembership(state: ReplicaState): void {
   if (!state.isLeader) return;
   tickCatchUps(state);
   tickFarewells(state);
+  // What a transfer held up is taken up again, also in a group where nothing else moves.
+  if (!state.isConfPending && isJoint(state.membership.conf)) state.isSettleDue = true;
 }
 
 /** Leader, before each Ready. */
