@@ -244,6 +244,12 @@ export const ERROR_CODES = {
     'never',
     'A log record that may have been acknowledged is damaged; the message names file, offset and index.',
   ),
+  REPAIR_REFUSED: at(
+    'storage',
+    true,
+    'otherNode',
+    'Entries from a peer do not fit the damaged part of the log; nothing was written, ask another peer.',
+  ),
   WAL_IO: at(
     'storage',
     false,

@@ -77,6 +77,7 @@ export async function assembleNode(
     logger.error({ details: found.damage.details }, found.damage.message);
   }
   const root = found?.root ?? null;
+  refuseDamagedLog(wal, identity);
   await alignLogWithCheckpoint(wal, identity, root);
   const meta = root === null ? MetaMachine.empty() : loadMeta(fileSystem, dataDirectory, root);
   await host.open({
@@ -162,6 +163,24 @@ function makeCore(
     },
     log,
   );
+}
+
+/** A log with holes, or without its newest term and vote, must not take part in anything. */
+function refuseDamagedLog(wal: Wal, { group }: NodeIdentity): void {
+  const log = wal.groupLog(group);
+  const [range] = log.damage();
+  if (range !== undefined) {
+    const { file, offset, low, high, what } = range;
+    throw new HoldfastFailure(
+      'WAL_CORRUPT',
+      `${file} at offset ${offset}: ${what}; entries ${low} to ${high} are lost here and may ` +
+        'have been acknowledged; restore this node from a peer',
+      { details: { file, offset, index: low, high, what } },
+    );
+  }
+  if (log.isHardStateKnown()) return;
+  const message = `term and vote of group ${group} are lost; this node must join the cluster anew`;
+  throw new HoldfastFailure('WAL_CORRUPT', message, { details: { group } });
 }
 
 /**

@@ -6,7 +6,8 @@ export interface Damage {
   readonly what: string;
   /**
    * `damage`: bytes that were promised are wrong or missing. `tornTail`: the unfinished end of the
-   * log after a crash, dropped by the next start. `leftover`: harmless rest of a crash.
+   * log after a crash, dropped by the next start. `leftover`: harmless rest of a crash. `mended`:
+   * wrong bytes whose content stands elsewhere (a copy, a repair), so that nothing is missing.
    */
-  readonly severity: 'damage' | 'tornTail' | 'leftover';
+  readonly severity: 'damage' | 'tornTail' | 'leftover' | 'mended';
 }

@@ -3,6 +3,7 @@
  * checkpoint roots, the log, and every block file found, plus that what the newest root names is
  * there and is the file it names.
  */
+import type { GroupId } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import { TEMPORARY_SUFFIX } from './atomic-file.ts';
 import type { CheckpointRoot } from './checkpoint-root.ts';
@@ -28,6 +29,7 @@ import type { FileSystem } from './fs.ts';
 import { joinPath } from './fs.ts';
 import { readIdentity } from './identity.ts';
 import { EPOCH_FILE_NAME, verifyEpochFile } from './wal/epoch-file.ts';
+import { HARD_STATE_FILE_NAMES, readHardStateCopies } from './wal/hard-state-copies.ts';
 import { RecordSource } from './wal/record-source.ts';
 import { scanWal } from './wal/scan.ts';
 import { DEFAULT_WAL_OPTIONS } from './wal/types.ts';
@@ -76,10 +78,53 @@ function checkWal(fileSystem: FileSystem, directory: string): readonly Damage[] 
     cacheSizeBytesMax: 0,
     verifiesEntryChain: DEFAULT_WAL_OPTIONS.verifiesEntryChain,
   };
-  const { tornTail } = scanWal(fileSystem, directory, source, options);
-  if (tornTail === null) return [];
-  const { file, offset, what } = tornTail;
-  return [{ file, offset, what: `unfinished batch: ${what}`, severity: 'tornTail' }];
+  const scan = scanWal(fileSystem, directory, source, options);
+  const found: Damage[] = [];
+  const lost = [...scan.groups.values()].flatMap((log) =>
+    log.damage().map((range) => ({ ...range, group: log.group })),
+  );
+  for (const { group, low, high, file, offset, what } of lost) {
+    const entries = low === high ? `entry ${low}` : `entries ${low} to ${high}`;
+    const message = `${what}: group ${group} has lost ${entries}; peers can give them back`;
+    found.push({ file, offset, what: message, severity: 'damage' });
+  }
+  const isNamed = (place: { file: string; offset: number }): boolean =>
+    lost.some(({ file, offset }) => file === place.file && offset === place.offset);
+  for (const { file, offset, what } of scan.badPlaces) {
+    if (isNamed({ file, offset })) continue;
+    found.push({ file, offset, what: `${what}; nothing is missing for it`, severity: 'mended' });
+  }
+  found.push(...checkHardStates(fileSystem, directory, scan.hardStatesInDoubt));
+  if (scan.tornTail === null) return found;
+  const { file, offset, what } = scan.tornTail;
+  return [...found, { file, offset, what: `unfinished batch: ${what}`, severity: 'tornTail' }];
+}
+
+/** A bad copy alone costs nothing: the next start writes it anew. */
+function checkHardStates(
+  fileSystem: FileSystem,
+  directory: string,
+  inDoubt: ReadonlySet<GroupId>,
+): readonly Damage[] {
+  const { byGroup, hasUnreadable, badFiles } = readHardStateCopies(fileSystem, directory);
+  const found: Damage[] = badFiles.map((name) => ({
+    file: joinPath(directory, name),
+    offset: null,
+    what: 'a copy of term and vote is bad; the other copy or the log has it',
+    severity: 'mended',
+  }));
+  const lost = [...byGroup].flatMap(([group, state]) => (state === 'unknown' ? [group] : []));
+  if (hasUnreadable) lost.push(...[...inDoubt].filter((group) => !byGroup.has(group)));
+  return lost.reduce<Damage[]>((all, group) => {
+    const what = `term and vote of group ${group} are lost: the node must join anew`;
+    all.push({
+      file: joinPath(directory, HARD_STATE_FILE_NAMES[0]),
+      offset: null,
+      what,
+      severity: 'damage',
+    });
+    return all;
+  }, found);
 }
 
 /** Block files by their magic; other files (caches of native libraries) are not ours to judge. */

@@ -83,8 +83,10 @@ export type { TornTail } from './wal/scan.ts';
 export type { ThreadWalOptions } from './wal/thread-wal.ts';
 export { ThreadWal } from './wal/thread-wal.ts';
 export type {
+  DamagedRange,
   DurableListener,
   GroupLog,
+  GroupStats,
   LogAppend,
   LogBase,
   Wal,

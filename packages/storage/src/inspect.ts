@@ -3,9 +3,9 @@ import { decodeEntry } from '@holdfast/base';
 import { toHex } from './checksum.ts';
 import type { FileSystem } from './fs.ts';
 import { baseName, readWholeFile } from './fs.ts';
-import { findBatchHeader, isZero, readBatch } from './wal/batch-reader.ts';
+import type { ParsedBatch } from './wal/batch-reader.ts';
+import { findBatch, isZero } from './wal/batch-reader.ts';
 import {
-  BATCH_ALIGNMENT_BYTES,
   checksumMask,
   decodeFileHeader,
   describeBatch,
@@ -14,6 +14,7 @@ import {
 } from './wal/format.ts';
 import type { WalRecord } from './wal/record.ts';
 import { decodeGroupSummary, decodeHardState, decodeSnapshot } from './wal/record-payload.ts';
+import type { SalvageItem } from './wal/salvage.ts';
 
 /** One line of the listing; `fields` is JSON-compatible. */
 export interface WalFileLine {
@@ -49,36 +50,65 @@ export function* describeWalFile(fileSystem: FileSystem, path: string): Generato
 function* describeBatches(bytes: Uint8Array, fileId: number): Generator<WalFileLine> {
   const mask = checksumMask(fileId);
   let offset = FIRST_BATCH_OFFSET;
-  while (offset < bytes.byteLength) {
-    const outcome = readBatch(bytes, fileId, offset, mask);
-    if (outcome.kind === 'batch') {
-      const { batch } = outcome;
-      yield {
-        offset,
-        kind: 'batch',
-        what: `batch ${describeBatch(batch.header.batch)}`,
-        fields: {
-          watermark: describeBatch(batch.header.watermark),
-          records: batch.records.length,
-          payloadSizeBytes: batch.header.payloadSizeBytes,
-        },
-      };
-      for (const record of batch.records) yield describeRecord(record);
-      offset += batch.sizeBytes;
-      continue;
+  for (;;) {
+    const batch = findBatch(bytes, fileId, offset, mask);
+    const end = batch?.offset ?? bytes.byteLength;
+    if (!isZero(bytes, offset, end)) {
+      const what = 'bytes that belong to no batch';
+      yield { offset, kind: 'damage', what, fields: { sizeBytes: end - offset } };
     }
-    if (outcome.kind === 'damaged') {
-      const { damage } = outcome;
-      const fields = { group: damage.group, index: damage.index };
-      yield { offset: damage.offset, kind: 'damage', what: damage.what, fields };
-    }
-    const later = findBatchHeader(bytes, fileId, offset + BATCH_ALIGNMENT_BYTES, mask);
-    if (later === null) break;
-    offset = later.offset;
+    if (batch === null) break;
+    yield* describeBatchLines(batch);
+    offset = batch.offset + batch.sizeBytes;
   }
   const isClean = isZero(bytes, offset, bytes.byteLength);
   const what = isClean ? 'zeros to the end of the file' : 'no further batch';
   yield { offset, kind: 'end', what, fields: {} };
+}
+
+function* describeBatchLines({
+  header,
+  offset,
+  confirmation,
+  content,
+}: ParsedBatch): Generator<WalFileLine> {
+  yield {
+    offset,
+    kind: 'batch',
+    what: `batch ${describeBatch(header.batch)}`,
+    fields: {
+      watermark: describeBatch(header.watermark),
+      records: header.recordCount,
+      confirmationSizeBytes: header.confirmationSizeBytes,
+      payloadSizeBytes: header.payloadSizeBytes,
+      confirms: confirmation?.groups.map(({ group, changedFrom, summary }) => {
+        const { lastIndex, lastTerm, hardState } = summary;
+        return { group, changedFrom, lastIndex, lastTerm, hardState };
+      }),
+    },
+  };
+  if (confirmation === null) {
+    yield { offset, kind: 'damage', what: 'confirmation fails its checksum', fields: {} };
+  }
+  if (content.kind === 'whole') {
+    for (const record of content.records) yield describeRecord(record);
+    return;
+  }
+  for (const item of content.items) {
+    if (item.kind === 'record') yield describeRecord(item.record);
+    else yield describeLost(item);
+  }
+  if (content.items.every(({ kind }) => kind === 'record')) {
+    yield { offset: content.offset, kind: 'damage', what: content.what, fields: {} };
+  }
+}
+
+function describeLost(item: Exclude<SalvageItem, { kind: 'record' }>): WalFileLine {
+  const { offset, what } = item;
+  if (item.kind === 'gap')
+    return { offset, kind: 'damage', what, fields: { lost: item.lostCount } };
+  const { type, group, index, term } = item.name;
+  return { offset, kind: 'damage', what, fields: { type, group, index, term } };
 }
 
 function describeRecord(record: WalRecord): WalFileLine {
@@ -96,7 +126,8 @@ function describeRecord(record: WalRecord): WalFileLine {
       return line({ ...decodeHardState(record.payload) });
     case 'truncate':
       return line({ from: index });
-    case 'entry': {
+    case 'entry':
+    case 'repair': {
       const { entry } = decodeEntry(record.payload, 0);
       const dataSizeBytes = entry.data.byteLength;
       return line({ ...printedBase, entryType: entry.type, dataSizeBytes });

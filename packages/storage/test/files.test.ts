@@ -38,7 +38,7 @@ import { FakeProcessTable } from '../src/testing/fake-process-table.ts';
 import { CrashSignal } from '../src/testing/fault-plan.ts';
 import { MemoryFileSystem } from '../src/testing/memory-fs.ts';
 import { InlineWal } from '../src/wal/inline-wal.ts';
-import { makeAppend, makeEntries, makeSnapshot, SMALL_WAL } from './support.ts';
+import { makeAppend, makeEntries, makeHardState, makeSnapshot, SMALL_WAL } from './support.ts';
 
 const FIXTURES = new URL('../../test/fixtures/format-v1/', import.meta.url);
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
@@ -440,7 +440,8 @@ async function makeDataDirectory(): Promise<MemoryFileSystem> {
     });
   }
   const wal = InlineWal.open({ fileSystem, directory: '/data/wal', options: SMALL_WAL });
-  wal.append(makeAppend({ entries: makeEntries(EMPTY_LOG_SUM, 1, 5) }));
+  const entries = makeEntries(EMPTY_LOG_SUM, 1, 5);
+  wal.append(makeAppend({ entries, hardState: makeHardState(1) }));
   await wal.close();
   return fileSystem;
 }
@@ -452,8 +453,7 @@ t.test('fsck finds one flipped bit in every kind of file, and writes nothing', a
     ['/data/identity.json', 150],
     ['/data/CHECKPOINT', 90],
     ['/data/CHECKPOINT.previous', 90],
-    ['/data/wal/0000000000000001.wal', 8],
-    ['/data/wal/0000000000000001.wal', 4096 + 512 + 100],
+    ['/data/wal/0000000000000001.wal', 4096 + 512 + 300],
     ['/data/wal/EPOCH', 60],
     ['/data/meta/2', 66],
     ['/data/meta/1', 0],
@@ -473,6 +473,15 @@ t.test('fsck finds one flipped bit in every kind of file, and writes nothing', a
     );
     t.equal(copy.operationCount, 0);
   }
+  for (const [path, position] of [
+    ['/data/wal/0000000000000001.wal', 8],
+    ['/data/wal/TERM-A', 20],
+    ['/data/wal/TERM-B', 600],
+  ] as const) {
+    const copy = fileSystem.clone();
+    copy.flipBit(path, position, 2);
+    t.match(fsckDataDirectory(copy, '/data'), [{ file: path, severity: 'mended' }], path);
+  }
 });
 
 t.test(
@@ -480,7 +489,7 @@ t.test(
   async (t) => {
     const fileSystem = await makeDataDirectory();
     const handle = fileSystem.open('/data/wal/0000000000000001.wal', 'readWrite');
-    handle.write([new Uint8Array(50).fill(5)], 8192);
+    handle.write([new Uint8Array(50).fill(5)], 12_288);
     fileSystem.open('/data/meta/3.temporary', 'createNew');
     fileSystem.remove('/data/collections/c/0/manifest-1');
     const damage = fsckDataDirectory(fileSystem, '/data');

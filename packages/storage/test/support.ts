@@ -18,6 +18,7 @@ import {
   term,
 } from '@holdfast/base';
 import { createEntryHasher } from '../src/checksum.ts';
+import type { InlineWal } from '../src/wal/inline-wal.ts';
 import type { GroupLog, LogAppend, WalOptions } from '../src/wal/types.ts';
 
 export const GROUP_ONE: GroupId = groupId(1);
@@ -121,6 +122,51 @@ export function describeLog(log: GroupLog): string {
   const state = hardState === null ? '-' : `${hardState.term}/${hardState.vote}`;
   const entries = readAll(log).map((entry) => `${entry.index}@${entry.term}:${entry.data[0]}`);
   return `${state} base=${log.base().index} [${entries.join(' ')}]`;
+}
+
+/** Every entry that can be read, one by one; null where it is damaged. */
+export function readPresent(log: GroupLog): readonly (Entry | null)[] {
+  const damage = log.damage();
+  const found: (Entry | null)[] = [];
+  for (let index: number = log.firstIndex(); index <= log.lastIndex(); index++) {
+    const isLost = damage.some(({ low, high }) => index >= low && index <= high);
+    if (isLost) found.push(null);
+    else found.push(...(log.entries(logIndex(index), logIndex(index + 1), 1) as readonly Entry[]));
+  }
+  return found;
+}
+
+/**
+ * What is wrong with a log that may be damaged: an entry that is not the one expected there, or an
+ * entry that is neither there nor covered by damage. Null when all is well.
+ */
+export function flawOfDamaged(log: GroupLog, expected: readonly Entry[]): string | null {
+  const first = log.firstIndex();
+  const wanted = expected.filter(({ index }) => index >= first);
+  const found = readPresent(log);
+  if (found.length !== wanted.length) {
+    return `it ends at ${log.lastIndex()}, not at ${first + wanted.length - 1}`;
+  }
+  const wrong = found.findIndex(
+    (entry, i) => entry !== null && !sameEntries([entry], [wanted[i]!]),
+  );
+  return wrong < 0 ? null : `entry ${first + wrong} is another one`;
+}
+
+/** Repairs every range of the group from `entries`. */
+export async function heal(
+  wal: InlineWal,
+  group: GroupId,
+  entries: readonly Entry[],
+): Promise<void> {
+  for (const { low, high } of wal.groupLog(group).damage()) {
+    const settled = wal.repair(
+      group,
+      entries.filter(({ index }) => index >= low && index <= high),
+    );
+    wal.pump();
+    await settled;
+  }
 }
 
 /** True when both hold the same entries, byte for byte. */

@@ -361,12 +361,11 @@ t.test('the state of a group reads back as written, and no cut of it does', asyn
   const rest = { conf, confIndex: index, id: fc.string() };
   const snapshot = fc.record({ index, term: inTerm, sum, ...rest });
   const hardState = fc.record({ term: inTerm, vote: fc.option(node), commit: index });
-  const summary = fc.record({
-    hardState: fc.option(hardState),
-    base,
-    lastIndex: index,
-    snapshot: fc.option(snapshot),
-  });
+  const last = fc.option(fc.record({ lastTerm: inTerm, lastSum: sum }));
+  const rest2 = { hardState: fc.option(hardState), base, lastIndex: index };
+  const summary = fc
+    .tuple(fc.record({ ...rest2, snapshot: fc.option(snapshot) }), last)
+    .map(([fields, name]) => ({ ...fields, ...(name ?? { lastTerm: null, lastSum: null }) }));
   // A failure prints the seed and the smallest counterexample.
   fc.assert(
     fc.property(summary, fc.nat(), (written, cut) => {

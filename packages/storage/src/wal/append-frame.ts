@@ -1,5 +1,5 @@
 /** Encodes one append as the unsealed records of one frame: what travels to the writer. */
-import type { GroupId, HardState } from '@holdfast/base';
+import type { Entry, GroupId, HardState, LogIndex } from '@holdfast/base';
 import { EMPTY_LOG_SUM, encodeEntry, entrySizeBytes } from '@holdfast/base';
 import type { RecordFields } from './record.ts';
 import { encodeRecordHeader, RECORD_HEADER_SIZE_BYTES } from './record.ts';
@@ -31,28 +31,29 @@ export function encodeAppend(append: LogAppend, hardState: HardState | null): Ap
       payload: encodeSnapshot(snapshot),
     });
   }
-  if (truncateFrom !== null) {
-    const fields: RecordFields = {
-      type: 'truncate',
-      group,
-      index: truncateFrom,
-      term: 0,
-      sum: EMPTY_LOG_SUM,
-    };
-    small.push({ fields, payload: NO_PAYLOAD });
-  }
+  if (truncateFrom !== null) small.push(truncateRecord(group, truncateFrom));
   const firstEntryOffset = sizeOf(small);
   let size = firstEntryOffset;
   for (const entry of append.entries) size += RECORD_HEADER_SIZE_BYTES + entrySizeBytes(entry);
   const bytes = new Uint8Array(size);
-  let offset = writeSmall(small, bytes);
-  for (const entry of append.entries) {
-    const { index, term, sum } = entry;
-    const fields: RecordFields = { type: 'entry', group, index, term, sum };
-    offset = encodeRecordHeader(fields, entrySizeBytes(entry), bytes, offset);
-    offset = encodeEntry(entry, bytes, offset);
-  }
+  encodeEntries('entry', group, append.entries, bytes, writeSmall(small, bytes));
   return { bytes, firstEntryOffset };
+}
+
+function encodeEntries(
+  type: 'entry' | 'repair',
+  group: GroupId,
+  entries: readonly Entry[],
+  target: Uint8Array,
+  start: number,
+): void {
+  let offset = start;
+  for (const entry of entries) {
+    const { index, term, sum } = entry;
+    const fields: RecordFields = { type, group, index, term, sum };
+    offset = encodeRecordHeader(fields, entrySizeBytes(entry), target, offset);
+    offset = encodeEntry(entry, target, offset);
+  }
 }
 
 export function encodeHardStateFrame(group: GroupId, hardState: HardState): Uint8Array {
@@ -62,6 +63,20 @@ export function encodeHardStateFrame(group: GroupId, hardState: HardState): Uint
 export function encodeBaseFrame(group: GroupId, base: LogBase): Uint8Array {
   const { index, term, sum } = base;
   return encodeSmall([{ fields: { type: 'base', group, index, term, sum }, payload: NO_PAYLOAD }]);
+}
+
+/** Drops everything from `index` on. */
+export function encodeTruncateFrame(group: GroupId, index: LogIndex): Uint8Array {
+  return encodeSmall([truncateRecord(group, index)]);
+}
+
+/** Entries that take the place of lost ones. */
+export function encodeRepairFrame(group: GroupId, entries: readonly Entry[]): Uint8Array {
+  let size = 0;
+  for (const entry of entries) size += RECORD_HEADER_SIZE_BYTES + entrySizeBytes(entry);
+  const bytes = new Uint8Array(size);
+  encodeEntries('repair', group, entries, bytes, 0);
+  return bytes;
 }
 
 /** The state of all groups: the first records of a new file. */
@@ -75,6 +90,11 @@ export function encodeFileState(groups: ReadonlyMap<GroupId, GroupSummary>): {
     return { fields, payload: encodeGroupSummary(summary) };
   });
   return { bytes: encodeSmall(records), recordCount: records.length };
+}
+
+function truncateRecord(group: GroupId, index: LogIndex): SmallRecord {
+  const fields: RecordFields = { type: 'truncate', group, index, term: 0, sum: EMPTY_LOG_SUM };
+  return { fields, payload: NO_PAYLOAD };
 }
 
 function hardStateRecord(group: GroupId, hardState: HardState): SmallRecord {

@@ -1,76 +1,98 @@
 /** Reads batches out of the bytes of one log file and says exactly what is wrong with a bad one. */
+import { HoldfastError } from '@holdfast/base';
 import { crc32c } from '../checksum.ts';
+import type { Confirmation } from './confirmation.ts';
+import { decodeConfirmation } from './confirmation.ts';
 import type { BatchHeader } from './format.ts';
 import {
-  alignBatch,
   BATCH_ALIGNMENT_BYTES,
   BATCH_HEADER_SIZE_BYTES,
+  batchSizeBytes,
   decodeBatchHeader,
+  payloadStart,
 } from './format.ts';
-import type { RecordDamage, WalRecord } from './record.ts';
-import { readRecord } from './record.ts';
+import type { WalRecord } from './record.ts';
+import type { SalvageItem } from './salvage.ts';
+import { salvageBatch } from './salvage.ts';
 
+/** A batch whose header verifies. */
 export interface ParsedBatch {
   readonly header: BatchHeader;
   readonly offset: number;
   /** Aligned: the next batch may start at offset + sizeBytes. */
   readonly sizeBytes: number;
-  readonly records: readonly WalRecord[];
+  /** Null when its bytes are bad: then it confirms nothing. */
+  readonly confirmation: Confirmation | null;
+  readonly content:
+    | { readonly kind: 'whole'; readonly records: readonly WalRecord[] }
+    | {
+        readonly kind: 'damaged';
+        readonly items: readonly SalvageItem[];
+        readonly what: string;
+        /** Offset of the first damaged record. */
+        readonly offset: number;
+        /** Log index of the first damaged record when its header says so. */
+        readonly index: number | null;
+        readonly unknownTypeAt: number | null;
+      };
 }
 
-export type BatchOutcome =
-  | { readonly kind: 'batch'; readonly batch: ParsedBatch }
-  /** Where a header would be there are only zeros, or the file ends. */
-  | { readonly kind: 'end' }
-  | {
-      readonly kind: 'damaged';
-      /** Present when the header verifies and only the payload is bad. */
-      readonly header: BatchHeader | null;
-      readonly damage: RecordDamage;
-    };
-
+/** The batch whose header is at `offset`, or null when no valid header is there. */
 export function readBatch(
   bytes: Uint8Array,
   fileId: number,
   offset: number,
   mask: number,
-): BatchOutcome {
-  if (isZero(bytes, offset, offset + BATCH_HEADER_SIZE_BYTES)) return { kind: 'end' };
+): ParsedBatch | null {
   const header = decodeBatchHeader(bytes, fileId, offset, mask);
-  const damaged = (what: string): BatchOutcome => ({
-    kind: 'damaged',
-    header,
-    damage: { what, offset, group: null, index: null, isUnknownType: false },
-  });
-  if (header === null) return damaged('batch header fails its checksum');
-  const start = offset + BATCH_HEADER_SIZE_BYTES;
+  if (header === null) return null;
+  const confirmation = readConfirmation(bytes, offset, header);
+  const sizeBytes = batchSizeBytes(header.confirmationSizeBytes, header.payloadSizeBytes);
+  const start = payloadStart(header, offset);
   const end = start + header.payloadSizeBytes;
-  if (end > bytes.byteLength) return damaged('batch is cut by the end of the file');
-  const records: WalRecord[] = [];
-  for (let at = start; at < end; ) {
-    const outcome = readRecord(bytes, at, end, mask);
-    if (outcome.kind === 'damaged') return { kind: 'damaged', header, damage: outcome.damage };
-    records.push(outcome.record);
-    at += outcome.record.sizeBytes;
+  const isWhole =
+    end <= bytes.byteLength && crc32c(bytes.subarray(start, end)) === header.payloadChecksum;
+  const { items, unknownTypeAt } = salvageBatch(bytes, header, offset, mask);
+  const records = items.flatMap((item) => (item.kind === 'record' ? [item.record] : []));
+  const place = { header, offset, sizeBytes, confirmation };
+  if (isWhole && records.length === header.recordCount && records.length === items.length) {
+    return { ...place, content: { kind: 'whole', records } };
   }
-  if (records.length !== header.recordCount) return damaged('batch has another number of records');
-  if (crc32c(bytes.subarray(start, end)) !== header.payloadChecksum) {
-    return damaged('batch payload fails its checksum');
-  }
-  const sizeBytes = alignBatch(BATCH_HEADER_SIZE_BYTES + header.payloadSizeBytes);
-  return { kind: 'batch', batch: { header, offset, sizeBytes, records } };
+  const first = items.find((item) => item.kind !== 'record');
+  const what = first === undefined ? 'batch payload fails its checksum' : first.what;
+  const index = first?.kind === 'named' && first.name.index > 0 ? first.name.index : null;
+  const damage = { items, what, offset: first?.offset ?? start, index, unknownTypeAt };
+  return { ...place, content: { kind: 'damaged', ...damage } };
 }
 
-/** The first valid batch header at or after `from`, at a place where a batch may start. */
-export function findBatchHeader(
+function readConfirmation(
+  bytes: Uint8Array,
+  offset: number,
+  header: BatchHeader,
+): Confirmation | null {
+  const start = offset + BATCH_HEADER_SIZE_BYTES;
+  const end = start + header.confirmationSizeBytes;
+  const view = bytes.subarray(start, Math.min(end, bytes.byteLength));
+  if (end > bytes.byteLength || crc32c(view) !== header.confirmationChecksum) return null;
+  try {
+    return decodeConfirmation(view);
+  } catch (error) {
+    // It verifies and makes no sense: it proves nothing, as if it were not there.
+    if (error instanceof HoldfastError) return null;
+    throw error;
+  }
+}
+
+/** The first batch with a valid header at or after `from`, at a place where one may start. */
+export function findBatch(
   bytes: Uint8Array,
   fileId: number,
   from: number,
   mask: number,
-): { readonly offset: number; readonly header: BatchHeader } | null {
+): ParsedBatch | null {
   for (let offset = from; offset < bytes.byteLength; offset += BATCH_ALIGNMENT_BYTES) {
-    const header = decodeBatchHeader(bytes, fileId, offset, mask);
-    if (header !== null) return { offset, header };
+    const batch = readBatch(bytes, fileId, offset, mask);
+    if (batch !== null) return batch;
   }
   return null;
 }

@@ -1,10 +1,11 @@
 /**
- * WAL format version 1: names, file header and batch header. Little-endian.
+ * WAL format version 2: names, file header and batch header. Little-endian.
  *
  * File `<fileId, 16 digits>.wal`, numbered without gaps, zero-filled ahead of time:
  *   file header in the first 4 KiB: magic, version, algorithm ids, file id, epoch, watermark
  *   batches, each starting at a multiple of 512 bytes, zeros after the last one
- * Batch = one write and one fdatasync: 64-byte header, then records (record.ts).
+ * Batch = one write and one fdatasync: 64-byte header, the confirmation of the batch before
+ * (confirmation.ts), then records (record.ts).
  *
  * Invariants:
  * - a batch number (boot epoch, counter) is never used twice, not even after a dropped tail;
@@ -17,7 +18,7 @@ import { assert, HoldfastError, readU64, writeU64 } from '@holdfast/base';
 import { crc32c, ENTRY_HASH_ALGORITHM_ID } from '../checksum.ts';
 import { joinPath } from '../fs.ts';
 
-export const WAL_FORMAT_VERSION = 1;
+export const WAL_FORMAT_VERSION = 2;
 /** Bytes 'HFWL'. */
 export const WAL_FILE_MAGIC = 0x4c57_4648;
 /** Bytes 'HFWB'. */
@@ -30,6 +31,11 @@ export const FIRST_BATCH_OFFSET = 4096;
 /** A batch never shares a sector with another, so a torn write cannot reach back. */
 export const BATCH_ALIGNMENT_BYTES = 512;
 export const BATCH_HEADER_SIZE_BYTES = 64;
+/**
+ * A batch that only confirms the one before starts here or further: two batches that prove each
+ * other must not be lost with one page.
+ */
+export const PAGE_SIZE_BYTES = 4096;
 /** Offsets are u32 on disk. */
 export const WAL_FILE_SIZE_BYTES_MAX = 0xffff_fe00;
 
@@ -50,6 +56,9 @@ export function parseWalFileName(name: string): number | null {
 
 export const alignBatch = (sizeBytes: number): number =>
   Math.ceil(sizeBytes / BATCH_ALIGNMENT_BYTES) * BATCH_ALIGNMENT_BYTES;
+
+export const alignPage = (offset: number): number =>
+  Math.ceil(offset / PAGE_SIZE_BYTES) * PAGE_SIZE_BYTES;
 
 /** (epoch, counter) as one number that orders batches. 0 is "no batch". */
 export function batchNumber(epoch: number, counter: number): number {
@@ -107,7 +116,7 @@ export function decodeFileHeader(
   if (view.getUint32(60, true) !== expected) return null;
   if (view.getUint32(0, true) !== WAL_FILE_MAGIC) return null;
   const version = view.getUint16(4, true);
-  if (version !== WAL_FORMAT_VERSION) throw unknownFormat(path, 'version', version);
+  if (version !== WAL_FORMAT_VERSION) throw unknownVersion(path, version);
   const checksumId = view.getUint16(6, true);
   if (checksumId !== CHECKSUM_ALGORITHM_ID) throw unknownFormat(path, 'checksum', checksumId);
   const hashId = view.getUint16(8, true);
@@ -121,10 +130,22 @@ export interface BatchHeader {
   /** The batch before this one: durable when this header was written. */
   readonly watermark: number;
   readonly recordCount: number;
+  /** Between the header and the records. */
+  readonly confirmationSizeBytes: number;
+  /** crc32c of the confirmation, unmasked. */
+  readonly confirmationChecksum: number;
   readonly payloadSizeBytes: number;
   /** crc32c of the payload, unmasked. */
   readonly payloadChecksum: number;
 }
+
+/** Where the records of a batch at `offset` start. */
+export const payloadStart = (header: BatchHeader, offset: number): number =>
+  offset + BATCH_HEADER_SIZE_BYTES + header.confirmationSizeBytes;
+
+/** Bytes from the start of a batch to where the next one may start. */
+export const batchSizeBytes = (confirmationSizeBytes: number, payloadSizeBytes: number): number =>
+  alignBatch(BATCH_HEADER_SIZE_BYTES + confirmationSizeBytes + payloadSizeBytes);
 
 export function encodeBatchHeader(
   header: BatchHeader,
@@ -144,6 +165,8 @@ export function encodeBatchHeader(
   view.setUint32(36, header.payloadSizeBytes, true);
   view.setUint32(40, (header.payloadChecksum ^ mask) >>> 0, true);
   view.setUint32(44, offset, true);
+  view.setUint32(48, header.confirmationSizeBytes, true);
+  view.setUint32(52, (header.confirmationChecksum ^ mask) >>> 0, true);
   view.setUint32(60, (crc32c(bytes.subarray(0, 60)) ^ mask) >>> 0, true);
   return bytes;
 }
@@ -166,9 +189,24 @@ export function decodeBatchHeader(
     batch: readU64(view, 16),
     watermark: readU64(view, 24),
     recordCount: view.getUint32(32, true),
+    confirmationSizeBytes: view.getUint32(48, true),
+    confirmationChecksum: (view.getUint32(52, true) ^ mask) >>> 0,
     payloadSizeBytes: view.getUint32(36, true),
     payloadChecksum: (view.getUint32(40, true) ^ mask) >>> 0,
   };
+}
+
+function unknownVersion(file: string, version: number): HoldfastError {
+  const advice =
+    version > WAL_FORMAT_VERSION
+      ? 'upgrade this node'
+      : 'no release wrote it; format the data directory anew and let the node rejoin';
+  const message =
+    `${file} has log format version ${version}, this program reads and writes version ` +
+    `${WAL_FORMAT_VERSION}: ${advice}`;
+  return new HoldfastError('FORMAT_UNKNOWN', message, {
+    details: { file, field: 'version', value: version, known: WAL_FORMAT_VERSION },
+  });
 }
 
 function unknownFormat(file: string, field: string, value: number): HoldfastError {

@@ -3,7 +3,7 @@
  * `flush` makes one batch durable, `deliver` tells about it; between the two a simulator may let
  * time pass, or crash. With a `schedule` the WAL asks for its own turns.
  */
-import type { Clock, GroupId } from '@holdfast/base';
+import type { Clock, Entry, GroupId, LogIndex, TimerHandle, Timers } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import type { FileSystem } from '../fs.ts';
 import { recoverWal } from './recovery.ts';
@@ -19,8 +19,10 @@ import type {
   WalStats,
 } from './types.ts';
 import { DEFAULT_WAL_OPTIONS } from './types.ts';
+import type { Mending } from './wal-front.ts';
 import { WalFront } from './wal-front.ts';
 import type { BatchPlace, WalWriter } from './wal-writer.ts';
+import { CONFIRM_IDLE_MS } from './wal-writer.ts';
 
 export interface InlineWalOptions {
   readonly fileSystem: FileSystem;
@@ -30,6 +32,8 @@ export interface InlineWalOptions {
   readonly clock?: Pick<Clock, 'monotonicMs'>;
   /** Called when there is work: run the task later, never at once. Without it call `pump`. */
   readonly schedule?: (task: () => void) => void;
+  /** Confirms the last batch when the log has been quiet; without it call `confirm`. */
+  readonly timers?: Timers;
 }
 
 const STOPPED_CLOCK = { monotonicMs: () => 0 };
@@ -41,6 +45,8 @@ export class InlineWal implements Wal {
   readonly #writer: WalWriter;
   readonly #options: WalOptions;
   readonly #schedule: ((task: () => void) => void) | null;
+  readonly #timers: Timers | null;
+  #confirmTimer: TimerHandle | null = null;
   /** What recovery cut off, for the log of the node. */
   readonly tornTail: TornTail | null;
   #frames: Uint8Array[] = [];
@@ -56,6 +62,7 @@ export class InlineWal implements Wal {
   private constructor(settings: InlineWalOptions) {
     this.#options = { ...DEFAULT_WAL_OPTIONS, ...settings.options };
     this.#schedule = settings.schedule ?? null;
+    this.#timers = settings.timers ?? null;
     const clock = settings.clock ?? STOPPED_CLOCK;
     const { fileSystem, directory } = settings;
     const recovered = recoverWal(fileSystem, directory, this.#options, clock);
@@ -76,6 +83,14 @@ export class InlineWal implements Wal {
     if (frame === null) return;
     this.#frames.push(frame);
     this.#requestTurn();
+  }
+
+  async repair(group: GroupId, entries: readonly Entry[]): Promise<void> {
+    return this.#mend(this.#front.repair(group, entries));
+  }
+
+  async discardDamaged(group: GroupId, from: LogIndex): Promise<void> {
+    return this.#mend(this.#front.discardDamaged(group, from));
   }
 
   onDurable(listener: DurableListener): void {
@@ -118,10 +133,23 @@ export class InlineWal implements Wal {
       const place = this.#writer.writeBatch(payload);
       this.#completions.push({ frameCount: frames.length, place });
       this.#writer.prepareNextFile(Math.max(PREPARE_SIZE_BYTES_MIN, 2 * payload.byteLength));
+      this.#confirmLater();
     } catch (error) {
       this.#fail(error);
     }
     return true;
+  }
+
+  /** Confirms the last batch, as the thread does when the log is quiet. True when it wrote. */
+  confirm(): boolean {
+    if (this.#isClosed || this.#front.failure !== null) return false;
+    if (this.#writer.confirmAtMs === null) return false;
+    try {
+      return this.#writer.confirm();
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
   }
 
   /** Tells the listeners about every batch that `flush` made durable. */
@@ -143,11 +171,18 @@ export class InlineWal implements Wal {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#confirmTimer?.cancel();
     for (const frame of this.#front.startClosing()) this.#frames.push(frame);
     this.pump();
     this.#front.closeReaders();
     if (this.#front.failure === null) this.#writer.close();
     else this.#writer.abandon();
+  }
+
+  #mend({ frames, settled }: Mending): Promise<void> {
+    this.#frames.push(...frames);
+    this.#requestTurn();
+    return settled;
   }
 
   #takeBatch(): Uint8Array[] {
@@ -168,6 +203,15 @@ export class InlineWal implements Wal {
       this.#isScheduled = false;
       if (!this.#isClosed) this.pump();
     });
+  }
+
+  #confirmLater(): void {
+    this.#confirmTimer?.cancel();
+    this.#confirmTimer =
+      this.#timers?.after(CONFIRM_IDLE_MS, () => {
+        this.#confirmTimer = null;
+        if (this.#frames.length === 0) this.confirm();
+      }) ?? null;
   }
 
   #fail(error: unknown): void {

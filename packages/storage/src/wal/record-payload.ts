@@ -2,20 +2,9 @@
  * Payload bytes of the records that are no entries: hard state, snapshot meta, and the state of a
  * group that starts each file. Reading checks lengths; the checksums were verified before.
  */
-import type { ConfState, HardState, LogIndex, NodeId, SnapshotMeta, Term } from '@holdfast/base';
-import {
-  assert,
-  decodeConf,
-  EMPTY_LOG_SUM,
-  ENTRY_SUM_SIZE_BYTES,
-  encodeConf,
-  HoldfastError,
-  isNodeId,
-  logIndex,
-  readU64,
-  term,
-  writeU64,
-} from '@holdfast/base';
+import type { HardState, LogIndex, NodeId, SnapshotMeta, Term } from '@holdfast/base';
+import { EMPTY_LOG_SUM, encodeConf, isNodeId, logIndex, term } from '@holdfast/base';
+import { ByteReader, ByteWriter, malformed } from './bytes.ts';
 import type { LogBase } from './types.ts';
 
 /** What the WAL knows of a group without its entries. */
@@ -23,6 +12,9 @@ export interface GroupSummary {
   readonly hardState: HardState | null;
   readonly base: LogBase;
   readonly lastIndex: LogIndex;
+  /** Name of the last entry (or the base): null after a truncation until the log grows again. */
+  readonly lastTerm: Term | null;
+  readonly lastSum: Uint8Array | null;
   readonly snapshot: SnapshotMeta | null;
 }
 
@@ -36,6 +28,8 @@ export const EMPTY_GROUP_SUMMARY: GroupSummary = {
   hardState: null,
   base: EMPTY_LOG_BASE,
   lastIndex: logIndex(0),
+  lastTerm: term(0),
+  lastSum: EMPTY_LOG_SUM,
   snapshot: null,
 };
 
@@ -68,26 +62,52 @@ export function decodeSnapshot(base: LogBase, payload: Uint8Array): SnapshotMeta
 
 export function encodeGroupSummary(summary: GroupSummary): Uint8Array {
   const writer = new ByteWriter();
-  writer.u8(summary.hardState === null ? 0 : 1);
-  if (summary.hardState !== null) writeHardState(writer, summary.hardState);
-  writeBase(writer, summary.base);
-  writer.u64(summary.lastIndex);
-  writer.u8(summary.snapshot === null ? 0 : 1);
-  if (summary.snapshot !== null) {
-    writeBase(writer, summary.snapshot);
-    writeSnapshotRest(writer, summary.snapshot);
-  }
+  writeGroupSummary(writer, summary);
   return writer.finish();
 }
 
 export function decodeGroupSummary(payload: Uint8Array): GroupSummary {
   const reader = new ByteReader(payload);
-  const hardState = reader.u8() === 0 ? null : readHardState(reader);
+  const summary = readGroupSummary(reader);
+  reader.expectEnd();
+  return summary;
+}
+
+const HAS_HARD_STATE = 1;
+const HAS_LAST = 2;
+const HAS_SNAPSHOT = 4;
+
+export function writeGroupSummary(writer: ByteWriter, summary: GroupSummary): void {
+  const { hardState, base, lastIndex, lastTerm, lastSum, snapshot } = summary;
+  const hasLast = lastTerm !== null && lastSum !== null;
+  writer.u8(
+    (hardState === null ? 0 : HAS_HARD_STATE) |
+      (hasLast ? HAS_LAST : 0) |
+      (snapshot === null ? 0 : HAS_SNAPSHOT),
+  );
+  if (hardState !== null) writeHardState(writer, hardState);
+  writeBase(writer, base);
+  writer.u64(lastIndex);
+  if (hasLast) {
+    writer.u64(lastTerm);
+    writer.sum(lastSum);
+  }
+  if (snapshot === null) return;
+  writeBase(writer, snapshot);
+  writeSnapshotRest(writer, snapshot);
+}
+
+export function readGroupSummary(reader: ByteReader): GroupSummary {
+  const flags = reader.u8();
+  const hardState = (flags & HAS_HARD_STATE) === 0 ? null : readHardState(reader);
   const base = readBase(reader);
   const lastIndex = logIndex(reader.u64());
-  const snapshot = reader.u8() === 0 ? null : readSnapshotRest(reader, readBase(reader));
-  reader.expectEnd();
-  return { hardState, base, lastIndex, snapshot };
+  const hasLast = (flags & HAS_LAST) !== 0;
+  const lastTerm = hasLast ? term(reader.u64()) : null;
+  const lastSum = hasLast ? reader.sum() : null;
+  const hasSnapshot = (flags & HAS_SNAPSHOT) !== 0;
+  const snapshot = hasSnapshot ? readSnapshotRest(reader, readBase(reader)) : null;
+  return { hardState, base, lastIndex, lastTerm, lastSum, snapshot };
 }
 
 function writeHardState(writer: ByteWriter, hardState: HardState): void {
@@ -129,102 +149,4 @@ function readSnapshotRest(reader: ByteReader, base: LogBase): SnapshotMeta {
 function asNodeId(value: string): NodeId {
   if (!isNodeId(value)) throw malformed('node id');
   return value;
-}
-
-function malformed(what: string, cause?: unknown): HoldfastError {
-  return new HoldfastError('WAL_CORRUPT', `record payload has a bad ${what}`, {
-    cause,
-    details: { what },
-  });
-}
-
-/** Strings on disk have a u16 length. */
-const TEXT_SIZE_BYTES_MAX = 0xffff;
-
-class ByteWriter {
-  readonly #parts: Uint8Array[] = [];
-
-  u8(value: number): void {
-    this.#parts.push(new Uint8Array([value]));
-  }
-
-  u64(value: number): void {
-    const bytes = new Uint8Array(8);
-    writeU64(new DataView(bytes.buffer), 0, value);
-    this.#parts.push(bytes);
-  }
-
-  sum(bytes: Uint8Array): void {
-    assert(bytes.byteLength === ENTRY_SUM_SIZE_BYTES, 'sum must be 16 bytes');
-    this.#parts.push(bytes);
-  }
-
-  bytes(value: Uint8Array): void {
-    this.#parts.push(value);
-  }
-
-  text(value: string): void {
-    const bytes = Buffer.from(value, 'utf8');
-    assert(bytes.byteLength <= TEXT_SIZE_BYTES_MAX, 'text is too long for the log', {
-      sizeBytes: bytes.byteLength,
-    });
-    const size = new Uint8Array(2);
-    new DataView(size.buffer).setUint16(0, bytes.byteLength, true);
-    this.#parts.push(size, bytes);
-  }
-
-  finish(): Uint8Array {
-    return new Uint8Array(Buffer.concat(this.#parts));
-  }
-}
-
-class ByteReader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  #offset = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
-
-  u8(): number {
-    return this.#view.getUint8(this.#advance(1));
-  }
-
-  u64(): number {
-    return readU64(this.#view, this.#advance(8));
-  }
-
-  sum(): Uint8Array {
-    const start = this.#advance(ENTRY_SUM_SIZE_BYTES);
-    return this.#bytes.slice(start, start + ENTRY_SUM_SIZE_BYTES);
-  }
-
-  text(): string {
-    const size = this.#view.getUint16(this.#advance(2), true);
-    const start = this.#advance(size);
-    return Buffer.from(this.#bytes.subarray(start, start + size)).toString('utf8');
-  }
-
-  conf(): ConfState {
-    try {
-      const { conf, end } = decodeConf(this.#bytes, this.#offset);
-      this.#offset = end;
-      return conf;
-    } catch (thrown) {
-      throw malformed('configuration', thrown);
-    }
-  }
-
-  expectEnd(): void {
-    if (this.#offset !== this.#bytes.byteLength) throw malformed('length');
-  }
-
-  #advance(count: number): number {
-    const start = this.#offset;
-    if (start + count > this.#bytes.byteLength) throw malformed('length');
-    this.#offset = start + count;
-    return start;
-  }
 }

@@ -35,12 +35,10 @@ export class RecordSource {
     return positions.map((position, i) => {
       const start = position.offset - first.offset;
       const end = Math.min(start + position.sizeBytes, count);
-      const outcome = readRecord(bytes, start, end, mask);
-      const index = firstIndex + i;
-      if (outcome.kind === 'damaged') {
-        throw walCorrupt(handle.path, position.offset, index, outcome.damage.what);
-      }
-      return outcome.record;
+      const outcome = readRecord(bytes, start, end, mask, first.offset);
+      if (outcome.kind === 'record') return outcome.record;
+      const what = outcome.kind === 'damaged' ? outcome.what : 'record type is unknown';
+      throw walCorrupt(handle.path, position.offset, firstIndex + i, what);
     });
   }
 

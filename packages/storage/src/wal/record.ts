@@ -1,8 +1,9 @@
 /**
- * One record of a batch: 52-byte header, then the payload. The header repeats index, term and sum
- * of an entry, so that an entry with a damaged payload is still known by name.
+ * One record of a batch: 56-byte header, then the payload. The header repeats index, term and sum
+ * of an entry, so that an entry with a damaged payload is still known by name, and holds its own
+ * offset, so that records are found again behind damage and no payload passes for one.
  *   length u32, type u8, three zero bytes, group u32, payload checksum u32,
- *   index u64, term u64, sum 16 bytes, header checksum u32
+ *   index u64, term u64, sum 16 bytes, own offset u32, header checksum u32
  * Records are encoded without checksums by the thread that appends, and sealed by the thread that
  * writes, because only the writer knows the file and its mask.
  */
@@ -19,8 +20,9 @@ import {
 } from '@holdfast/base';
 import { crc32c } from '../checksum.ts';
 
-export const RECORD_HEADER_SIZE_BYTES = 52;
-const HEADER_CHECKSUM_OFFSET = 48;
+export const RECORD_HEADER_SIZE_BYTES = 56;
+const SUM_END = 48;
+const HEADER_CHECKSUM_OFFSET = 52;
 
 /** Codes are stored in files and never change. */
 const TYPE_CODES = {
@@ -36,6 +38,8 @@ const TYPE_CODES = {
   base: 5,
   /** First in a new file, one per group: the whole state so far, entries excepted. */
   fileState: 6,
+  /** Payload: an entry that takes the place of one that this log has lost. */
+  repair: 7,
 } as const;
 
 export type RecordType = keyof typeof TYPE_CODES;
@@ -59,24 +63,33 @@ export interface WalRecord {
   /** Views of the source. */
   readonly sum: Uint8Array;
   readonly payload: Uint8Array;
-  /** Where the header starts in the source. */
+  /** Where the header starts in the file. */
   readonly offset: number;
   readonly sizeBytes: number;
 }
 
-/** What is wrong with a record, and the index it claims when its header can be believed. */
-export interface RecordDamage {
-  readonly what: string;
-  readonly offset: number;
-  readonly group: GroupId | null;
-  readonly index: number | null;
-  /** True when the bytes verify and were written by a newer version. */
-  readonly isUnknownType: boolean;
+/** What a valid header says of a record, whatever became of its payload. */
+export interface RecordName {
+  readonly type: RecordType;
+  readonly group: GroupId;
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly sum: Uint8Array;
 }
 
 export type RecordOutcome =
   | { readonly kind: 'record'; readonly record: WalRecord }
-  | { readonly kind: 'damaged'; readonly damage: RecordDamage };
+  | {
+      readonly kind: 'damaged';
+      readonly what: string;
+      readonly offset: number;
+      /** Present when the header verifies: only the payload is lost. */
+      readonly name: RecordName | null;
+      /** Bytes of the record by its header; 0 without a name. */
+      readonly sizeBytes: number;
+    }
+  /** The bytes verify and were written by a newer version. */
+  | { readonly kind: 'unknownType'; readonly offset: number };
 
 /** Writes a header without checksums; returns the offset of the payload. */
 export function encodeRecordHeader(
@@ -99,63 +112,97 @@ export function encodeRecordHeader(
   return offset + RECORD_HEADER_SIZE_BYTES;
 }
 
-/** Fills in the checksums of the unsealed record at `offset`; returns the offset after it. */
-export function sealRecord(bytes: Uint8Array, offset: number, mask: number): number {
+/**
+ * Fills in place and checksums of the unsealed record at `offset`; returns the offset after it.
+ * `bytes` will be written at `fileOffset`.
+ */
+export function sealRecord(
+  bytes: Uint8Array,
+  offset: number,
+  fileOffset: number,
+  mask: number,
+): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = offset + RECORD_HEADER_SIZE_BYTES + view.getUint32(offset, true);
   assert(end <= bytes.byteLength, 'record must end inside its frame', { offset, end });
   const payload = bytes.subarray(offset + RECORD_HEADER_SIZE_BYTES, end);
   view.setUint32(offset + 12, (crc32c(payload) ^ mask) >>> 0, true);
+  view.setUint32(offset + SUM_END, fileOffset + offset, true);
   const header = bytes.subarray(offset, offset + HEADER_CHECKSUM_OFFSET);
   view.setUint32(offset + HEADER_CHECKSUM_OFFSET, (crc32c(header) ^ mask) >>> 0, true);
   return end;
 }
 
-/** Reads and verifies the record at `offset`, which must end at or before `end`. */
+/** True when a valid record header is at `offset`; `bytes` starts at `fileOffset` of its file. */
+function isHeader(bytes: Uint8Array, offset: number, fileOffset: number, mask: number): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, RECORD_HEADER_SIZE_BYTES);
+  // Cheap, and false nearly everywhere when a whole file is searched.
+  if (view.getUint32(SUM_END, true) !== fileOffset + offset) return false;
+  const header = bytes.subarray(offset, offset + HEADER_CHECKSUM_OFFSET);
+  return view.getUint32(HEADER_CHECKSUM_OFFSET, true) === (crc32c(header) ^ mask) >>> 0;
+}
+
+/**
+ * Reads and verifies the record at `offset`, which must end at or before `end`. `bytes` starts at
+ * `fileOffset` of its file.
+ */
 export function readRecord(
   bytes: Uint8Array,
   offset: number,
   end: number,
   mask: number,
+  fileOffset = 0,
 ): RecordOutcome {
-  const damaged = (
-    what: string,
-    facts: { group: GroupId; index: number } | null = null,
-    isUnknownType = false,
-  ): RecordOutcome => ({
-    kind: 'damaged',
-    damage: {
-      what,
-      offset,
-      group: facts?.group ?? null,
-      index: facts?.index ?? null,
-      isUnknownType,
-    },
-  });
-  if (offset + RECORD_HEADER_SIZE_BYTES > end) return damaged('record header is cut');
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, RECORD_HEADER_SIZE_BYTES);
-  const header = bytes.subarray(offset, offset + HEADER_CHECKSUM_OFFSET);
-  const headerChecksum = (crc32c(header) ^ mask) >>> 0;
-  if (view.getUint32(HEADER_CHECKSUM_OFFSET, true) !== headerChecksum) {
-    return damaged('record header fails its checksum');
+  const at = fileOffset + offset;
+  if (offset + RECORD_HEADER_SIZE_BYTES > end) return unnamed('record header is cut', at);
+  if (!isHeader(bytes, offset, fileOffset, mask)) {
+    return unnamed('record header fails its checksum', at);
   }
-  const group = groupId(view.getUint32(8, true));
-  const index = logIndex(readU64(view, 16));
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, RECORD_HEADER_SIZE_BYTES);
+  if (!TYPE_BY_CODE.has(view.getUint32(4, true))) return { kind: 'unknownType', offset: at };
   const payloadStart = offset + RECORD_HEADER_SIZE_BYTES;
   const payloadEnd = payloadStart + view.getUint32(0, true);
-  if (payloadEnd > end) return damaged('record payload is cut', { group, index });
-  const payload = bytes.subarray(payloadStart, payloadEnd);
-  if (view.getUint32(12, true) !== (crc32c(payload) ^ mask) >>> 0) {
-    return damaged('record payload fails its checksum', { group, index });
+  const isCut = payloadEnd > end;
+  const record = viewRecord(bytes, offset, fileOffset);
+  const payload = bytes.subarray(payloadStart, Math.min(payloadEnd, end));
+  if (!isCut && view.getUint32(12, true) === (crc32c(payload) ^ mask) >>> 0) {
+    return { kind: 'record', record };
   }
-  if (!TYPE_BY_CODE.has(view.getUint32(4, true))) {
-    return damaged('record type is unknown', { group, index }, true);
+  const { type, group, index, term: inTerm } = record;
+  return {
+    kind: 'damaged',
+    what: isCut ? 'record payload is cut' : 'record payload fails its checksum',
+    offset: at,
+    name: { type, group, index, term: inTerm, sum: record.sum.slice() },
+    sizeBytes: payloadEnd - offset,
+  };
+}
+
+const unnamed = (what: string, offset: number): RecordOutcome => ({
+  kind: 'damaged',
+  what,
+  offset,
+  name: null,
+  sizeBytes: 0,
+});
+
+/** The first place in [from, end) where a valid record header is, or null. */
+export function findRecord(
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+  mask: number,
+): number | null {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let offset = from; offset + RECORD_HEADER_SIZE_BYTES <= end; offset++) {
+    const isCandidate = view.getUint32(offset + SUM_END, true) === offset;
+    if (isCandidate && isHeader(bytes, offset, 0, mask)) return offset;
   }
-  return { kind: 'record', record: viewRecord(bytes, offset) };
+  return null;
 }
 
 /** The record at `offset`, unverified: only for bytes that were verified or made here. */
-export function viewRecord(bytes: Uint8Array, offset: number): WalRecord {
+export function viewRecord(bytes: Uint8Array, offset: number, fileOffset = 0): WalRecord {
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset, RECORD_HEADER_SIZE_BYTES);
   const payloadStart = offset + RECORD_HEADER_SIZE_BYTES;
   const payloadEnd = payloadStart + view.getUint32(0, true);
@@ -164,9 +211,9 @@ export function viewRecord(bytes: Uint8Array, offset: number): WalRecord {
     group: groupId(view.getUint32(8, true)),
     index: logIndex(readU64(view, 16)),
     term: term(readU64(view, 24)),
-    sum: bytes.subarray(offset + 32, offset + HEADER_CHECKSUM_OFFSET),
+    sum: bytes.subarray(offset + 32, offset + SUM_END),
     payload: bytes.subarray(payloadStart, payloadEnd),
-    offset,
+    offset: fileOffset + offset,
     sizeBytes: payloadEnd - offset,
   };
 }

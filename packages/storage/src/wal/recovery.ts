@@ -1,5 +1,6 @@
 /**
- * Opens a log: scan it, then make what was read durable before anyone relies on it. Bytes read
+ * Opens a log: scan it, establish terms and votes from their copies, then make what was read
+ * durable before anyone relies on it. Bytes read
  * back at start prove nothing about the disk: the page cache may show what a dead process wrote
  * and never synced, or what a failed sync dropped. So recovery writes the last batch again (the
  * only one that no later batch confirms), zeroes everything after it, syncs every file and the
@@ -12,9 +13,12 @@ import type { Clock, GroupId } from '@holdfast/base';
 import { removeTemporaryFiles } from '../atomic-file.ts';
 import type { FileSystem } from '../fs.ts';
 import { joinPath, parentDirectory } from '../fs.ts';
-import type { DurableGroupLog } from './durable-group-log.ts';
+import { encodeHardStateFrame } from './append-frame.ts';
+import { DurableGroupLog } from './durable-group-log.ts';
 import { EPOCH_FILE_NAME, readEpoch, writeEpoch } from './epoch-file.ts';
 import { FIRST_BATCH_OFFSET, walFilePath } from './format.ts';
+import { makeHardStateCopies } from './hard-state-copies.ts';
+import { establishHardStates } from './hard-state-recovery.ts';
 import { RecordSource, walCorrupt } from './record-source.ts';
 import type { LastBatch, TornTail, WalScan } from './scan.ts';
 import { scanWal } from './scan.ts';
@@ -53,11 +57,33 @@ export function recoverWal(
   removeTemporaryFiles(fileSystem, directory);
   const epoch = Math.max(scan.epochMax, known?.epoch ?? 0) + 1;
   writeEpoch(fileSystem, directory, { epoch, hasBatches: scan.last !== null });
-  const state = settle(fileSystem, directory, scan, epoch, options);
+  // What the log itself says, before the copies speak: the writer continues the log.
+  const groups = [...scan.groups.values()].map((log) => [log.group, log.summary()] as const);
+  const hardStates = establishHardStates(
+    fileSystem,
+    directory,
+    scan,
+    (group) => new DurableGroupLog(group, source, options.cacheSizeBytesMax),
+  );
+  const place = settle(fileSystem, directory, scan, epoch, options);
+  // Not before the log is durable: the copies must not run ahead of it.
+  makeHardStateCopies(fileSystem, directory, hardStates.states);
+  const state: WriterState = {
+    ...place,
+    directory,
+    epoch,
+    lastBatch: scan.lastBatch,
+    changes: [...(scan.last?.changes ?? [])],
+    groups,
+    hardStateSlots: hardStates.states.map(([group]) => group),
+  };
   const writer = new WalWriter(fileSystem, state, options, clock);
-  writer.writeBatch(new Uint8Array(0));
+  const frames = hardStates.toLog.map(([group, found]) => encodeHardStateFrame(group, found));
+  writer.writeBatch(new Uint8Array(Buffer.concat(frames)));
+  // A batch with records needs one that confirms it.
+  if (frames.length > 0) writer.writeBatch(new Uint8Array(0));
   if (scan.last === null) writeEpoch(fileSystem, directory, { epoch, hasBatches: true });
-  return { groups: scan.groups, source, writer, tornTail: scan.tornTail };
+  return { groups: hardStates.groups, source, writer, tornTail: scan.tornTail };
 }
 
 function settle(
@@ -66,18 +92,16 @@ function settle(
   scan: WalScan,
   epoch: number,
   options: WalOptions,
-): WriterState {
+): Pick<WriterState, 'fileIds' | 'offset'> {
   // Newest first: a crash between two removals leaves no gap.
   for (const fileId of [...scan.unusedFileIds].reverse()) {
     fileSystem.remove(walFilePath(directory, fileId));
     fileSystem.syncDirectory(directory);
   }
-  const groups = [...scan.groups.values()].map((log) => [log.group, log.summary()] as const);
   if (scan.last === null) {
     const fileId = scan.unusedFileIds[0] ?? 1;
     createFirstFile(fileSystem, directory, fileId, epoch, options);
-    const place = { fileIds: [fileId], offset: FIRST_BATCH_OFFSET };
-    return { directory, ...place, epoch, lastBatch: scan.lastBatch, groups };
+    return { fileIds: [fileId], offset: FIRST_BATCH_OFFSET };
   }
   for (const fileId of scan.liveFileIds) {
     const handle = fileSystem.open(walFilePath(directory, fileId), 'readWrite');
@@ -91,12 +115,8 @@ function settle(
   fileSystem.syncDirectory(directory);
   fileSystem.syncDirectory(parentDirectory(directory));
   return {
-    directory,
     fileIds: scan.liveFileIds,
     offset: scan.last.offset + scan.last.bytes.byteLength,
-    epoch,
-    lastBatch: scan.lastBatch,
-    groups,
   };
 }
 

@@ -1,31 +1,25 @@
 /**
  * Reads a whole log and decides, without writing, what it holds. The rule that tells a torn tail
- * from rot: batch k+1 is written only after the sync of batch k returned. So a bad batch is an
- * unfinished write only when nothing shows that a later one was begun; any such sign means that
- * the bad batch was durable and may have been acknowledged, and then the log is refused.
+ * from damage: batch k+1 is written only after the sync of batch k returned, and names k. So the
+ * last bad batch is an unfinished write only when nothing shows that a later one was begun; any
+ * such sign means that it was durable and may have been acknowledged: then it is damage, and is
+ * described, not dropped.
  *
  * Signs: a valid batch header further on, in this file or a later one; the watermark of a later
- * file; bytes that are not zero beyond the end of the bad batch. What stays ambiguous is damage to
- * the very last batch: it is treated as torn (a later format adds a header ring for that).
+ * file; bytes that are not zero beyond the end of the bad batch. A batch is confirmed by the next
+ * one or, when the log goes quiet, by an empty one a few milliseconds later; what stays ambiguous
+ * is damage to the very last batch of a node that stopped inside that window: it is taken for torn.
  */
-import type { EntryHasher, GroupId } from '@holdfast/base';
-import {
-  decodeEntry,
-  HoldfastError,
-  InvariantViolation,
-  sumsEqual,
-  unreachable,
-} from '@holdfast/base';
-import { createEntryHasher } from '../checksum.ts';
+import type { GroupId } from '@holdfast/base';
+import { HoldfastError } from '@holdfast/base';
 import type { FileSystem } from '../fs.ts';
 import { readWholeFile } from '../fs.ts';
-import type { BatchOutcome, ParsedBatch } from './batch-reader.ts';
-import { findBatchHeader, isZero, readBatch } from './batch-reader.ts';
-import { DurableGroupLog } from './durable-group-log.ts';
+import type { ParsedBatch } from './batch-reader.ts';
+import { findBatch, isZero } from './batch-reader.ts';
+import type { BatchChanges, Confirmation } from './confirmation.ts';
+import { noteChange } from './confirmation.ts';
+import type { DurableGroupLog } from './durable-group-log.ts';
 import {
-  alignBatch,
-  BATCH_ALIGNMENT_BYTES,
-  BATCH_HEADER_SIZE_BYTES,
   checksumMask,
   decodeFileHeader,
   describeBatch,
@@ -33,17 +27,19 @@ import {
   FIRST_BATCH_OFFSET,
   parseWalFileName,
 } from './format.ts';
-import type { WalRecord } from './record.ts';
-import { decodeGroupSummary, decodeHardState, decodeSnapshot } from './record-payload.ts';
+import { LogReplay } from './log-replay.ts';
 import type { RecordSource } from './record-source.ts';
 import { walCorrupt } from './record-source.ts';
+import { salvageRegion } from './salvage.ts';
 import type { WalOptions } from './types.ts';
 
 export interface LastBatch {
   readonly fileId: number;
   readonly offset: number;
-  /** The verified bytes, padding included. */
+  /** The bytes as read, padding included. */
   readonly bytes: Uint8Array;
+  /** What it did to the groups, as far as it can be read. */
+  readonly changes: BatchChanges;
 }
 
 export interface TornTail {
@@ -54,6 +50,8 @@ export interface TornTail {
 
 export interface WalScan {
   readonly groups: ReadonlyMap<GroupId, DurableGroupLog>;
+  /** Groups whose newest hard state record may be among what is damaged. */
+  readonly hardStatesInDoubt: ReadonlySet<GroupId>;
   /** Files up to the one with the last batch, ascending. */
   readonly liveFileIds: readonly number[];
   /** Later files that hold no batch: prepared ahead, or torn while being made or begun. */
@@ -64,10 +62,13 @@ export interface WalScan {
   /** Newest epoch seen in any valid header. */
   readonly epochMax: number;
   readonly tornTail: TornTail | null;
+  /** Every place whose bytes are wrong, also where nothing is missing because of it. */
+  readonly badPlaces: readonly TornTail[];
 }
 
 /**
- * @throws HoldfastError WAL_CORRUPT naming file, offset and index; FORMAT_UNKNOWN; FILE_IO
+ * @throws HoldfastError WAL_CORRUPT naming file, offset and index, when damage cannot be described;
+ *   FORMAT_UNKNOWN; FILE_IO
  */
 export function scanWal(
   fileSystem: FileSystem,
@@ -81,27 +82,42 @@ export function scanWal(
     .filter((id) => id !== null)
     .sort((left, right) => left - right);
   const scanner = new WalScanner(fileSystem, source, options);
-  for (const [i, fileId] of fileIds.entries()) {
-    const isGap = i > 0 && fileId !== fileIds[i - 1]! + 1;
-    if (isGap) throw scanner.missingFile(fileIds[i - 1]! + 1);
-    scanner.scanFile(fileId, i === fileIds.length - 1);
-  }
+  for (const fileId of fileIds) scanner.scanFile(fileId);
   return scanner.finish();
+}
+
+/** Bytes that are not zero and belong to no batch. */
+interface Region {
+  readonly fileId: number;
+  readonly bytes: Uint8Array;
+  readonly from: number;
+  readonly to: number;
+}
+
+interface PlacedBatch {
+  readonly fileId: number;
+  readonly bytes: Uint8Array;
+  readonly batch: ParsedBatch;
+  readonly isHead: boolean;
 }
 
 class WalScanner {
   readonly #fileSystem: FileSystem;
   readonly #source: RecordSource;
-  readonly #cacheSizeBytesMax: number;
-  readonly #hasher: EntryHasher | null;
-  readonly #groups = new Map<GroupId, DurableGroupLog>();
-  readonly #live: number[] = [];
-  readonly #unused: number[] = [];
+  readonly #replay: LogReplay;
+  readonly #fileIds: number[] = [];
+  /** Regions since the last batch. */
+  #regions: Region[] = [];
+  /** A damaged batch that is replayed when the next one shows that it was durable. */
+  #pending: PlacedBatch | null = null;
   #last: LastBatch | null = null;
   /** 0 until the first batch. */
   #lastBatch = 0;
   #epochMax = 0;
-  #tornTail: TornTail | null = null;
+  /** Newest batch that a file header calls durable, and the file. */
+  #promised = { batch: 0, fileId: 0 };
+  #hasBatch = false;
+  readonly #badPlaces: TornTail[] = [];
 
   constructor(
     fileSystem: FileSystem,
@@ -110,259 +126,184 @@ class WalScanner {
   ) {
     this.#fileSystem = fileSystem;
     this.#source = source;
-    this.#cacheSizeBytesMax = options.cacheSizeBytesMax;
-    this.#hasher = options.verifiesEntryChain ? createEntryHasher() : null;
+    this.#replay = new LogReplay(source, options);
   }
 
-  scanFile(fileId: number, isLastFile: boolean): void {
+  scanFile(fileId: number): void {
     const path = this.#source.path(fileId);
     const bytes = readWholeFile(this.#fileSystem, path);
     const header = decodeFileHeader(bytes, fileId, path);
     const mask = checksumMask(fileId);
-    if (header === null) {
-      const found = findBatchHeader(bytes, fileId, FIRST_BATCH_OFFSET, mask);
-      if (!isLastFile || found !== null) throw this.#corrupt(path, 0, 'file header is damaged');
-      this.#unused.push(fileId);
-      return;
-    }
-    this.#epochMax = Math.max(this.#epochMax, header.epoch);
-    if (this.#last !== null && header.watermark > this.#lastBatch) {
-      throw this.#missingBatch(path, header.watermark);
-    }
-    const end = this.#readBatches(bytes, fileId, mask);
-    if (this.#last?.fileId === fileId) {
-      const empty = this.#unused[0];
-      if (empty !== undefined) throw this.#emptyFile(empty, fileId);
-      this.#live.push(fileId);
-    } else {
-      // A file made after a durable batch, with no batch at all to be seen: the log is lost.
-      if (this.#last === null && header.watermark > 0) {
-        throw this.#missingBatch(path, header.watermark);
+    this.#fileIds.push(fileId);
+    if (header !== null) {
+      this.#epochMax = Math.max(this.#epochMax, header.epoch);
+      if (header.watermark > this.#promised.batch) {
+        this.#promised = { batch: header.watermark, fileId };
       }
-      this.#unused.push(fileId);
     }
-    this.#noteTorn(path, bytes, end);
+    let offset = FIRST_BATCH_OFFSET;
+    for (;;) {
+      const batch = findBatch(bytes, fileId, offset, mask);
+      this.#noteRegion({ fileId, bytes, from: offset, to: batch?.offset ?? bytes.byteLength });
+      if (batch === null) break;
+      this.#follow(fileId, bytes, batch);
+      offset = batch.offset + batch.sizeBytes;
+    }
+    const isUsed = offset > FIRST_BATCH_OFFSET;
+    if (header === null && isUsed) this.#noteBad(path, 0, 'file header is damaged');
   }
 
   finish(): WalScan {
-    for (const log of this.#groups.values()) this.#checkComplete(log);
+    const tornTail = this.#settleEnd();
+    if (this.#promised.batch > this.#lastBatch) throw this.#missingBatch(tornTail);
+    const { groups, hardStatesInDoubt } = this.#replay.finish();
+    const lastFileId = this.#last?.fileId ?? 0;
     return {
-      groups: this.#groups,
-      liveFileIds: this.#live,
-      unusedFileIds: this.#unused,
+      groups,
+      hardStatesInDoubt,
+      liveFileIds: this.#fileIds.filter((fileId) => fileId <= lastFileId),
+      unusedFileIds: this.#fileIds.filter((fileId) => fileId > lastFileId),
       last: this.#last,
       lastBatch: this.#lastBatch,
       epochMax: this.#epochMax,
-      tornTail: this.#tornTail,
+      tornTail,
+      badPlaces: this.#badPlaces,
     };
   }
 
-  missingFile(fileId: number): HoldfastError {
-    return this.#corrupt(this.#source.path(fileId), 0, 'file is missing');
-  }
-
-  #missingBatch(path: string, watermark: number): HoldfastError {
-    const what = `batch ${describeBatch(watermark)}, durable before this file, is missing`;
-    if (this.#tornTail === null) return this.#corrupt(path, 0, what);
-    return this.#corrupt(this.#tornTail.file, this.#tornTail.offset, this.#tornTail.what);
-  }
-
-  #emptyFile(fileId: number, laterFileId: number): HoldfastError {
-    const later = this.#source.path(laterFileId);
-    const what = `file holds no batch, but ${later} does`;
-    return this.#corrupt(this.#source.path(fileId), FIRST_BATCH_OFFSET, what);
-  }
-
-  #readBatches(
-    bytes: Uint8Array,
-    fileId: number,
-    mask: number,
-  ): { readonly offset: number; readonly outcome: BatchOutcome } {
-    let offset = FIRST_BATCH_OFFSET;
-    for (;;) {
-      const outcome = readBatch(bytes, fileId, offset, mask);
-      if (outcome.kind !== 'batch') {
-        this.#refuseIfLaterExists(bytes, fileId, offset, outcome);
-        return { offset, outcome };
-      }
-      const { batch } = outcome;
-      this.#follow(fileId, batch, bytes);
-      offset += batch.sizeBytes;
-    }
-  }
-
-  #follow(fileId: number, batch: ParsedBatch, bytes: Uint8Array): void {
-    const path = this.#source.path(fileId);
+  #follow(fileId: number, bytes: Uint8Array, batch: ParsedBatch): void {
     const { batch: number, watermark } = batch.header;
-    const isLinked = this.#last === null || watermark === this.#lastBatch;
-    if (!isLinked || number <= this.#lastBatch) {
-      const torn = this.#tornTail;
+    const path = this.#source.path(fileId);
+    if (batch.content.kind === 'damaged' && batch.content.unknownTypeAt !== null) {
+      throw unknownRecord(path, batch.content.unknownTypeAt);
+    }
+    const before = this.#pending?.batch.header.batch ?? this.#lastBatch;
+    const isFirst = !this.#hasBatch;
+    if (number <= before || (!isFirst && watermark < before)) {
       const what =
-        `batch ${describeBatch(number)} follows ${describeBatch(this.#lastBatch)} ` +
-        `but was written after ${describeBatch(watermark)}; a batch between is missing`;
-      if (torn === null) throw this.#corrupt(path, batch.offset, what);
-      throw this.#corrupt(torn.file, torn.offset, `${torn.what}: ${what}`);
+        `batch ${describeBatch(number)} follows ${describeBatch(before)} ` +
+        `but was written after ${describeBatch(watermark)}`;
+      throw walCorrupt(path, batch.offset, this.#replay.nextIndex(), what);
     }
-    // The link is exact, so nothing is missing: what looked torn is rot in unused space.
-    this.#tornTail = null;
-    for (const record of batch.records) this.#replayChecked(fileId, record);
-    const { offset, sizeBytes } = batch;
-    this.#last = { fileId, offset, bytes: bytes.subarray(offset, offset + sizeBytes) };
-    this.#lastBatch = number;
+    const { confirmation } = batch;
+    if (confirmation === null) this.#noteBad(path, batch.offset, 'confirmation is damaged');
+    this.#replayPending(watermark === before ? confirmation : null);
+    const isHead = isFirst && batch.offset === FIRST_BATCH_OFFSET && !this.#startsAtBirth();
+    const hasLost = isFirst ? this.#hasLostHead(batch, watermark) : watermark > before;
+    if (hasLost) this.#replayHole(path, batch, before, isFirst);
+    else for (const region of this.#regions) this.#noteUnused(region);
+    this.#regions = [];
+    this.#hasBatch = true;
+    // The oldest file may begin after batches that are deleted: its head says what they left.
+    if (confirmation !== null && (!isFirst || hasLost)) {
+      this.#replay.confirm(fileId, batch.offset, confirmation);
+    }
     this.#epochMax = Math.max(this.#epochMax, epochOf(number));
+    this.#pending = { fileId, bytes, batch, isHead };
+    if (batch.content.kind === 'whole') this.#replayPending(null);
   }
 
-  #refuseIfLaterExists(
-    bytes: Uint8Array,
-    fileId: number,
-    offset: number,
-    outcome: Exclude<BatchOutcome, { kind: 'batch' }>,
-  ): void {
-    const path = this.#source.path(fileId);
-    const mask = checksumMask(fileId);
-    const later = findBatchHeader(bytes, fileId, offset + BATCH_ALIGNMENT_BYTES, mask);
-    const damage = outcome.kind === 'damaged' ? outcome.damage : null;
-    const what = damage?.what ?? 'batch is missing';
-    const at = damage?.offset ?? offset;
-    const index = damage?.index === 0 ? null : (damage?.index ?? null);
-    if (damage?.isUnknownType) {
-      const message = `${path} at offset ${at}: record type is unknown: upgrade this node`;
-      throw new HoldfastError('FORMAT_UNKNOWN', message, { details: { file: path, offset: at } });
-    }
-    if (later !== null) {
-      const evidence = `batch ${describeBatch(later.header.batch)} at ${later.offset} is later`;
-      throw this.#corrupt(path, at, `${what}, but ${evidence}`, index);
-    }
-    if (outcome.kind !== 'damaged' || outcome.header === null) return;
-    const size = alignBatch(BATCH_HEADER_SIZE_BYTES + outcome.header.payloadSizeBytes);
-    if (isZero(bytes, offset + size, bytes.byteLength)) return;
-    throw this.#corrupt(path, at, `${what}, but something was written after it`, index);
+  /** The first file ever made begins with nothing; any other one with the state of its groups. */
+  #startsAtBirth(): boolean {
+    return this.#fileIds[0] === 1;
   }
 
-  /** Notes an unfinished batch at the end of a file; refuses when another one is noted already. */
-  #noteTorn(
-    path: string,
-    bytes: Uint8Array,
-    end: { readonly offset: number; readonly outcome: BatchOutcome },
-  ): void {
-    const isDamaged = end.outcome.kind === 'damaged';
-    if (!isDamaged && isZero(bytes, end.offset, bytes.byteLength)) return;
-    const torn = this.#tornTail;
-    if (torn !== null) {
-      throw this.#corrupt(torn.file, torn.offset, `${torn.what}, but ${path} was begun after it`);
-    }
-    const what =
-      end.outcome.kind === 'damaged' ? end.outcome.damage.what : 'batch has lost its beginning';
-    this.#tornTail = { file: path, offset: end.offset, what };
+  #hasLostHead(batch: ParsedBatch, watermark: number): boolean {
+    return this.#startsAtBirth() ? watermark > 0 : batch.offset !== FIRST_BATCH_OFFSET;
   }
 
-  /** A record that verifies and makes no sense is damage too: it is not guessed over. */
-  #replayChecked(fileId: number, record: WalRecord): void {
-    try {
-      this.#replay(fileId, record);
-    } catch (error) {
-      const isPlaced = error instanceof HoldfastError && error.details.file !== undefined;
-      const isKnown = error instanceof HoldfastError || error instanceof InvariantViolation;
-      if (isPlaced || !isKnown) throw error;
-      throw this.#corrupt(this.#source.path(fileId), record.offset, error.message, record.index);
-    }
-  }
-
-  #replay(fileId: number, record: WalRecord): void {
-    const log = this.#groups.get(record.group);
-    if (record.type === 'fileState') {
-      this.#replayFileState(fileId, record, log);
-      return;
-    }
-    const group = log ?? this.#newGroup(record.group);
-    switch (record.type) {
-      case 'hardState':
-        group.setHardState(decodeHardState(record.payload));
-        return;
-      case 'truncate':
-        group.truncateFrom(record.index);
-        return;
-      case 'entry':
-        this.#replayEntry(fileId, record, group);
-        return;
-      case 'snapshot': {
-        const { index, term } = record;
-        group.restartAt(decodeSnapshot({ index, term, sum: record.sum.slice() }, record.payload));
-        return;
+  /** The batch that waited is replayed; `confirmation` is the next batch's, when it names it. */
+  #replayPending(confirmation: Confirmation | null): void {
+    const pending = this.#pending;
+    if (pending === null) return;
+    this.#pending = null;
+    const { fileId, bytes, batch, isHead } = pending;
+    const { content, offset, sizeBytes } = batch;
+    const changes = new Map<GroupId, number>();
+    if (content.kind === 'whole') {
+      for (const record of content.records) {
+        if (record.type !== 'fileState') noteChange(changes, record);
       }
-      case 'base':
-        group.compactTo({ index: record.index, term: record.term, sum: record.sum.slice() });
-        return;
-      default:
-        unreachable(record.type);
+      this.#replay.replayWhole(fileId, content.records, isHead);
+    } else {
+      for (const item of content.items) {
+        if (item.kind !== 'gap')
+          noteChange(changes, item.kind === 'record' ? item.record : item.name);
+      }
+      this.#noteBad(this.#source.path(fileId), content.offset, content.what);
+      this.#replay.replayDamaged(fileId, content.items, confirmation, isHead);
     }
+    this.#last = { fileId, offset, bytes: bytes.subarray(offset, offset + sizeBytes), changes };
+    this.#lastBatch = batch.header.batch;
   }
 
-  #replayEntry(fileId: number, record: WalRecord, log: DurableGroupLog): void {
-    const fail = (what: string): HoldfastError =>
-      this.#corrupt(this.#source.path(fileId), record.offset, what, record.index);
-    const decoded = decodeEntry(record.payload, 0).entry;
-    const isSame =
-      decoded.index === record.index &&
-      decoded.term === record.term &&
-      sumsEqual(decoded.sum, record.sum);
-    if (!isSame) throw fail('entry and its record header differ');
-    const previousIndex = record.index - 1;
-    if (previousIndex !== log.lastIndex()) throw fail(`entry follows index ${log.lastIndex()}`);
-    const { index, term, type, sum } = decoded;
-    const data = decoded.data.slice();
-    const previousSum = log.sum(log.lastIndex());
-    if (this.#hasher !== null && typeof previousSum !== 'string') {
-      const expected = this.#hasher(previousSum, term, index, type, data);
-      if (!sumsEqual(expected, sum)) throw fail('entry breaks the hash chain');
-    }
-    const position = { fileId, offset: record.offset, sizeBytes: record.sizeBytes };
-    log.append({ index, term, type, data, sum }, position);
-  }
-
-  /** In the oldest file it is the start; in later files it must equal what was replayed. */
-  #replayFileState(fileId: number, record: WalRecord, log: DurableGroupLog | undefined): void {
-    const summary = decodeGroupSummary(record.payload);
-    if (log === undefined && this.#live.length === 0) {
-      this.#newGroup(record.group).startFrom(summary);
+  /** Batches before `batch` are lost; what lies in their place is read record by record. */
+  #replayHole(path: string, batch: ParsedBatch, before: number, isFirst: boolean): void {
+    const { watermark } = batch.header;
+    const isOne = watermark === before + 1;
+    const confirmation = isOne ? batch.confirmation : null;
+    const isHead = isFirst && !this.#startsAtBirth();
+    const what = `batch ${isOne ? '' : 'up to '}${describeBatch(watermark)} is missing`;
+    const place = { file: path, offset: batch.offset, what };
+    if (this.#regions.length === 0) {
+      this.#noteBad(path, batch.offset, what);
+      this.#replay.hole(place, confirmation, null, isHead);
       return;
     }
-    const known = log?.summary();
-    const isSame =
-      known !== undefined &&
-      known.lastIndex === summary.lastIndex &&
-      known.base.index === summary.base.index &&
-      known.hardState?.term === summary.hardState?.term &&
-      known.hardState?.vote === summary.hardState?.vote;
-    if (isSame) return;
-    const path = this.#source.path(fileId);
-    const what = `group ${record.group} is not as earlier files say`;
-    throw this.#corrupt(path, record.offset, what, summary.lastIndex);
-  }
-
-  #newGroup(group: GroupId): DurableGroupLog {
-    const log = new DurableGroupLog(group, this.#source, this.#cacheSizeBytesMax);
-    this.#groups.set(group, log);
-    return log;
-  }
-
-  #checkComplete(log: DurableGroupLog): void {
-    const path = this.#source.path(this.#live[0] ?? 0);
-    const base = log.base().index;
-    if (log.missingThrough > base) {
-      const what = `entries ${base + 1} to ${log.missingThrough} were in older files that are gone`;
-      throw this.#corrupt(path, 0, what, base + 1);
+    for (const { fileId, bytes, from, to } of this.#regions) {
+      const mask = checksumMask(fileId);
+      const { items, unknownTypeAt } = salvageRegion(bytes, from, to, mask, what);
+      if (unknownTypeAt !== null) throw unknownRecord(this.#source.path(fileId), unknownTypeAt);
+      this.#noteBad(this.#source.path(fileId), from, what);
+      this.#replay.replayDamaged(fileId, items, confirmation, isHead);
     }
-    const commit = log.hardState()?.commit ?? 0;
-    if (commit <= log.lastIndex()) return;
-    const what = `group ${log.group} knows commit ${commit} but its log ends earlier`;
-    throw this.#corrupt(path, 0, what, log.lastIndex() + 1);
   }
 
-  /** `index` defaults to the first one that the log cannot give. */
-  #corrupt(path: string, offset: number, what: string, index: number | null = null): HoldfastError {
-    const logs = [...this.#groups.values()];
-    const next = logs.length === 0 ? 1 : Math.min(...logs.map((log) => log.lastIndex() + 1));
-    return walCorrupt(path, offset, index ?? next, what);
+  /** What is behind the last whole batch: torn, or durable and damaged. Returns what is torn. */
+  #settleEnd(): TornTail | null {
+    const pending = this.#pending;
+    const [first, second] = this.#regions;
+    if (first !== undefined && second !== undefined) {
+      const what = `batch is damaged, but ${this.#source.path(second.fileId)} was begun after it`;
+      throw walCorrupt(this.#source.path(first.fileId), first.from, this.#replay.nextIndex(), what);
+    }
+    if (pending !== null) {
+      const wasDurable = first !== undefined || this.#promised.batch >= pending.batch.header.batch;
+      const { content, offset } = pending.batch;
+      if (!wasDurable) {
+        this.#pending = null;
+        const what = content.kind === 'damaged' ? content.what : '';
+        return { file: this.#source.path(pending.fileId), offset, what };
+      }
+      this.#replayPending(null);
+    }
+    if (first === undefined) return null;
+    const what = 'batch header fails its checksum';
+    return { file: this.#source.path(first.fileId), offset: first.from, what };
   }
+
+  #missingBatch(tornTail: TornTail | null): HoldfastError {
+    const { batch, fileId } = this.#promised;
+    const path = this.#source.path(fileId);
+    const what = `batch ${describeBatch(batch)}, durable before ${path}, is missing`;
+    const place = tornTail ?? { file: path, offset: 0 };
+    return walCorrupt(place.file, place.offset, this.#replay.nextIndex(), what);
+  }
+
+  #noteRegion(region: Region): void {
+    if (!isZero(region.bytes, region.from, region.to)) this.#regions.push(region);
+  }
+
+  #noteUnused({ fileId, from }: Region): void {
+    this.#noteBad(this.#source.path(fileId), from, 'bytes between batches are not zero');
+  }
+
+  #noteBad(file: string, offset: number, what: string): void {
+    this.#badPlaces.push({ file, offset, what });
+  }
+}
+
+function unknownRecord(file: string, offset: number): HoldfastError {
+  const message = `${file} at offset ${offset}: record type is unknown: upgrade this node`;
+  return new HoldfastError('FORMAT_UNKNOWN', message, { details: { file, offset } });
 }

@@ -119,11 +119,14 @@ export class RingConsumer {
     return Atomics.load(this.#control, DOORBELL);
   }
 
-  /** Sleeps until something was pushed after `doorbell` was read. Never on the main thread. */
-  sleep(doorbell: number): void {
+  /**
+   * Sleeps until something was pushed after `doorbell` was read, at most `delayMsMax`. Never on
+   * the main thread.
+   */
+  sleep(doorbell: number, delayMsMax = Number.POSITIVE_INFINITY): void {
     // A push between this store and the wait changes the doorbell, and the wait returns at once.
     Atomics.store(this.#control, CONSUMER_SLEEPS, 1);
-    Atomics.wait(this.#control, DOORBELL, doorbell);
+    Atomics.wait(this.#control, DOORBELL, doorbell, delayMsMax);
     Atomics.store(this.#control, CONSUMER_SLEEPS, 0);
   }
 

@@ -1,7 +1,9 @@
 /**
  * The loop of the WAL thread: everything that has arrived becomes one batch; without work it
- * prepares the next file, then sleeps. Synchronous; it returns when told to close or on failure.
+ * confirms the last batch, prepares the next file, then sleeps. Synchronous; it returns when told
+ * to close or on failure.
  */
+import type { Clock } from '@holdfast/base';
 import { toHoldfastError, unreachable } from '@holdfast/base';
 import type { RingConsumer } from './shared-ring.ts';
 import type { WalThreadReply } from './thread-protocol.ts';
@@ -24,8 +26,11 @@ export function runWalThread(
   ring: RingConsumer,
   writer: WalWriter,
   options: WalOptions,
+  clock: Pick<Clock, 'monotonicMs'>,
   reply: (message: WalThreadReply) => void,
 ): void {
+  const sleepMs = (): number =>
+    Math.max(0, (writer.confirmAtMs ?? Number.POSITIVE_INFINITY) - clock.monotonicMs());
   try {
     for (;;) {
       const doorbell = ring.doorbell();
@@ -33,7 +38,11 @@ export function runWalThread(
       if (ring.takeProducerWaits()) reply({ kind: 'space' });
       const hasWork = work.frames.length > 0 || work.releaseBelow !== null || work.isClosing;
       if (!hasWork) {
-        if (!writer.prepareNextFile(PREPARE_IDLE_SLICE_BYTES)) ring.sleep(doorbell);
+        if (sleepMs() === 0 && writer.confirm()) continue;
+        if (writer.prepareNextFile(PREPARE_IDLE_SLICE_BYTES)) continue;
+        // A confirmation that found no room waits for the next batch, not for a time.
+        const delayMs = sleepMs();
+        ring.sleep(doorbell, delayMs === 0 ? Number.POSITIVE_INFINITY : delayMs);
         continue;
       }
       perform(work, writer, reply);

@@ -4,7 +4,7 @@
  * the worker starts. Answers come by postMessage; the worker keeps the process alive until `close`.
  */
 import { Worker } from 'node:worker_threads';
-import type { Clock, GroupId } from '@holdfast/base';
+import type { Clock, Entry, GroupId, LogIndex } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
 import { NodeFileSystem } from '../node-fs.ts';
 import { recoverWal } from './recovery.ts';
@@ -23,6 +23,7 @@ import type {
   WalStats,
 } from './types.ts';
 import { DEFAULT_WAL_OPTIONS } from './types.ts';
+import type { Mending } from './wal-front.ts';
 import { WalFront } from './wal-front.ts';
 import type { WriterStats } from './wal-writer.ts';
 
@@ -97,6 +98,14 @@ export class ThreadWal implements Wal {
     if (frame !== null) this.#ring.push(FRAME_APPEND, frame);
   }
 
+  async repair(group: GroupId, entries: readonly Entry[]): Promise<void> {
+    return this.#mend(this.#front.repair(group, entries));
+  }
+
+  async discardDamaged(group: GroupId, from: LogIndex): Promise<void> {
+    return this.#mend(this.#front.discardDamaged(group, from));
+  }
+
   onDurable(listener: DurableListener): void {
     this.#front.onDurable(listener);
   }
@@ -129,6 +138,11 @@ export class ThreadWal implements Wal {
       if (this.#hasExited) this.#resolveExit();
     });
     return this.#closing;
+  }
+
+  #mend({ frames, settled }: Mending): Promise<void> {
+    for (const frame of frames) this.#ring.push(FRAME_APPEND, frame);
+    return settled;
   }
 
   #onReply(message: WalThreadReply): void {

@@ -2,7 +2,8 @@
  * The contract of the write-ahead log: one per node, shared by all its groups. An append is one
  * atomic unit: after a crash either all of it is there or none of it. Appends become durable in
  * the order they were made. What the listener was told is durable is never lost, never truncated
- * and never skipped: a damaged record is an error at recovery or at reading, not a shorter log.
+ * and never skipped: what the disk has damaged is described by `damage()`, not cut off, and the
+ * group's log is read-only until `repair` or `discardDamaged` has closed every hole.
  */
 import type {
   Entry,
@@ -40,6 +41,23 @@ export interface LogBase {
 }
 
 /**
+ * Entries that were durable, may have been acknowledged, and cannot be read. The range is never
+ * too small; it may name entries that no longer counted (a truncation may be among what was lost).
+ */
+export interface DamagedRange {
+  readonly low: LogIndex;
+  /** Inclusive. The last index of the log when the damage ends it. */
+  readonly high: LogIndex;
+  /** Term and chain sum of the entry `high`, when they are still known. */
+  readonly lastTerm: Term | null;
+  readonly lastSum: Uint8Array | null;
+  /** Where it was found, for people. */
+  readonly file: string;
+  readonly offset: number;
+  readonly what: string;
+}
+
+/**
  * The durable log of one group, synchronously readable. Shows exactly what was reported durable
  * (and what recovery found); appends still under way are not visible. It changes just before the
  * durable listeners run, except that `compact` takes effect at once.
@@ -48,24 +66,48 @@ export interface GroupLog {
   readonly group: GroupId;
   /** base().index + 1, also when the log is empty. */
   firstIndex(): LogIndex;
-  /** base().index when the log is empty. */
+  /** base().index when the log is empty; damaged entries at the end count. */
   lastIndex(): LogIndex;
-  /** For firstIndex - 1 <= index <= lastIndex; 'compacted' below, 'unavailable' above. */
+  /**
+   * For firstIndex - 1 <= index <= lastIndex; 'compacted' below, 'unavailable' above and where the
+   * entry is damaged.
+   */
   term(index: LogIndex): Term | 'compacted' | 'unavailable';
   /** For the same range as `term`. */
   sum(index: LogIndex): Uint8Array | 'compacted' | 'unavailable';
   /**
    * Entries low..high-1, cut after `sizeBytesMax` of encoded size but never empty when low < high.
    * 'compacted' when low < firstIndex. `high` is at most lastIndex + 1. Newest entries come from
-   * memory, older ones are read from the file with their checksums verified.
-   * @throws HoldfastError WAL_CORRUPT naming file, offset and index
+   * memory, older ones are read from the file with their checksums verified. Stops before a
+   * damaged entry.
+   * @throws HoldfastError WAL_CORRUPT naming file, offset and index, when `low` is damaged or the
+   *   disk gives wrong bytes
    */
   entries(low: LogIndex, high: LogIndex, sizeBytesMax: number): readonly Entry[] | 'compacted';
   base(): LogBase;
   /** Null until the group has one. Its commit may be older than the newest hint appended. */
   hardState(): HardState | null;
-  /** The newest snapshot installed through `LogAppend.snapshot`; null when none ever was. */
+  /**
+   * The newest snapshot installed through `LogAppend.snapshot`; null when none ever was, or when
+   * its record is damaged and no later file repeats it: the checkpoint that it names holds it too.
+   */
   snapshot(): SnapshotMeta | null;
+  /** Every hole of the log, ascending, apart from each other; empty for a healthy log. */
+  damage(): readonly DamagedRange[];
+  /**
+   * False when the newest term and vote may be lost: the node must neither vote nor campaign nor
+   * append under this incarnation any more.
+   */
+  isHardStateKnown(): boolean;
+}
+
+/** What one group has on the disk. */
+export interface GroupStats {
+  readonly group: GroupId;
+  /** Records of the live entries. */
+  readonly sizeBytes: number;
+  /** Oldest file the group still needs; null when it needs none. */
+  readonly oldestFileId: number | null;
 }
 
 export interface WalStats {
@@ -78,6 +120,9 @@ export interface WalStats {
   /** Appends not yet reported durable. */
   readonly queueDepth: number;
   readonly queueSizeBytes: number;
+  readonly oldestFileId: number;
+  readonly newestFileId: number;
+  readonly groups: readonly GroupStats[];
 }
 
 /** `syncMs` is how long the write and sync that made the newest ticket durable took. */
@@ -86,7 +131,8 @@ export type WalFailureListener = (error: HoldfastError) => void;
 
 export interface Wal {
   /**
-   * Queues one append and returns its ticket: strictly increasing by one, over all groups.
+   * Queues one append and returns its ticket: strictly increasing by one, over all groups. A
+   * group with damage takes nothing but a snapshot that replaces its whole log.
    * @throws HoldfastError OVERLOADED (nothing was queued) above `queueSizeBytesMax`;
    *   WAL_IO after a failure; SHUTTING_DOWN after close
    */
@@ -105,9 +151,24 @@ export interface Wal {
   /**
    * Forgets the entries up to base.index (at least the present base, at most lastIndex). Readers
    * see it at once; files that no group needs are deleted after it is durable. The state up to
-   * base.index must already be durable elsewhere (a checkpoint).
+   * base.index must already be durable elsewhere (a checkpoint). It also closes the damage up to
+   * base.index.
+   * @throws HoldfastError WAL_CORRUPT when the log around base.index does not agree with `base`
    */
   compact(group: GroupId, base: LogBase): void;
+  /**
+   * Fills one whole damaged range with the entries that a peer gave. They are checked by the hash
+   * chain against the entry before, the entry after, and what is still known of the lost ones.
+   * Durable and visible when resolved; a crash leaves the range as it was, or shorter.
+   * @throws HoldfastError (as a rejection) REPAIR_REFUSED: nothing was written; WAL_IO
+   */
+  repair(group: GroupId, entries: readonly Entry[]): Promise<void>;
+  /**
+   * Drops every entry from `from` on, damaged or not. The caller has proof (a NACK quorum) that
+   * none of them was committed. Durable and visible when resolved.
+   * @throws HoldfastError (as a rejection) WAL_IO
+   */
+  discardDamaged(group: GroupId, from: LogIndex): Promise<void>;
   stats(): WalStats;
   /** Writes what is queued, confirms it on disk, releases files and thread. Idempotent. */
   close(): Promise<void>;

@@ -1,17 +1,34 @@
 /**
  * The half of the WAL on the caller's thread, shared by both hosts: checks and encodes appends,
  * gives tickets, keeps what is under way, and shows it in the group logs once it is durable.
+ * A group with damage is read-only but for what closes the damage.
  *
  * Invariants: tickets are reported in order, each exactly once; a group log changes only here and
  * only with durable records, except that `compact` hides entries at once; after a failure nothing
  * is reported any more.
  */
-import type { Entry, GroupId, HardState } from '@holdfast/base';
+import type { Entry, EntryHasher, GroupId, HardState, LogIndex } from '@holdfast/base';
 import { assert, entrySizeBytes, HoldfastError } from '@holdfast/base';
-import { encodeAppend, encodeBaseFrame, encodeHardStateFrame } from './append-frame.ts';
+import { createEntryHasher } from '../checksum.ts';
+import type { AppendTail } from './append-check.ts';
+import { checkAppend } from './append-check.ts';
+import {
+  encodeAppend,
+  encodeBaseFrame,
+  encodeHardStateFrame,
+  encodeRepairFrame,
+  encodeTruncateFrame,
+} from './append-frame.ts';
 import { DurableGroupLog } from './durable-group-log.ts';
 import { RECORD_HEADER_SIZE_BYTES } from './record.ts';
 import type { RecordSource } from './record-source.ts';
+import {
+  checkBaseOfDamaged,
+  checkDiscard,
+  checkRepair,
+  checkWritable,
+  chunksOf,
+} from './repair.ts';
 import type {
   DurableListener,
   GroupLog,
@@ -32,12 +49,17 @@ interface Pending {
   /** 0 when nothing was written for it: it is durable when everything before it is. */
   readonly sizeBytes: number;
   readonly firstEntryOffset: number;
+  /** Shows a record of the WAL itself, whose frame is durable at the given place. */
+  readonly onDurable: ((fileId: number, frameOffset: number) => void) | null;
 }
 
-/** What the newest append of a group, durable or not, leaves behind: for checks only. */
-interface Tail {
-  lastIndex: number;
-  hardState: HardState | null;
+/** Frames to write, and what to wait for. */
+export interface Mending {
+  readonly frames: readonly Uint8Array[];
+  readonly settled: Promise<void>;
+}
+
+interface Tail extends AppendTail {
   /** A commit hint that waits for the next written append of its group. */
   hint: HardState | null;
 }
@@ -58,6 +80,9 @@ export class WalFront {
   #isClosing = false;
   #lastSyncMs = 0;
   #releasedBelow = 0;
+  readonly #hasher: EntryHasher = createEntryHasher();
+  /** Groups with a repair under way. */
+  readonly #mending = new Map<GroupId, (error: HoldfastError) => void>();
 
   constructor(
     groups: ReadonlyMap<GroupId, DurableGroupLog>,
@@ -98,7 +123,9 @@ export class WalFront {
     this.#refuseWhenClosed();
     const { group } = append;
     const tail = this.#tail(group);
-    const next = checkAppend(append, tail, this.#log(group).base().index);
+    const log = this.#log(group);
+    checkWritable(append, log);
+    const next = checkAppend(append, tail, log.base().index);
     const hardState = append.hardState ?? tail.hint;
     // Recovery takes a commit beyond the log as proof of a loss, so it must never be written.
     const commit = hardState?.commit ?? 0;
@@ -122,6 +149,7 @@ export class WalFront {
       hardState: frame === null ? null : hardState,
       sizeBytes,
       firstEntryOffset: frame?.firstEntryOffset ?? 0,
+      onDurable: null,
     });
     return { ticket: this.#ticket, frame: frame?.bytes ?? null };
   }
@@ -131,11 +159,50 @@ export class WalFront {
     this.#refuseWhenClosed();
     const log = this.#log(group);
     if (base.index <= log.base().index) return null;
+    if (log.hasDamage) checkBaseOfDamaged(log, base, this.#hasher, this.#source.path(0));
     const frame = encodeBaseFrame(group, base);
     this.#refuseWhenFull(frame.byteLength);
     log.compactTo(base);
     this.#pushInternal(group, null, frame);
     return frame;
+  }
+
+  /** See Wal.repair. */
+  repair(group: GroupId, entries: readonly Entry[]): Mending {
+    this.#refuseWhenClosed();
+    const log = this.#log(group);
+    checkRepair(log, entries, this.#hasher);
+    const chunks = chunksOf(entries, this.#options.batchSizeBytesMax);
+    let left = chunks.length;
+    return this.#mend(
+      group,
+      chunks.map((chunk) => encodeRepairFrame(group, chunk)),
+      (i, place) => {
+        let { offset } = place;
+        for (const entry of chunks[i]!) {
+          const sizeBytes = RECORD_HEADER_SIZE_BYTES + entrySizeBytes(entry);
+          // A compaction may have overtaken it.
+          const isLive = entry.index > log.base().index;
+          if (isLive) log.fill(entry, { fileId: place.fileId, offset, sizeBytes });
+          offset += sizeBytes;
+        }
+        left -= 1;
+        return left === 0;
+      },
+    );
+  }
+
+  /** See Wal.discardDamaged. */
+  discardDamaged(group: GroupId, from: LogIndex): Mending {
+    this.#refuseWhenClosed();
+    const log = this.#log(group);
+    const tail = this.#tail(group);
+    checkDiscard(log, from);
+    tail.lastIndex = from - 1;
+    return this.#mend(group, [encodeTruncateFrame(group, from)], () => {
+      log.truncateFrom(from);
+      return true;
+    });
   }
 
   /** No append is taken any more; returns the hints that are still to be written. */
@@ -185,6 +252,8 @@ export class WalFront {
   fail(error: HoldfastError): void {
     if (this.#failure !== null) return;
     this.#failure = error;
+    for (const reject of this.#mending.values()) reject(error);
+    this.#mending.clear();
     for (const listener of this.#failureListeners) listener(error);
   }
 
@@ -194,6 +263,11 @@ export class WalFront {
       lastSyncMs: this.#lastSyncMs,
       queueDepth: this.#pending.length - this.#pendingHead,
       queueSizeBytes: this.#queueSizeBytes,
+      groups: [...this.#groups.values()].map((log) => ({
+        group: log.group,
+        sizeBytes: log.sizeBytes,
+        oldestFileId: log.hasDamage ? writer.oldestFileId : log.oldestFileId(),
+      })),
     };
   }
 
@@ -204,6 +278,7 @@ export class WalFront {
   #show(pending: Pending, fileId: number, frameOffset: number): void {
     const { append, hardState } = pending;
     const log = this.#log(pending.group);
+    pending.onDurable?.(fileId, frameOffset);
     if (hardState !== null) log.setHardState(hardState);
     if (append === null || pending.sizeBytes === 0) return;
     if (append.snapshot !== null) log.restartAt(append.snapshot);
@@ -232,9 +307,34 @@ export class WalFront {
     this.#queueSizeBytes += pending.sizeBytes;
   }
 
-  #pushInternal(group: GroupId, hardState: HardState | null, frame: Uint8Array): void {
-    const sizeBytes = frame.byteLength;
-    this.#push({ ticket: null, group, append: null, hardState, sizeBytes, firstEntryOffset: 0 });
+  #pushInternal(
+    group: GroupId,
+    hardState: HardState | null,
+    frame: Uint8Array,
+    onDurable: Pending['onDurable'] = null,
+  ): void {
+    const rest = { ticket: null, append: null, firstEntryOffset: 0, onDurable };
+    this.#push({ ...rest, group, hardState, sizeBytes: frame.byteLength });
+  }
+
+  /** `show` gets each frame's number and place; it says when the last one is durable. */
+  #mend(
+    group: GroupId,
+    frames: readonly Uint8Array[],
+    show: (i: number, place: { readonly fileId: number; readonly offset: number }) => boolean,
+  ): Mending {
+    assert(!this.#mending.has(group), 'one repair of a group at a time', { group });
+    const settled = new Promise<void>((resolve, reject) => {
+      this.#mending.set(group, reject);
+      for (const [i, frame] of frames.entries()) {
+        this.#pushInternal(group, null, frame, (fileId, offset) => {
+          if (!show(i, { fileId, offset })) return;
+          this.#mending.delete(group);
+          resolve();
+        });
+      }
+    });
+    return { frames, settled };
   }
 
   #peek(): Pending | undefined {
@@ -297,59 +397,4 @@ export class WalFront {
   }
 }
 
-const hasRecords = (log: DurableGroupLog): boolean =>
-  log.hardState() !== null || log.lastIndex() > 0;
-
-/** Asserts that `append` continues the group's log; returns the tail after it. */
-function checkAppend(
-  append: LogAppend,
-  tail: Tail,
-  baseIndex: number,
-): { readonly lastIndex: number; readonly hardState: HardState | null } {
-  const { group, snapshot, truncateFrom, entries } = append;
-  let lastIndex = snapshot?.index ?? tail.lastIndex;
-  const base = snapshot?.index ?? baseIndex;
-  if (truncateFrom !== null) {
-    assert(truncateFrom > base && truncateFrom <= lastIndex + 1, 'truncation must be in the log', {
-      group,
-      truncateFrom,
-      base,
-      lastIndex,
-    });
-    lastIndex = truncateFrom - 1;
-  }
-  lastIndex = checkEntries(entries, lastIndex, group);
-  const hardState = append.hardState ?? tail.hardState;
-  checkHardState(append, tail.hardState);
-  return { lastIndex, hardState };
-}
-
-function checkEntries(entries: readonly Entry[], lastIndex: number, group: GroupId): number {
-  let last = lastIndex;
-  for (const entry of entries) {
-    assert(entry.index === last + 1, 'entry must continue the log', {
-      group,
-      index: entry.index,
-      lastIndex: last,
-    });
-    last = entry.index;
-  }
-  return last;
-}
-
-function checkHardState(append: LogAppend, before: HardState | null): void {
-  const { group, hardState } = append;
-  const previousTerm = before?.term ?? 0;
-  if (!append.mustSync) {
-    const isHint = append.entries.length === 0 && append.snapshot === null;
-    assert(isHint && append.truncateFrom === null, 'an unsynced append holds no log change', {
-      group,
-    });
-    const isSame =
-      hardState === null ||
-      (hardState.term === previousTerm && hardState.vote === (before?.vote ?? null));
-    assert(isSame, 'an unsynced append must not change term or vote', { group });
-  }
-  if (hardState === null) return;
-  assert(hardState.term >= previousTerm, 'term must not go back', { group, previousTerm });
-}
+const hasRecords = (log: DurableGroupLog) => log.hardState() !== null || log.lastIndex() > 0;

@@ -11,6 +11,6 @@ const port = must(parentPort, 'the WAL thread must be a worker');
 const input = workerData as WalThreadInput;
 const clock = { monotonicMs: () => performance.now() };
 const writer = new WalWriter(new NodeFileSystem(), input.state, input.options, clock);
-runWalThread(new RingConsumer(input.ring), writer, input.options, (message) =>
+runWalThread(new RingConsumer(input.ring), writer, input.options, clock, (message) =>
   port.postMessage(message),
 );

@@ -1,6 +1,8 @@
 /**
  * Writes batches: one positioned write and one fdatasync each, into zero-filled files. Synchronous;
- * the WAL thread and the simulator host the same object.
+ * the WAL thread and the simulator host the same object. Each batch confirms the one before; when
+ * the log goes quiet, `confirm` writes an empty one. A batch that changes term or vote is
+ * followed by the two copies of the hard state before it is reported.
  *
  * Invariants:
  * - a batch is written only after the sync of the one before it returned; its header names that one
@@ -9,15 +11,18 @@
  * - after any failure nothing is written or synced any more: a failed sync is never retried.
  */
 import type { Clock, GroupId } from '@holdfast/base';
-import { assert, HoldfastError, InvariantViolation, logIndex, unreachable } from '@holdfast/base';
-import { crc32cOfChunks } from '../checksum.ts';
+import { assert, HoldfastError } from '@holdfast/base';
+import { crc32c, crc32cOfChunks } from '../checksum.ts';
 import type { FileHandle, FileSystem } from '../fs.ts';
 import { isDiskFullError } from '../fs.ts';
 import { encodeFileState } from './append-frame.ts';
+import { encodeConfirmation, noteChange } from './confirmation.ts';
+import { followRecord } from './follow.ts';
 import {
-  alignBatch,
+  alignPage,
   BATCH_HEADER_SIZE_BYTES,
   batchNumber,
+  batchSizeBytes,
   checksumMask,
   counterOf,
   encodeBatchHeader,
@@ -26,12 +31,16 @@ import {
   WAL_FILE_SIZE_BYTES_MAX,
   walFilePath,
 } from './format.ts';
-import type { WalRecord } from './record.ts';
+import type { TermAndVote } from './hard-state-copies.ts';
+import { HardStateWriter, termAndVote } from './hard-state-copies.ts';
 import { sealRecord, viewRecord } from './record.ts';
 import type { GroupSummary } from './record-payload.ts';
-import { decodeHardState, decodeSnapshot, EMPTY_GROUP_SUMMARY } from './record-payload.ts';
+import { EMPTY_GROUP_SUMMARY } from './record-payload.ts';
 import type { WalOptions } from './types.ts';
 import { ZeroFiller } from './zero-filler.ts';
+
+/** A log that is quiet for this long gets its last batch confirmed: one more sync, off the load. */
+export const CONFIRM_IDLE_MS = 5;
 
 /** Where a recovered log continues. Plain data: it is sent to the WAL thread. */
 export interface WriterState {
@@ -43,7 +52,12 @@ export interface WriterState {
   readonly epoch: number;
   /** Newest durable batch, of any epoch. */
   readonly lastBatch: number;
+  /** What the last batch changed: for its confirmation. */
+  readonly changes: readonly (readonly [GroupId, number])[];
+  /** Least recently written first. */
   readonly groups: readonly (readonly [GroupId, GroupSummary])[];
+  /** Groups in the order of their slots in the copies of the hard state. */
+  readonly hardStateSlots: readonly GroupId[];
 }
 
 export interface BatchPlace {
@@ -60,6 +74,8 @@ export interface WriterStats {
   readonly syncs: number;
   readonly filesCreated: number;
   readonly filesRemoved: number;
+  readonly oldestFileId: number;
+  readonly newestFileId: number;
 }
 
 export class WalWriter {
@@ -67,12 +83,20 @@ export class WalWriter {
   readonly #directory: string;
   readonly #options: WalOptions;
   readonly #clock: Pick<Clock, 'monotonicMs'>;
+  /** In the order they were last written. */
   readonly #groups: Map<GroupId, GroupSummary>;
+  /** What the last batch changed. */
+  #changes: Map<GroupId, number>;
+  readonly #hardStates: HardStateWriter;
   readonly #fileIds: number[];
   readonly #epoch: number;
   #counter: number;
   #batches = 0;
+  #syncs = 0;
   #lastBatch: number;
+  /** The last batch holds records that no other batch confirms yet. */
+  #isUnconfirmed = false;
+  #lastWriteMs = 0;
   #file: { readonly id: number; readonly handle: FileHandle; readonly sizeBytes: number };
   #offset: number;
   #next: ZeroFiller | null = null;
@@ -94,6 +118,8 @@ export class WalWriter {
     this.#options = options;
     this.#clock = clock;
     this.#groups = new Map(state.groups);
+    this.#changes = new Map(state.changes);
+    this.#hardStates = new HardStateWriter(fileSystem, state.directory, state.hardStateSlots);
     this.#fileIds = [...state.fileIds];
     this.#epoch = state.epoch;
     this.#lastBatch = state.lastBatch;
@@ -110,10 +136,17 @@ export class WalWriter {
     return {
       bytesWritten: this.#bytesWritten,
       batches: this.#batches,
-      syncs: this.#batches,
+      syncs: this.#syncs,
       filesCreated: this.#filesCreated,
       filesRemoved: this.#filesRemoved,
+      oldestFileId: this.#fileIds[0]!,
+      newestFileId: this.#file.id,
     };
+  }
+
+  /** When the last batch needs a confirmation by the caller's clock; null when it has one. */
+  get confirmAtMs(): number | null {
+    return this.#isUnconfirmed && !this.#hasFailed ? this.#lastWriteMs + CONFIRM_IDLE_MS : null;
   }
 
   /** Where this log continues now, for handing it to another writer. */
@@ -124,7 +157,9 @@ export class WalWriter {
       offset: this.#offset,
       epoch: this.#epoch,
       lastBatch: this.#lastBatch,
+      changes: [...this.#changes],
       groups: [...this.#groups],
+      hardStateSlots: [...this.#hardStates.slots],
     };
   }
 
@@ -135,6 +170,20 @@ export class WalWriter {
   writeBatch(payload: Uint8Array): BatchPlace {
     assert(!this.#hasFailed, 'a failed log must not be written');
     return this.#guard(() => this.#writeBatch(payload));
+  }
+
+  /**
+   * Confirms the last batch by an empty one in a page of its own. False when that would need a
+   * file that is not prepared: a confirmation is not worth failing for a full disk.
+   */
+  confirm(): boolean {
+    const start = alignPage(this.#offset);
+    const confirmation = encodeConfirmation(this.#groups, this.#changes, true);
+    const fits = start + batchSizeBytes(confirmation.byteLength, 0) <= this.#file.sizeBytes;
+    if (!fits && !this.#next?.isFinished) return false;
+    if (fits) this.#offset = start;
+    this.writeBatch(EMPTY);
+    return true;
   }
 
   /** Prepares a slice of the next file; true when there is more to do. */
@@ -175,7 +224,7 @@ export class WalWriter {
 
   /** Confirms the last batch on disk by an empty one, then releases the files. */
   close(): void {
-    if (!this.#hasFailed) this.writeBatch(new Uint8Array(0));
+    if (this.confirmAtMs !== null && !this.confirm()) this.writeBatch(EMPTY);
     this.abandon();
   }
 
@@ -184,19 +233,27 @@ export class WalWriter {
     this.#hasFailed = true;
     this.#next?.handle.close();
     this.#file.handle.close();
+    this.#hardStates.close();
   }
 
   #writeBatch(payload: Uint8Array): BatchPlace {
     const startMs = this.#clock.monotonicMs();
+    const confirmation = encodeConfirmation(this.#groups, this.#changes, payload.byteLength === 0);
     let head: FileStateBytes = NO_FILE_STATE;
-    if (this.#offset + batchSizeBytes(payload.byteLength) > this.#file.sizeBytes) {
+    const bodySizeBytes = confirmation.byteLength + payload.byteLength;
+    if (this.#offset + batchSizeBytes(bodySizeBytes, 0) > this.#file.sizeBytes) {
       head = encodeFileState(this.#groups);
-      this.#roll(head.bytes.byteLength + payload.byteLength);
+      this.#roll(head.bytes.byteLength + bodySizeBytes);
     }
     const { id, handle } = this.#file;
     const mask = checksumMask(id);
-    sealRecords(head.bytes, mask);
-    const recordCount = this.#sealAndFollow(payload, mask) + head.recordCount;
+    const headOffset = this.#offset + BATCH_HEADER_SIZE_BYTES + confirmation.byteLength;
+    const payloadOffset = headOffset + head.bytes.byteLength;
+    for (let at = 0; at < head.bytes.byteLength; ) {
+      at = sealRecord(head.bytes, at, headOffset, mask);
+    }
+    const { count, hardStates } = this.#sealAndFollow(payload, payloadOffset, mask);
+    const recordCount = count + head.recordCount;
     this.#counter += 1;
     const batch = batchNumber(this.#epoch, this.#counter);
     const header = encodeBatchHeader(
@@ -204,6 +261,8 @@ export class WalWriter {
         batch,
         watermark: this.#lastBatch,
         recordCount,
+        confirmationSizeBytes: confirmation.byteLength,
+        confirmationChecksum: crc32c(confirmation),
         payloadSizeBytes: head.bytes.byteLength + payload.byteLength,
         payloadChecksum: crc32cOfChunks([head.bytes, payload]),
       },
@@ -211,20 +270,22 @@ export class WalWriter {
       this.#offset,
       mask,
     );
-    handle.write([header, head.bytes, payload], this.#offset);
+    handle.write([header, confirmation, head.bytes, payload], this.#offset);
     handle.datasync();
-    const payloadOffset = this.#offset + BATCH_HEADER_SIZE_BYTES + head.bytes.byteLength;
-    const sizeBytes = batchSizeBytes(head.bytes.byteLength + payload.byteLength);
+    this.#syncs += 1 + this.#hardStates.write(hardStates);
+    const sizeBytes = batchSizeBytes(head.bytes.byteLength + bodySizeBytes, 0);
     this.#offset += sizeBytes;
     this.#lastBatch = batch;
+    this.#isUnconfirmed = payload.byteLength > 0;
     this.#batches += 1;
     this.#bytesWritten += sizeBytes;
-    return { fileId: id, payloadOffset, syncMs: this.#clock.monotonicMs() - startMs };
+    this.#lastWriteMs = this.#clock.monotonicMs();
+    return { fileId: id, payloadOffset, syncMs: this.#lastWriteMs - startMs };
   }
 
-  /** Continues in the next file, which must hold one batch with this much payload. */
-  #roll(payloadSizeBytes: number): void {
-    const needed = FIRST_BATCH_OFFSET + batchSizeBytes(payloadSizeBytes);
+  /** Continues in the next file, which must hold one batch with this much behind its header. */
+  #roll(bodySizeBytes: number): void {
+    const needed = FIRST_BATCH_OFFSET + batchSizeBytes(bodySizeBytes, 0);
     assert(needed <= WAL_FILE_SIZE_BYTES_MAX, 'batch is too large for a log file', { needed });
     const next = this.#next ?? this.#startNextFile(needed);
     next.growTo(Math.max(needed, this.#options.fileSizeBytes));
@@ -248,17 +309,33 @@ export class WalWriter {
     this.#filesCreated += 1;
   }
 
-  /** Seals the caller's records and keeps the group summaries in step. Returns their number. */
-  #sealAndFollow(payload: Uint8Array, mask: number): number {
+  /**
+   * Seals the caller's records and keeps the group summaries in step. Returns the number of
+   * records, and the terms and votes that changed.
+   */
+  #sealAndFollow(
+    payload: Uint8Array,
+    fileOffset: number,
+    mask: number,
+  ): { readonly count: number; readonly hardStates: ReadonlyMap<GroupId, TermAndVote> } {
+    const hardStates = new Map<GroupId, TermAndVote>();
+    this.#changes = new Map();
     let count = 0;
     for (let offset = 0; offset < payload.byteLength; count++) {
-      const end = sealRecord(payload, offset, mask);
+      const end = sealRecord(payload, offset, fileOffset, mask);
       const record = viewRecord(payload, offset);
-      const before = this.#groups.get(record.group) ?? EMPTY_GROUP_SUMMARY;
-      this.#groups.set(record.group, followRecord(before, record));
+      const { group } = record;
+      const before = this.#groups.get(group) ?? EMPTY_GROUP_SUMMARY;
+      const after = followRecord(before, record);
+      if (!this.#changes.has(group)) this.#groups.delete(group);
+      this.#groups.set(group, after);
+      noteChange(this.#changes, record);
+      if (after.hardState !== null && isOtherVote(before, after)) {
+        hardStates.set(group, termAndVote(after.hardState));
+      }
       offset = end;
     }
-    return count;
+    return { count, hardStates };
   }
 
   /** After a failure nothing more is written; operating errors become WAL_IO. */
@@ -277,38 +354,8 @@ export class WalWriter {
 type FileStateBytes = ReturnType<typeof encodeFileState>;
 const NO_FILE_STATE: FileStateBytes = { bytes: new Uint8Array(0), recordCount: 0 };
 
-const batchSizeBytes = (payloadSizeBytes: number): number =>
-  alignBatch(BATCH_HEADER_SIZE_BYTES + payloadSizeBytes);
+const EMPTY = new Uint8Array(0);
 
-function sealRecords(bytes: Uint8Array, mask: number): void {
-  for (let offset = 0; offset < bytes.byteLength; ) offset = sealRecord(bytes, offset, mask);
-}
-
-/** The summary after `record`. */
-export function followRecord(before: GroupSummary, record: WalRecord): GroupSummary {
-  const { type, index, term } = record;
-  switch (type) {
-    case 'hardState':
-      return { ...before, hardState: decodeHardState(record.payload) };
-    case 'truncate':
-      return { ...before, lastIndex: logIndex(index - 1) };
-    case 'entry':
-      assert(index === before.lastIndex + 1, 'entry must continue the log', {
-        group: record.group,
-        index,
-        lastIndex: before.lastIndex,
-      });
-      return { ...before, lastIndex: index };
-    case 'snapshot': {
-      const base = { index, term, sum: record.sum.slice() };
-      const snapshot = decodeSnapshot(base, record.payload);
-      return { ...before, base, lastIndex: index, snapshot };
-    }
-    case 'base':
-      return { ...before, base: { index, term, sum: record.sum.slice() } };
-    case 'fileState':
-      throw new InvariantViolation('file state is written by the writer only');
-    default:
-      return unreachable(type);
-  }
-}
+const isOtherVote = (before: GroupSummary, after: GroupSummary): boolean =>
+  before.hardState?.term !== after.hardState?.term ||
+  before.hardState?.vote !== after.hardState?.vote;
