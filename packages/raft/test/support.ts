@@ -49,6 +49,19 @@ export interface BenchOptions {
   readonly log?: InMemoryLog;
 }
 
+/** Options of the core under test: nothing happens by itself but by the paper's plain rules. */
+export const benchOptions = (id: NodeId, seed = 1): RaftOptions => ({
+  id,
+  group: DEFAULT_GROUP_ID,
+  incarnation: incarnationOf(id),
+  random: new SeededRandom(seed),
+  hash: testHash,
+  electionTimeoutTicks: 10,
+  heartbeatIntervalTicks: 2,
+  preVote: false,
+  checkQuorum: false,
+});
+
 export class Bench {
   readonly id: NodeId;
   readonly core: RaftCore;
@@ -78,21 +91,8 @@ export class Bench {
       ...(options.applied === undefined ? {} : { applied: at(options.applied) }),
     };
     this.log = options.log ?? new InMemoryLog(made);
-    this.core = new RaftCore(
-      {
-        id: this.id,
-        group: DEFAULT_GROUP_ID,
-        incarnation: incarnationOf(this.id),
-        random: new SeededRandom(options.seed ?? 1),
-        hash: testHash,
-        electionTimeoutTicks: 10,
-        heartbeatIntervalTicks: 2,
-        preVote: false,
-        checkQuorum: false,
-        ...options.raft,
-      },
-      this.log,
-    );
+    const raft = { ...benchOptions(this.id, options.seed), ...options.raft };
+    this.core = new RaftCore(raft, this.log);
   }
 
   get status() {

@@ -20,7 +20,8 @@ import type { RaftMessage } from '../messages.ts';
 import type { RaftOptions } from '../options.ts';
 import { ClusterChecker } from './cluster-checker.ts';
 import { InMemoryLog, type InMemoryLogStart } from './memory-log.ts';
-import { bothOf, type ReplicaObserver, SimReplica } from './sim-replica.ts';
+import { observedBy } from './observers.ts';
+import { type ReplicaObserver, SimReplica } from './sim-replica.ts';
 import { testHash } from './test-hash.ts';
 
 export interface CoreClusterOptions {
@@ -31,10 +32,12 @@ export interface CoreClusterOptions {
   readonly isLeaseEnabled?: boolean;
   /** Overrides for every replica. */
   readonly raft?: Partial<RaftOptions>;
-  /** Looks on beside the checker. */
-  readonly observer?: ReplicaObserver;
+  /** Overrides for one replica, on top of `raft`. */
+  readonly raftOf?: (id: string) => Partial<RaftOptions>;
   /** What a replica finds at its first start; `conf` is filled in. */
   readonly start?: (id: string) => Omit<InMemoryLogStart, 'conf'>;
+  /** Sees everything after the checker has. */
+  readonly observer?: ReplicaObserver;
 }
 
 /** Rounds of delivering and syncing until quiet; a correct group needs a few dozen. */
@@ -75,11 +78,11 @@ export class CoreCluster {
   /** The first configuration; every node knows it, also one that joins later. */
   readonly conf: ConfState;
   readonly checker: ClusterChecker;
+  readonly #observer: ReplicaObserver;
   /** Messages on their way, oldest first. */
   network: RaftMessage[] = [];
   readonly #seed: number;
-  readonly #overrides: Partial<RaftOptions>;
-  readonly #observer: ReplicaObserver;
+  readonly #overridesOf: (id: string) => Partial<RaftOptions>;
   readonly #replicas = new Map<NodeId, SimReplica>();
   readonly #down = new Set<NodeId>();
   readonly #lives = new Map<NodeId, number>();
@@ -90,9 +93,10 @@ export class CoreCluster {
     const isLeaseEnabled = options.isLeaseEnabled ?? false;
     this.conf = { ...confOf(options.voters, options.learners), isLeaseEnabled };
     this.#seed = options.seed;
-    this.#overrides = options.raft ?? {};
+    this.#overridesOf = (id) => ({ ...options.raft, ...options.raftOf?.(id) });
     this.checker = new ClusterChecker(this.conf, this.#replicas);
-    this.#observer = bothOf(this.checker, options.observer ?? {});
+    const { observer } = options;
+    this.#observer = observer === undefined ? this.checker : observedBy([this.checker, observer]);
     for (const { nodeId: id } of this.conf.members) {
       const start = options.start?.(id) ?? {};
       this.#boot(id, new InMemoryLog({ conf: this.conf, ...start }), 1, EMPTY_LOG_SUM);
@@ -316,7 +320,7 @@ export class CoreCluster {
       hash: testHash,
       electionTimeoutTicks: 10,
       heartbeatIntervalTicks: 2,
-      ...this.#overrides,
+      ...this.#overridesOf(id),
     };
     const send = (message: RaftMessage): void => {
       this.network.push(message);

@@ -9,6 +9,8 @@ export { DamagedLog, EMPTY_BASE, lostRange } from './damaged-log.ts';
 export type { InMemoryLogStart } from './memory-log.ts';
 export { InMemoryLog } from './memory-log.ts';
 export { doQuorumsOverlap } from './quorum-overlap.ts';
+export { rerecord, ScenarioFailure } from './scenario/runner.ts';
+export { diffText } from './scenario/text-diff.ts';
 export type { ReplicaObserver } from './sim-replica.ts';
 export { SimReplica } from './sim-replica.ts';
 export { testHash } from './test-hash.ts';

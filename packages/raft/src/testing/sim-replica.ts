@@ -101,6 +101,10 @@ export class SimReplica {
 
   /** What a host does with one Ready. */
   take(ready: Ready): void {
+    for (const event of ready.events) {
+      this.events.push(event);
+      this.#observer.eventSeen?.(this, event);
+    }
     if (ready.append !== null) {
       this.log.write(ready.append);
       this.#observer.appendWritten?.(this, ready.append);
@@ -111,10 +115,6 @@ export class SimReplica {
     for (const read of ready.reads) {
       this.reads.push(read);
       this.#observer.readAnswered?.(this, read);
-    }
-    for (const event of ready.events) {
-      this.events.push(event);
-      this.#observer.eventSeen?.(this, event);
     }
   }
 
