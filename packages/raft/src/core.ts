@@ -98,8 +98,8 @@ export class RaftCore {
 
   /**
    * Takes one message from a peer. What is not for this replica, or is malformed, is refused with a
-   * `messageRefused` event.
-   * @throws InvariantViolation when a valid message proves that data has forked or was lost
+   * `messageRefused` event, as is what contradicts this replica (`contradictionSeen`). Never throws
+   * on what a peer can send.
    */
   step(message: RaftMessage): void {
     receive(this.#state, message);

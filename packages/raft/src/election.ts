@@ -19,11 +19,12 @@ type TimeoutNow = RaftMessage & { readonly kind: 'timeoutNow' };
 
 /**
  * Starts an election now, with a pre-vote round when those are on. Does nothing on leaders and
- * learners, while bound by a lease, and while the disk has stopped: what cannot become durable
- * cannot lead.
+ * learners, while acknowledged entries may be missing here, while bound by a lease, and while the
+ * disk has stopped: what cannot become durable cannot lead.
  */
 export function campaign(state: ReplicaState): void {
-  if (state.isLeader || !state.isPromotable || isBound(state) || state.isDiskStalled) return;
+  if (state.isLeader || !state.isPromotable || state.isOwing) return;
+  if (isBound(state) || state.isDiskStalled) return;
   if (state.options.preVote) startPreVote(state);
   else startVote(state, { isTransfer: false });
 }
@@ -123,6 +124,7 @@ export function answerVote(
 
 function refusalOf(state: ReplicaState, message: VoteRequest): VoteRefusal | null {
   if (message.term < state.term) return 'lower-term';
+  if (state.isOwing) return 'not-ready';
   if (!message.isTransfer && (isLeaderAlive(state) || isBound(state))) return 'leader-alive';
   const isFutureTerm = message.kind === 'preVote' && message.term > state.term;
   const isFree = state.vote === null && state.leader === null;
@@ -134,6 +136,7 @@ function refusalOf(state: ReplicaState, message: VoteRequest): VoteRefusal | nul
 export function onTimeoutNow(state: ReplicaState, message: TimeoutNow): void {
   const { log } = state;
   if (state.role !== 'follower' || state.leader !== message.from || !state.isPromotable) return;
+  if (state.isOwing) return;
   if (message.lastIndex !== 0 && log.lastIndex < message.lastIndex) {
     state.refuse(message, 'transfer-log-behind');
     return;

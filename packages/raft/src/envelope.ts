@@ -10,6 +10,8 @@ import type { ResolvedOptions } from './options-resolved.ts';
 
 /** No group gets here by elections; adopting a term near 2^53 would leave none to campaign in. */
 const TERM_MAX = 2 ** 52;
+/** A log that starts near 2^53 would have no room for what follows. */
+const INDEX_MAX = 2 ** 52;
 
 /** Why `message` must not be looked at, or null. */
 export function refusalOfMessage(
@@ -85,7 +87,7 @@ function refusalOfAppend(message: RaftMessage & { readonly kind: 'append' }): st
     if (entry.sum.byteLength !== ENTRY_SUM_SIZE_BYTES) return 'bad-sum';
     entryTerm = entry.term;
   }
-  return Number.isSafeInteger(index) ? null : 'bad-position';
+  return index <= INDEX_MAX ? null : 'bad-position';
 }
 
 function refusalOfEntryResponse(
@@ -158,4 +160,8 @@ const isCount = (value: number): boolean => Number.isSafeInteger(value) && value
 
 /** Index 0 is before the log and has term 0; the rest of the log has terms up to the sender's. */
 const isPosition = (index: number, term: number, senderTerm: number): boolean =>
-  isCount(index) && isCount(term) && (index === 0) === (term === 0) && term <= senderTerm;
+  isCount(index) &&
+  index <= INDEX_MAX &&
+  isCount(term) &&
+  (index === 0) === (term === 0) &&
+  term <= senderTerm;

@@ -17,6 +17,7 @@ export type { RaftOptions } from './options.ts';
 export type {
   AppendRequest,
   ApplyRequest,
+  Contradiction,
   DropReason,
   GatedMessages,
   LeaseReadDrop,

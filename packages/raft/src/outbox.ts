@@ -57,10 +57,9 @@ export class Outbox {
   }
 
   event(event: RaftEvent): void {
-    if (event.kind === 'messageRefused') {
-      this.#refusedCount += 1;
+    if (event.kind === 'messageRefused') this.#refusedCount += 1;
+    if (event.kind === 'messageRefused' || event.kind === 'contradictionSeen')
       if (this.#events.length >= EVENT_COUNT_MAX) return;
-    }
     this.#events.push(event);
   }
 

@@ -94,7 +94,23 @@ export type RaftEvent =
   /** The oldest append has been waiting for the disk for this many ticks. */
   | { readonly kind: 'diskStalled'; readonly ticks: number }
   | { readonly kind: 'diskRecovered' }
-  | { readonly kind: 'messageRefused'; readonly from: NodeId; readonly reason: string };
+  | { readonly kind: 'messageRefused'; readonly from: NodeId; readonly reason: string }
+  /** Refused too. Raise an alarm: a sender is damaged or hostile, or data forked or was lost. */
+  | {
+      readonly kind: 'contradictionSeen';
+      readonly from: NodeId;
+      readonly contradiction: Contradiction;
+    };
+
+export type Contradiction =
+  /** Two leaders in one term. */
+  | 'second-leader'
+  /** One index and term with two contents. */
+  | 'log-forked'
+  /** Another entry in the place of one that is committed here. */
+  | 'committed-entry-replaced'
+  /** A leader counts on entries this replica does not hold: no vote from here until it does. */
+  | 'acknowledged-entries-missing';
 
 /**
  * How giving the leadership away ended. `completed` and `superseded` are known once this replica

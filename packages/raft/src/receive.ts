@@ -8,6 +8,7 @@
 
 import type { LogIndex } from '@holdfast/base';
 import { unreachable } from '@holdfast/base';
+import { refuseContradiction } from './contradiction.ts';
 import {
   answerVote,
   isLeaderAlive,
@@ -34,6 +35,7 @@ export function receive(state: ReplicaState, message: RaftMessage): void {
     answerLowerTerm(state, message);
     return;
   }
+  if (refuseContradiction(state, message)) return;
   if (message.term > state.term && !adoptTerm(state, message)) return;
   dispatch(state, message);
 }
@@ -141,8 +143,7 @@ function dispatch(state: ReplicaState, message: RaftMessage): void {
       break;
     case 'entryRequest':
     case 'entryResponse':
-      // Repair happens beside the core: the host answers from the log, before and while it runs.
-      state.refuse(message, 'not-for-the-core');
+      // Refused before (contradiction.ts).
       break;
     default:
       unreachable(message);
@@ -159,14 +160,6 @@ function onPeerResponse(
   peer.heard(state.tick);
   if (message.kind === 'appendResponse') {
     onAppendResponse(state, peer, message);
-    return;
-  }
-  if (message.round > state.leaderReads.round) {
-    state.refuse(message, 'round-never-started');
-    return;
-  }
-  if (message.beat > state.lease.newestBeat) {
-    state.refuse(message, 'beat-never-sent');
     return;
   }
   if (message.isLeaseGranted) onLeaseGranted(state, peer, message);

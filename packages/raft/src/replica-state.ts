@@ -57,6 +57,11 @@ export class ReplicaState {
   leadershipStartIndex: LogIndex = 0 as LogIndex;
   /** Leader only: removed members that are yet to be told. */
   farewells: Farewell[] = [];
+  /**
+   * A leader counts on entries up to here, which this replica may have acknowledged and lost. Until
+   * it holds that many again it neither votes nor campaigns.
+   */
+  owedIndex: LogIndex = 0 as LogIndex;
   /** Ticks since the start of this process; only differences matter. */
   tick = 0;
   /** The host's monotonic time at the last tick. */
@@ -104,6 +109,10 @@ export class ReplicaState {
   /** The configuration in force and the log index that made it. */
   get membership(): ConfAtIndex {
     return this.confs.current;
+  }
+
+  get isOwing(): boolean {
+    return this.log.durable < this.owedIndex;
   }
 
   get isLeader(): boolean {

@@ -95,10 +95,6 @@ export function onAppendResponse(
     if (peer.reject(rejection.rejectedIndex, hint.index)) state.isSettleDue = true;
     return;
   }
-  if (message.matchIndex > log.lastIndex) {
-    state.refuse(message, 'match-beyond-log');
-    return;
-  }
   const isNews = peer.acknowledge(message.matchIndex);
   if (!isNews && !isProbeAnswered(peer, message.matchIndex) && !isSnapshotDone(state, peer)) return;
   switch (peer.state) {

@@ -155,7 +155,8 @@ t.test('a heartbeat moves the commit index forward only', async (t) => {
   t.equal(bench.status.commit, 3);
 });
 
-t.test('acknowledged entries that are missing stop the replica', async (t) => {
+t.test('who may have lost acknowledged entries neither votes nor campaigns', async (t) => {
+  const log = logOf([1, 1, 1]);
   const bench = new Bench({ terms: [1], term: 1 });
   const claim = {
     kind: 'heartbeat',
@@ -164,7 +165,22 @@ t.test('acknowledged entries that are missing stop the replica', async (t) => {
     beat: 0,
     isLeaseWanted: false,
   } as const;
-  t.throws(() => bench.step('b', 1, claim), { name: 'InvariantViolation' });
+  bench.step('b', 1, claim);
+  t.same(bench.flush(), [], 'the claim is not answered');
+  t.match(bench.events.at(-1), {
+    kind: 'contradictionSeen',
+    from: 'b',
+    contradiction: 'acknowledged-entries-missing',
+  });
+  t.match(bench.askVote('c', 2, { index: 9, term: 1 }), { refusal: 'not-ready' });
+  bench.core.campaign();
+  bench.tick(30);
+  t.equal(bench.status.role, 'follower');
+  // A later leader probes from the start and brings them back.
+  bench.append('c', 2, log, { prevIndex: 1 });
+  bench.flush();
+  bench.core.forgetLeader();
+  t.equal(bench.askVote('b', 3, { index: 9, term: 1 }).isGranted, true, 'and then it votes');
 });
 
 t.test('an old append, delivered again after a newer one, changes nothing', async (t) => {
@@ -182,23 +198,29 @@ t.test('an old append, delivered again after a newer one, changes nothing', asyn
   );
 });
 
-t.test('replacing a committed entry stops the replica', async (t) => {
+t.test('replacing a committed entry is refused with an alarm', async (t) => {
   const own = logOf([1, 1, 1]);
   const bench = new Bench({ entries: own, term: 2, commit: 3 });
   const base = own.slice(0, 1);
-  t.throws(() => bench.append('b', 2, [...base, ...extend(base, [2, 2])], { prevIndex: 1 }), {
-    name: 'InvariantViolation',
-  });
+  bench.append('b', 2, [...base, ...extend(base, [2, 2])], { prevIndex: 1 });
+  t.same(bench.flush(), [], 'no answer');
+  t.match(bench.events.at(-1), { contradiction: 'committed-entry-replaced' });
+  t.match(bench.status, { lastIndex: 3, commit: 3 });
 });
 
-t.test('one index and term with two contents stops the replica', async (t) => {
+t.test('one index and term with two contents is refused with an alarm', async (t) => {
   const own = logOf([1, 1]);
   const fork = extend(own.slice(0, 1), [1, 1], 'fork');
   const asEntry = new Bench({ entries: own, term: 1 });
   const log = [...own.slice(0, 1), ...fork];
-  t.throws(() => asEntry.append('b', 1, log, { prevIndex: 1 }), { name: 'InvariantViolation' });
   const asPrevious = new Bench({ entries: own, term: 1 });
-  t.throws(() => asPrevious.append('b', 1, log, { prevIndex: 2 }), { name: 'InvariantViolation' });
+  asEntry.append('b', 1, log, { prevIndex: 1 });
+  asPrevious.append('b', 1, log, { prevIndex: 2 });
+  for (const bench of [asEntry, asPrevious]) {
+    t.same(bench.flush(), [], 'no answer');
+    t.match(bench.events.at(-1), { kind: 'contradictionSeen', contradiction: 'log-forked' });
+    t.equal(bench.status.lastIndex, 2);
+  }
 });
 
 t.test('an append damaged on the way is refused and changes nothing', async (t) => {

@@ -292,7 +292,9 @@ export class Replica {
 
   #onEvents(events: readonly RaftEvent[]): void {
     for (const event of events) {
-      if (event.kind === 'messageRefused') this.#parts.logger.debug({ event }, 'raft');
+      if (event.kind === 'contradictionSeen')
+        this.#parts.logger.error({ event }, 'a peer contradicts this replica; compare their logs');
+      else if (event.kind === 'messageRefused') this.#parts.logger.debug({ event }, 'raft');
       else this.#parts.logger.info({ event }, 'raft');
       if (event.kind === 'snapshotNeeded' && this.checkpointer.root === null) {
         this.checkpoint().catch((error: unknown) => this.#driver.fail(error));

@@ -10,6 +10,8 @@ import type { RaftMessage } from '../messages.ts';
 import type { RaftOptions } from '../options.ts';
 import { type MembershipCounts, MembershipStorm, MembershipWatcher } from './chaos-membership.ts';
 import { CoreCluster } from './core-cluster.ts';
+import { observedBy } from './observers.ts';
+import type { ReplicaObserver } from './sim-replica.ts';
 
 export interface ChaosResult {
   readonly committedIndex: LogIndex;
@@ -27,6 +29,10 @@ export interface ChaosOptions {
   readonly stepCount: number;
   /** Members come and go, and lose their disks. Default false. */
   readonly isMembershipOn?: boolean;
+  /** Sees everything after the checker has. */
+  readonly observer?: ReplicaObserver;
+  /** Called with every message that arrives; what it returns arrives right after it. */
+  readonly intrude?: (message: RaftMessage, cluster: CoreCluster) => readonly RaftMessage[];
 }
 
 /** More messages on their way than this are lost, oldest first. */
@@ -51,9 +57,9 @@ function raftOptionsOf(random: Random): Partial<RaftOptions> {
   };
 }
 
-export function runChaos({ seed, stepCount, isMembershipOn }: ChaosOptions): ChaosResult {
-  const storm = new Storm(seed, isMembershipOn ?? false);
-  for (let step = 0; step < stepCount; step++) storm.step();
+export function runChaos(options: ChaosOptions): ChaosResult {
+  const storm = new Storm(options);
+  for (let step = 0; step < options.stepCount; step++) storm.step();
   storm.converge();
   return storm.result();
 }
@@ -72,17 +78,19 @@ class Storm {
   readonly #isMembershipOn: boolean;
   readonly #actions: readonly Action[];
   readonly #weightSum: number;
+  readonly #intrude: ChaosOptions['intrude'];
   #proposalCount = 0;
   #crashCount = 0;
   #snapshotCount = 0;
 
-  constructor(seed: number, isMembershipOn: boolean) {
+  constructor({ seed, observer, intrude, isMembershipOn = false }: ChaosOptions) {
+    this.#intrude = intrude;
     this.#random = new SeededRandom(deriveSeed(seed, 'storm'));
     const voters = ['a', 'b', 'c', 'd', 'e'].slice(0, [1, 2, 3, 3, 3, 3, 5, 5][this.#below(8)]);
     const learners = this.#below(3) === 0 ? ['z'] : [];
     const raft = raftOptionsOf(this.#random);
-    const observer = this.#watcher;
-    this.#cluster = new CoreCluster({ seed, voters, learners, raft, observer });
+    const seen = observedBy(observer === undefined ? [this.#watcher] : [this.#watcher, observer]);
+    this.#cluster = new CoreCluster({ seed, voters, learners, raft, observer: seen });
     this.#isMembershipOn = isMembershipOn;
     const random = new SeededRandom(deriveSeed(seed, 'membership'));
     this.#membership = new MembershipStorm(this.#cluster, random, this.#watcher.counts);
@@ -221,6 +229,8 @@ class Storm {
 
   #deliver(message: RaftMessage): void {
     this.#cluster.deliver(message);
+    if (this.#intrude !== undefined)
+      for (const extra of this.#intrude(message, this.#cluster)) this.#cluster.deliver(extra);
     if (message.kind !== 'snapshot' || !this.#cluster.isUp(message.from)) return;
     this.#snapshotCount += 1;
     // The report of the transfer reaches the leader's core, tells of a failure, or is lost.

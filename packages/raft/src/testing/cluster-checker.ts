@@ -24,7 +24,7 @@ import { assert, decodeConf, encodeConf, memberOf, must, sumsEqual } from '@hold
 import type { ConfAtIndex } from '../membership/conf-history.ts';
 import type { RaftMessage } from '../messages.ts';
 import { majorityCount } from '../quorum/majority.ts';
-import type { AppendRequest, ReadState } from '../ready.ts';
+import type { AppendRequest, RaftEvent, ReadState } from '../ready.ts';
 import type { InMemoryLog } from './memory-log.ts';
 import { doQuorumsOverlap } from './quorum-overlap.ts';
 import type { ReplicaObserver, SimReplica } from './sim-replica.ts';
@@ -132,6 +132,14 @@ export class ClusterChecker implements ReplicaObserver {
 
   entriesApplied(replica: SimReplica, entries: readonly Entry[]): void {
     for (const entry of entries) this.#checkApplied(replica, entry.index, entry.sum);
+  }
+
+  /** Nobody lies here and no disk forgets, so nobody may see a contradiction. */
+  eventSeen(replica: SimReplica, event: RaftEvent): void {
+    assert(event.kind !== 'contradictionSeen', 'a contradiction was seen', {
+      id: replica.id,
+      event,
+    });
   }
 
   snapshotInstalled(replica: SimReplica, meta: SnapshotMeta): void {

@@ -21,35 +21,6 @@ export interface ReplicaObserver {
   eventSeen?(replica: SimReplica, event: RaftEvent): void;
 }
 
-export function bothOf(first: ReplicaObserver, second: ReplicaObserver): ReplicaObserver {
-  return {
-    appendWritten: (replica, append) => {
-      first.appendWritten?.(replica, append);
-      second.appendWritten?.(replica, append);
-    },
-    messageLeaving: (replica, message) => {
-      first.messageLeaving?.(replica, message);
-      second.messageLeaving?.(replica, message);
-    },
-    entriesApplied: (replica, entries) => {
-      first.entriesApplied?.(replica, entries);
-      second.entriesApplied?.(replica, entries);
-    },
-    snapshotInstalled: (replica, meta) => {
-      first.snapshotInstalled?.(replica, meta);
-      second.snapshotInstalled?.(replica, meta);
-    },
-    readAnswered: (replica, read) => {
-      first.readAnswered?.(replica, read);
-      second.readAnswered?.(replica, read);
-    },
-    eventSeen: (replica, event) => {
-      first.eventSeen?.(replica, event);
-      second.eventSeen?.(replica, event);
-    },
-  };
-}
-
 export class SimReplica {
   readonly id: NodeId;
   readonly incarnation: Incarnation;
