@@ -4,7 +4,13 @@
  * itself. Anything else is refused with a reason; peers can never make these checks throw.
  */
 import type { ConfState, LogIndex } from '@holdfast/base';
-import { EMPTY_LOG_SUM, ENTRY_SUM_SIZE_BYTES, memberOf, sumsEqual } from '@holdfast/base';
+import {
+  EMPTY_LOG_SUM,
+  ENTRY_SUM_SIZE_BYTES,
+  flawOfConf,
+  memberOf,
+  sumsEqual,
+} from '@holdfast/base';
 import type { RaftMessage } from './messages.ts';
 import type { ResolvedOptions } from './options-resolved.ts';
 
@@ -119,7 +125,8 @@ function refusalOfSnapshot(message: RaftMessage & { readonly kind: 'snapshot' })
   if (term === 0) return 'term-out-of-range';
   if (meta.index === 0 || !isPosition(meta.index, meta.term, term)) return 'bad-position';
   if (meta.sum.byteLength !== ENTRY_SUM_SIZE_BYTES) return 'bad-sum';
-  return isCount(meta.confIndex) && meta.conf.voters.length > 0 ? null : 'bad-conf';
+  if (!isCount(meta.confIndex) || meta.confIndex > meta.index) return 'bad-conf';
+  return meta.conf.voters.length > 0 && flawOfConf(meta.conf) === null ? null : 'bad-conf';
 }
 
 /**
