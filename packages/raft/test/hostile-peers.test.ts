@@ -15,6 +15,8 @@ import { mutateBytes, mutateField } from '../src/testing/hostile/field-mutator.t
 import { plausibleMessage } from '../src/testing/hostile/plausible-message.ts';
 import { Victim } from '../src/testing/hostile/victim.ts';
 
+t.setTimeout(0);
+
 const VICTIM_COUNT = 14_000;
 const MESSAGES_PER_VICTIM = 60;
 const STORM_COUNT = 60;

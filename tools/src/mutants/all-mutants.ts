@@ -1,0 +1,15 @@
+/** Every mutant, in the order of the report. */
+import { ELECTION_MUTANTS } from './election-mutants.ts';
+import type { Mutant } from './mutant.ts';
+import { NODE_MUTANTS } from './node-mutants.ts';
+import { REPLICATION_MUTANTS } from './replication-mutants.ts';
+import { SNAPSHOT_MUTANTS } from './snapshot-mutants.ts';
+import { STORAGE_MUTANTS } from './storage-mutants.ts';
+
+export const MUTANTS: readonly Mutant[] = [
+  ...ELECTION_MUTANTS,
+  ...REPLICATION_MUTANTS,
+  ...SNAPSHOT_MUTANTS,
+  ...STORAGE_MUTANTS,
+  ...NODE_MUTANTS,
+];

@@ -1,0 +1,55 @@
+/** Bugs of what is on disk. */
+import type { Mutant } from './mutant.ts';
+
+const WAL = 'packages/storage/dist/src/wal';
+
+export const STORAGE_MUTANTS: readonly Mutant[] = [
+  {
+    id: 'batch-is-not-synced',
+    bug: 'a batch counts as durable when it was written',
+    source: 'ATC 2020, Can Applications Recover from fsync Failures?',
+    file: `${WAL}/wal-writer.js`,
+    find: 'handle.datasync();',
+    replace: 'handle.sizeBytes();',
+  },
+  {
+    id: 'write-after-failed-sync',
+    bug: 'after a failed sync the log goes on, as if nothing was lost',
+    source: 'rostam#94 (fsyncgate), canonical/raft#320',
+    file: `${WAL}/wal-writer.js`,
+    find: 'catch (error) {\n            this.#hasFailed = true;',
+    replace: 'catch (error) {',
+  },
+  {
+    id: 'recovered-tail-is-trusted',
+    bug: 'what is read back at start is taken for durable without writing it again',
+    source: 're-sync before trust; etcd#14098, etcd#14143 (lazyfs)',
+    file: `${WAL}/recovery.js`,
+    find: 'if (fileId === scan.last.fileId)\n                rewriteTail(handle, scan.last, options.fileSizeBytes);',
+    replace: '',
+  },
+  {
+    id: 'rename-is-not-synced',
+    bug: 'a renamed file counts as durable before its directory is synced',
+    source: 'etcd#14098, etcd#14143',
+    file: 'packages/storage/dist/src/atomic-file.js',
+    find: 'fileSystem.rename(temporaryPath, path);\n    fileSystem.syncDirectory(parentDirectory(path));',
+    replace: 'fileSystem.rename(temporaryPath, path);',
+  },
+  {
+    id: 'rename-before-content',
+    bug: 'a file is renamed into place before its content is synced',
+    source: 'etcd#14098, etcd#14143',
+    file: 'packages/storage/dist/src/atomic-file.js',
+    find: 'result = fill(handle);\n        handle.sync();',
+    replace: 'result = fill(handle);',
+  },
+  {
+    id: 'rot-is-cut-like-a-torn-tail',
+    bug: 'damage in the middle of the log is cut off like an unfinished end',
+    source: 'etcd#5230, etcd#6378, pebble#453, camunda#6098',
+    file: `${WAL}/scan.js`,
+    find: 'if (later !== null) {',
+    replace: 'if (later !== null && later.offset === offset) {',
+  },
+];
