@@ -97,8 +97,8 @@ t.test(
   'a leader that stops half-way through its own removal does not block the rest',
   async (t) => {
     // Two nodes; a removes itself, but the entry reaches nobody before a crashes. b alone has no
-    // majority of the configuration it knows, and a's longer log keeps b from winning. Only a can go
-    // on, though it has no vote in what it holds (thesis section 4.2.2).
+    // majority of the configuration it knows, and a's longer log keeps b from winning. Only a can
+    // go on, though it has no vote in what it holds (thesis section 4.2.2).
     const cluster = groupOf(['a', 'b']);
     pass(cluster, 3);
     cluster.cut('a', 'b');
