@@ -115,6 +115,7 @@ export async function assembleNode(
       meta,
       root,
       conf,
+      confIndex,
       nextCheckpointId: (index) => {
         checkpointCount += 1;
         const salt = parts.random.nextU32().toString(16).padStart(8, '0');

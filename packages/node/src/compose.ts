@@ -20,10 +20,9 @@ import {
 } from '@holdfast/storage';
 import { assembleNode } from './assemble.ts';
 import { ClosingStack } from './closing-stack.ts';
-import { formatEndpoint, parseEndpoint } from './config/endpoint.ts';
+import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
-import type { PeerMember } from './peer/peer-context.ts';
 import { WebSocketPeerTransport } from './peer/peer-transport.ts';
 import { createPinoLogger } from './pino-logger.ts';
 import { checkBind } from './server/listen.ts';
@@ -83,6 +82,7 @@ async function openNode(
     ...common,
     ...peerOptions(config, identity),
     publicAddress: () => publicAddress,
+    peerAddress: () => ownPeerAddress(config, identity) ?? transport.address,
   });
   const { replica, service } = await assembleNode(
     {
@@ -134,10 +134,18 @@ function peerOptions(config: NodeConfig, identity: NodeIdentity) {
     nodeId: identity.nodeId,
     incarnation: identity.incarnation,
     listen: config.peerListen,
-    members: membersOf(identity, config),
+    addresses: new Map(config.peers.map((peer) => [peer.nodeId, peer.address])),
     secret: readClusterSecret(config),
     codec: { encode: encodeRaftMessage, decode: decodeRaftMessage },
   };
+}
+
+/** Null: the port is chosen by the system, so it is known only once the node listens. */
+function ownPeerAddress(config: NodeConfig, identity: NodeIdentity): string | null {
+  const { peerAdvertiseAddress, peerListen } = config;
+  if (peerAdvertiseAddress !== undefined) return formatEndpoint(peerAdvertiseAddress);
+  const own = identity.firstConfiguration.find(({ nodeId }) => nodeId === identity.nodeId);
+  return own?.address ?? (peerListen.port === 0 ? null : formatEndpoint(peerListen));
 }
 
 function openWal(config: NodeConfig, logger: Logger): ThreadWal {
@@ -172,31 +180,6 @@ function readOwnIdentity(fileSystem: NodeFileSystem, config: NodeConfig): NodeId
     );
   }
   return identity;
-}
-
-/** Members of the first configuration; addresses given with --peers come before those on disk. */
-function membersOf(identity: NodeIdentity, config: NodeConfig): readonly PeerMember[] {
-  const given = new Map(config.peers.map((peer) => [peer.nodeId, peer.address]));
-  for (const peer of given.keys()) {
-    if (identity.firstConfiguration.some((member) => member.nodeId === peer)) continue;
-    throw new HoldfastFailure(
-      'CONFIG_INVALID',
-      `peers: '${peer}' is not a member of this cluster; its members are ` +
-        identity.firstConfiguration.map((member) => member.nodeId).join(', '),
-      { details: { key: 'peers' } },
-    );
-  }
-  return identity.firstConfiguration.map((member) => {
-    const address = given.get(member.nodeId) ?? parseEndpoint(member.address);
-    if (address === null) {
-      throw new HoldfastFailure(
-        'CONFIG_INVALID',
-        `identity.json: '${member.address}' of ${member.nodeId} is not HOST:PORT; pass --peers`,
-        { details: { key: 'peers' } },
-      );
-    }
-    return { nodeId: member.nodeId, incarnation: member.incarnation, address };
-  });
 }
 
 /** A node that cannot even write its next log file must not join and stall its group. */

@@ -2,8 +2,8 @@
  * The seam between the replica (which executes) and the server, peer and command line code (which
  * carries bytes). Only types: neither side imports the other's files.
  */
-import type { ClusterId, ErrorBody, GroupId, Incarnation, NodeId } from '@holdfast/base';
-import type { Request, ResultBody } from '@holdfast/protocol';
+import type { ClusterId, ErrorBody, GroupId, Incarnation, Member, NodeId } from '@holdfast/base';
+import type { PeerIdentity, Request, ResultBody } from '@holdfast/protocol';
 import type { RaftMessage, Role } from '@holdfast/raft';
 
 export type { Role } from '@holdfast/raft';
@@ -156,8 +156,22 @@ export interface SnapshotReceiver {
   begin(snapshot: IncomingSnapshot): SnapshotSink | Promise<SnapshotSink>;
 }
 
+/** A node of this cluster that is connected and not in the configuration. */
+export interface Guest extends Member {
+  /** It was never a member and waits to be added. */
+  readonly isJoining: boolean;
+}
+
+/** What a node says of itself to whoever knows the cluster secret. */
+export interface InquiryAnswer {
+  readonly identity: PeerIdentity;
+  /** Of the configuration it holds; empty when it joins itself. */
+  readonly members: readonly Member[];
+}
+
 export interface PeerTransportStats {
   readonly connectedPeerCount: number;
+  readonly guestCount: number;
   readonly messagesSent: number;
   readonly messagesReceived: number;
   /** Not connected, or the bounded queue of the peer was full. */
@@ -195,6 +209,26 @@ export interface PeerTransport {
   sendSnapshot(to: NodeId, snapshot: OutgoingSnapshot): Promise<void>;
   /** Set once, before start. Without it incoming snapshots are refused. */
   onSnapshot(receiver: SnapshotReceiver): void;
+  /**
+   * Who belongs to the group from now on, this node perhaps among them. Links to newcomers are
+   * opened, those to dropped members linger for some seconds. `confIndex` is the log index that
+   * made it so.
+   */
+  setMembers(members: readonly Member[], confIndex: number): void;
+  /**
+   * Members of a cluster that this node waits to join: it keeps a link to each, and each has it as
+   * a guest. Forgotten when `setMembers` names anybody.
+   */
+  setContacts(members: readonly Member[]): void;
+  /** Connected nodes that are no members. */
+  guests(): readonly Guest[];
+  /**
+   * Asks whoever listens at `address` (host:port) who it is.
+   * @throws HoldfastError PEER_UNAUTHENTICATED, PEER_PROTOCOL, CONNECTION_LOST
+   */
+  inquire(address: string): Promise<InquiryAnswer>;
+  /** Wall clock of other nodes minus ours, of those heard from lately; good to network delays. */
+  clockOffsetsMs(): ReadonlyMap<NodeId, number>;
   /** Learnt in the peer handshake; null until then. */
   publicAddressOf(peer: NodeId): string | null;
   stats(): PeerTransportStats;

@@ -89,6 +89,7 @@ export type {
 export {
   decodePeerHandshake,
   encodePeerHandshake,
+  PEER_ACCEPTED_FRAME_SIZE_BYTES_MAX,
   PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX,
   PEER_NONCE_SIZE_BYTES,
   PEER_PROOF_SIZE_BYTES,

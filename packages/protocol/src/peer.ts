@@ -10,23 +10,45 @@
  * Both proofs are HMAC-SHA256 under the cluster secret over the same transcript (role, channel,
  * both nonces, both identities, each with its length), so neither can be replayed, reflected or
  * moved to another channel or pair. Until `accepted` only these messages decode, in small frames.
+ *
+ * An `inquiry` is a handshake and nothing more: each side learns who the other is, the dialler also
+ * the members; then the connection is closed. It is how a new node finds its cluster (it does not
+ * know the cluster id yet, so the one in its hello is not looked at) and how a leader makes sure of
+ * a node before it adds it.
  * The HMAC is injected: this package knows no node:crypto. Compare proofs in constant time.
  */
-import type { ErrorBody } from '@holdfast/base';
-import { HEX_ID_PATTERN, NODE_ID_PATTERN } from '@holdfast/base';
+import type { ErrorBody, Member } from '@holdfast/base';
+import {
+  HEX_ID_PATTERN,
+  incarnation,
+  MEMBER_ADDRESS_LENGTH_MAX,
+  MEMBER_COUNT_MAX,
+  NODE_ID_PATTERN,
+  nodeId,
+} from '@holdfast/base';
 import { z } from 'zod';
-import { errorBodySchema } from './common.ts';
+import { errorBodySchema, safeUnsignedSchema } from './common.ts';
 import { ADDRESS_LENGTH_MAX } from './limits.ts';
 import { parse } from './parse.ts';
 import { openPeerFrame, sealPeerFrame } from './peer-frame.ts';
 
-/** The version of handshake and frames between nodes; a node talks only to its own version. */
-export const PEER_PROTOCOL_VERSION = 1;
+/**
+ * The version of handshake and frames between nodes; a node talks only to its own version.
+ *
+ * 1  raft messages, snapshots
+ * 2  the handshake tells peer address, newest configuration and wall clock; inquiries
+ */
+export const PEER_PROTOCOL_VERSION = 2;
 /** Unauthenticated bytes: nothing that is allowed needs a tenth of this. */
 export const PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX = 4 * 1024;
+/** From an acceptor that has proved itself: a full list of members fits. */
+export const PEER_ACCEPTED_FRAME_SIZE_BYTES_MAX = 64 * 1024;
 export const PEER_NONCE_SIZE_BYTES = 32;
 export const PEER_PROOF_SIZE_BYTES = 32;
-const TRANSCRIPT_LABEL = 'holdfast-peer-1';
+const TRANSCRIPT_LABEL = 'holdfast-peer-2';
+
+/** The last moment that a Date can name. */
+const WALL_MS_MAX = 8.64e15;
 
 const bytesSchema = (sizeBytes: number) =>
   z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.byteLength === sizeBytes, {
@@ -38,13 +60,17 @@ const identityShape = {
   nodeId: z.string().regex(NODE_ID_PATTERN),
   incarnation: z.string().regex(HEX_ID_PATTERN),
   publicAddress: z.string().max(ADDRESS_LENGTH_MAX),
+  peerAddress: z.string().max(MEMBER_ADDRESS_LENGTH_MAX),
+  isJoining: z.boolean(),
+  confIndex: safeUnsignedSchema,
+  wallMs: z.number().min(0).max(WALL_MS_MAX),
 };
 
 const helloSchema = z.strictObject({
   kind: z.literal('hello'),
   version: z.int().min(1).max(65_535),
   ...identityShape,
-  channel: z.enum(['control', 'bulk']),
+  channel: z.enum(['control', 'answers', 'bulk', 'inquiry']),
   nonce: bytesSchema(PEER_NONCE_SIZE_BYTES),
 });
 const challengeSchema = z.strictObject({
@@ -58,7 +84,16 @@ const responseSchema = z.strictObject({
   kind: z.literal('response'),
   proof: bytesSchema(PEER_PROOF_SIZE_BYTES),
 });
-const acceptedSchema = z.strictObject({ kind: z.literal('accepted') });
+const memberSchema = z.strictObject({
+  nodeId: z.string().regex(NODE_ID_PATTERN).transform(nodeId),
+  incarnation: z.string().regex(HEX_ID_PATTERN).transform(incarnation),
+  address: z.string().max(MEMBER_ADDRESS_LENGTH_MAX),
+  clientAddress: z.string().max(MEMBER_ADDRESS_LENGTH_MAX).nullable(),
+});
+const acceptedSchema = z.strictObject({
+  kind: z.literal('accepted'),
+  members: z.array(memberSchema).max(MEMBER_COUNT_MAX),
+});
 const refusedSchema = z.strictObject({ kind: z.literal('refused'), error: errorBodySchema });
 const handshakeSchema = z.discriminatedUnion('kind', [
   helloSchema,
@@ -68,7 +103,11 @@ const handshakeSchema = z.discriminatedUnion('kind', [
   refusedSchema,
 ]);
 
-export type PeerChannel = 'control' | 'bulk';
+/**
+ * `control` carries messages and asks for a connection back; `answers` is that connection back to a
+ * node that is no member, and asks for nothing; `bulk` carries a snapshot.
+ */
+export type PeerChannel = 'control' | 'answers' | 'bulk' | 'inquiry';
 
 export interface PeerIdentity {
   readonly clusterId: string;
@@ -76,6 +115,14 @@ export interface PeerIdentity {
   readonly incarnation: string;
   /** Where clients reach this node, `host:port`; the leader names it in redirects. */
   readonly publicAddress: string;
+  /** Where other nodes reach this node, `host:port`. */
+  readonly peerAddress: string;
+  /** It has never been a member and waits to be added: it votes for nobody and holds nothing. */
+  readonly isJoining: boolean;
+  /** Log index of the newest configuration it holds. */
+  readonly confIndex: number;
+  /** Its wall clock as it sends this. */
+  readonly wallMs: number;
 }
 
 export interface PeerHello extends PeerIdentity {
@@ -100,6 +147,8 @@ export interface PeerResponse {
 
 export interface PeerAccepted {
   readonly kind: 'accepted';
+  /** Of the acceptor's configuration; empty unless the channel is `inquiry`. */
+  readonly members: readonly Member[];
 }
 
 export interface PeerRefused {
@@ -113,9 +162,15 @@ export function encodePeerHandshake(message: PeerHandshake): Uint8Array {
   return sealPeerFrame(message);
 }
 
-/** @throws HoldfastError PEER_FRAME_CORRUPT (checksum), PEER_PROTOCOL (anything else) */
-export function decodePeerHandshake(bytes: Uint8Array): PeerHandshake {
-  const fields = openPeerFrame(bytes, PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX);
+/**
+ * `sizeBytesMax` may be raised once the other side has proved itself.
+ * @throws HoldfastError PEER_FRAME_CORRUPT (checksum), PEER_PROTOCOL (anything else)
+ */
+export function decodePeerHandshake(
+  bytes: Uint8Array,
+  sizeBytesMax = PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX,
+): PeerHandshake {
+  const fields = openPeerFrame(bytes, sizeBytesMax);
   return parse(handshakeSchema, fields, 'PEER_PROTOCOL');
 }
 
@@ -166,4 +221,8 @@ const identityParts = (identity: PeerIdentity): readonly string[] => [
   identity.nodeId,
   identity.incarnation,
   identity.publicAddress,
+  identity.peerAddress,
+  String(identity.isJoining),
+  String(identity.confIndex),
+  String(identity.wallMs),
 ];

@@ -1,6 +1,6 @@
 /** Frames between nodes: checksums, bounds, the handshake proofs. */
 import { createHmac } from 'node:crypto';
-import { HoldfastError } from '@holdfast/base';
+import { HoldfastError, incarnation, MEMBER_COUNT_MAX, type Member, nodeId } from '@holdfast/base';
 import fc from 'fast-check';
 import t from 'tap';
 import { crc32c } from '../src/crc32c.ts';
@@ -9,6 +9,7 @@ import type { PeerChallenge, PeerHandshake, PeerHello } from '../src/peer.ts';
 import {
   decodePeerHandshake,
   encodePeerHandshake,
+  PEER_ACCEPTED_FRAME_SIZE_BYTES_MAX,
   peerProof,
   peerProofTranscript,
 } from '../src/peer.ts';
@@ -25,17 +26,27 @@ const identity = (nodeId: string) => ({
   nodeId,
   incarnation: 'b'.repeat(32),
   publicAddress: '127.0.0.1:7101',
+  peerAddress: '127.0.0.1:7201',
+  isJoining: false,
+  confIndex: 7,
+  wallMs: 1_700_000_000_000,
+});
+const member = (id: string): Member => ({
+  nodeId: nodeId(id),
+  incarnation: incarnation('d'.repeat(32)),
+  address: '127.0.0.1:7202',
+  clientAddress: null,
 });
 const hello: PeerHello = {
   kind: 'hello',
-  version: 1,
+  version: 2,
   ...identity('n1'),
   channel: 'control',
   nonce: new Uint8Array(32).fill(1),
 };
 const challenge: PeerChallenge = {
   kind: 'challenge',
-  version: 1,
+  version: 2,
   ...identity('n2'),
   nonce: new Uint8Array(32).fill(2),
   proof: new Uint8Array(32).fill(3),
@@ -45,7 +56,8 @@ const HANDSHAKES: readonly PeerHandshake[] = [
   hello,
   challenge,
   { kind: 'response', proof: new Uint8Array(32) },
-  { kind: 'accepted' },
+  { kind: 'accepted', members: [] },
+  { kind: 'accepted', members: [member('n1'), member('n2')] },
   { kind: 'refused', error: refused },
 ];
 const bytes = (size: number) => new Uint8Array(size).map((_, i) => i * 7);
@@ -166,6 +178,24 @@ t.test('before authentication only small handshake messages decode', async (t) =
   }
 });
 
+t.test('a full list of members fits the frame that tells it', async (t) => {
+  const members = Array.from({ length: MEMBER_COUNT_MAX }, (_, i) => ({
+    ...member(`n${i}`.padEnd(64, 'x')),
+    address: 'a'.repeat(255),
+    clientAddress: 'c'.repeat(255),
+  }));
+  const frame = encodePeerHandshake({ kind: 'accepted', members });
+  t.same(decodePeerHandshake(frame, PEER_ACCEPTED_FRAME_SIZE_BYTES_MAX), {
+    kind: 'accepted',
+    members,
+  });
+  t.equal(
+    codeOf(() => decodePeerHandshake(frame)),
+    'PEER_PROTOCOL',
+    'but not before the other side has proved itself',
+  );
+});
+
 t.test('a proof is bound to role, channel, nonces and both identities', async (t) => {
   const hmac = (message: Uint8Array) => createHmac('sha256', 'secret').update(message).digest();
   const proofs = new Set<string>();
@@ -181,8 +211,13 @@ t.test('a proof is bound to role, channel, nonces and both identities', async (t
   add({ ...base, hello: { ...hello, incarnation: 'c'.repeat(32) } });
   add({ ...base, challenge: { ...challenge, nodeId: 'n3' } });
   add({ ...base, challenge: { ...challenge, publicAddress: '127.0.0.1:9' } });
-  add({ ...base, hello: { ...hello, version: 2 } });
-  t.equal(proofs.size, 10, 'each change gives another proof');
+  add({ ...base, hello: { ...hello, version: 3 } });
+  add({ ...base, hello: { ...hello, channel: 'inquiry' } });
+  add({ ...base, hello: { ...hello, peerAddress: '127.0.0.1:9' } });
+  add({ ...base, hello: { ...hello, isJoining: true } });
+  add({ ...base, hello: { ...hello, confIndex: 8 } });
+  add({ ...base, hello: { ...hello, wallMs: 1 } });
+  t.equal(proofs.size, 15, 'each change gives another proof');
   const other = { ...challenge, proof: bytes(32) };
   t.same(peerProofTranscript(base), peerProofTranscript({ ...base, challenge: other }));
 });

@@ -110,11 +110,16 @@ export const OPTIONS = {
     host: '127.0.0.1',
     port: 7201,
   }),
+  peerAdvertiseAddress: text(
+    endpointSchema.optional() as z.ZodType<Endpoint | undefined>,
+    'HOST:PORT',
+    'Address told to the other nodes; without it the one in the configuration, or peerListen.',
+  ),
   peers: {
     schema: peersSchema as unknown as z.ZodType<readonly PeerAddress[]>,
     input: 'peers',
     default: [],
-    help: 'Peer addresses of the nodes; overrides the addresses in identity.json.',
+    help: 'Peer addresses of nodes; they win over the addresses in the configuration of the cluster.',
     placeholder: 'ID=HOST:PORT,...',
   },
   apiKeyFile: text(

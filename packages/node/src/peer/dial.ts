@@ -1,8 +1,10 @@
-/** Opens one authenticated connection to a member: the dialling half of the handshake. */
-import { HoldfastError, type TimerHandle, toHoldfastError } from '@holdfast/base';
+/** Opens one authenticated connection to another node: the dialling half of the handshake. */
+import { HoldfastError, type Member, type TimerHandle, toHoldfastError } from '@holdfast/base';
 import {
   decodePeerHandshake,
   encodePeerHandshake,
+  PEER_ACCEPTED_FRAME_SIZE_BYTES_MAX,
+  PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX,
   PEER_PROTOCOL_VERSION,
   type PeerChallenge,
   type PeerChannel,
@@ -10,8 +12,9 @@ import {
   peerProof,
 } from '@holdfast/protocol';
 import { WebSocket } from 'ws';
-import { formatEndpoint } from '../config/endpoint.ts';
-import { checkIdentity, checkProof, checkVersion } from './identity-check.ts';
+import { type Endpoint, formatEndpoint } from '../config/endpoint.ts';
+import type { InquiryAnswer } from '../service-api.ts';
+import { checkExpected, checkProof, checkVersion } from './identity-check.ts';
 import {
   PEER_SOCKET_OPTIONS,
   PEER_WEBSOCKET_PATH,
@@ -25,34 +28,62 @@ export interface Dial {
   cancel(): void;
 }
 
+/** Whom an attempt wants to reach: `expected` is null for an inquiry. */
+interface Target {
+  readonly address: Endpoint;
+  readonly expected: PeerMember | null;
+}
+
+interface Accepted extends InquiryAnswer {
+  readonly socket: WebSocket;
+}
+
 /**
  * The promise resolves after `accepted`; from then on the caller owns the socket. It rejects with
  * HoldfastError: PEER_* when one side refused the other, CONNECTION_LOST for everything else.
  */
-export function dial(context: PeerContext, member: PeerMember, channel: PeerChannel): Dial {
-  const url = `ws://${formatEndpoint(member.address)}${PEER_WEBSOCKET_PATH}`;
-  const socket = new WebSocket(url, PEER_SOCKET_OPTIONS);
-  const attempt = new DialAttempt(context, member, channel, socket);
-  return { connected: attempt.connected, cancel: () => attempt.cancel() };
+export function dial(
+  context: PeerContext,
+  member: PeerMember,
+  channel: Exclude<PeerChannel, 'inquiry'>,
+): Dial {
+  const target = { address: member.address, expected: member };
+  const attempt = new DialAttempt(context, target, channel);
+  const connected = attempt.accepted.then(({ socket }) => socket);
+  return { connected, cancel: () => attempt.cancel() };
+}
+
+/**
+ * Asks whoever listens at `address` who it is and whom it knows. The connection is closed again.
+ * @throws HoldfastError PEER_UNAUTHENTICATED, PEER_PROTOCOL, CONNECTION_LOST
+ */
+export async function inquire(context: PeerContext, address: Endpoint): Promise<InquiryAnswer> {
+  const attempt = new DialAttempt(context, { address, expected: null }, 'inquiry');
+  const { socket, identity, members } = await attempt.accepted;
+  socket.on('error', () => {});
+  socket.terminate();
+  return { identity, members };
 }
 
 class DialAttempt {
-  readonly connected: Promise<WebSocket>;
+  readonly accepted: Promise<Accepted>;
   readonly #context: PeerContext;
-  readonly #member: PeerMember;
+  readonly #target: Target;
   readonly #socket: WebSocket;
   readonly #hello: PeerHello;
   readonly #timer: TimerHandle;
-  #resolve!: (socket: WebSocket) => void;
+  #resolve!: (accepted: Accepted) => void;
   #reject!: (error: HoldfastError) => void;
   #challenge: PeerChallenge | null = null;
   #isSettled = false;
 
-  constructor(context: PeerContext, member: PeerMember, channel: PeerChannel, socket: WebSocket) {
+  constructor(context: PeerContext, target: Target, channel: PeerChannel) {
     this.#context = context;
-    this.#member = member;
+    this.#target = target;
+    const url = `ws://${formatEndpoint(target.address)}${PEER_WEBSOCKET_PATH}`;
+    const socket = new WebSocket(url, PEER_SOCKET_OPTIONS);
     this.#socket = socket;
-    this.connected = new Promise((resolve, reject) => {
+    this.accepted = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
@@ -65,17 +96,17 @@ class DialAttempt {
     };
     const { handshakeTimeoutMs } = context.timing;
     this.#timer = context.options.timers.after(handshakeTimeoutMs, () => {
-      this.#fail(lost(member, `no answer within ${handshakeTimeoutMs} ms`));
+      this.#fail(lost(target, `no answer within ${handshakeTimeoutMs} ms`));
     });
     socket.binaryType = 'nodebuffer';
     socket.on('open', () => socket.send(encodePeerHandshake(this.#hello)));
     socket.on('message', (data) => this.#onFrame(data as Buffer));
-    socket.on('error', (error) => this.#fail(lost(member, error.message, error)));
-    socket.on('close', () => this.#fail(lost(member, 'the connection was closed')));
+    socket.on('error', (error) => this.#fail(lost(target, error.message, error)));
+    socket.on('close', () => this.#fail(lost(target, 'the connection was closed')));
   }
 
   cancel(): void {
-    this.#fail(lost(this.#member, 'cancelled'));
+    this.#fail(lost(this.#target, 'cancelled'));
   }
 
   #onFrame(bytes: Buffer): void {
@@ -91,14 +122,18 @@ class DialAttempt {
   }
 
   #step(bytes: Buffer): void {
-    const message = decodePeerHandshake(bytes);
+    const sizeBytesMax =
+      this.#challenge === null
+        ? PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX
+        : PEER_ACCEPTED_FRAME_SIZE_BYTES_MAX;
+    const message = decodePeerHandshake(bytes, sizeBytesMax);
     switch (message.kind) {
       case 'challenge':
         this.#onChallenge(message);
         return;
       case 'accepted':
         if (this.#challenge === null) throw protocolError('accepted before its challenge');
-        this.#succeed(this.#challenge);
+        this.#succeed(this.#challenge, message.members);
         return;
       case 'refused':
         this.#fail(HoldfastError.fromBody(message.error));
@@ -115,28 +150,23 @@ class DialAttempt {
     const hello = this.#hello;
     checkVersion(challenge.version);
     checkProof(challenge.proof, peerProof(hmac, { role: 'accept', hello, challenge }), this.#peer);
-    const member = checkIdentity(this.#context, challenge);
-    if (member.nodeId !== this.#member.nodeId) {
-      const message =
-        `${formatEndpoint(this.#member.address)} is ${member.nodeId}, not ` +
-        `${this.#member.nodeId}; check the addresses of the peers`;
-      throw new HoldfastError('PEER_UNAUTHENTICATED', message);
-    }
+    const { expected } = this.#target;
+    if (expected !== null) checkExpected(this.#context, challenge, expected);
     this.#challenge = challenge;
     const proof = peerProof(hmac, { role: 'connect', hello, challenge });
     this.#socket.send(encodePeerHandshake({ kind: 'response', proof }));
   }
 
   get #peer(): string {
-    return `${this.#member.nodeId} at ${formatEndpoint(this.#member.address)}`;
+    return nameOf(this.#target);
   }
 
-  #succeed(challenge: PeerChallenge): void {
+  #succeed(challenge: PeerChallenge, members: readonly Member[]): void {
     this.#isSettled = true;
     this.#timer.cancel();
     this.#socket.removeAllListeners();
-    this.#context.learnPublicAddress(this.#member.nodeId, challenge.publicAddress);
-    this.#resolve(this.#socket);
+    this.#context.learn(challenge);
+    this.#resolve({ socket: this.#socket, identity: challenge, members });
   }
 
   #fail(error: HoldfastError): void {
@@ -157,9 +187,15 @@ class DialAttempt {
 /** Lets the refusal reach the other side. */
 const CLOSE_GRACE_MS = 200;
 
-function lost(member: PeerMember, reason: string, cause?: unknown): HoldfastError {
-  const message = `cannot reach ${member.nodeId} at ${formatEndpoint(member.address)}: ${reason}`;
-  return new HoldfastError('CONNECTION_LOST', message, { cause });
+function lost(target: Target, reason: string, cause?: unknown): HoldfastError {
+  return new HoldfastError('CONNECTION_LOST', `cannot reach ${nameOf(target)}: ${reason}`, {
+    cause,
+  });
+}
+
+function nameOf({ expected, address }: Target): string {
+  const where = formatEndpoint(address);
+  return expected === null ? where : `${expected.nodeId} at ${where}`;
 }
 
 const protocolError = (what: string): HoldfastError =>

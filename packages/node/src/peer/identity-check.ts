@@ -1,9 +1,9 @@
 /**
- * Is the other side of a handshake who the configuration says it is? Asked by both sides, always
- * after the proof: a stranger learns nothing from the answer.
+ * Is the other side of a handshake who it should be? Asked by both sides, always after the proof: a
+ * stranger learns nothing from the answer.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { HoldfastError, type NodeId } from '@holdfast/base';
+import { HoldfastError, incarnation, nodeId } from '@holdfast/base';
 import { PEER_PROTOCOL_VERSION, type PeerIdentity } from '@holdfast/protocol';
 import type { PeerContext, PeerMember } from './peer-context.ts';
 
@@ -24,29 +24,72 @@ export function checkProof(received: Uint8Array, expected: Uint8Array, peer: str
 }
 
 /**
- * The member behind an authenticated identity.
- * @throws HoldfastError PEER_WRONG_CLUSTER, PEER_UNAUTHENTICATED (no such member),
- * PEER_WRONG_INCARNATION
+ * How an authenticated node of this cluster stands to our configuration. A guest may be one that
+ * joins, one that was added by a change we have not got yet, or one that was removed.
  */
-export function checkIdentity(context: PeerContext, identity: PeerIdentity): PeerMember {
-  const { nodeId, clusterId, incarnation } = identity;
-  if (clusterId !== context.options.clusterId) {
+export type PeerStanding = 'member' | 'guest';
+
+/**
+ * @throws HoldfastError PEER_WRONG_CLUSTER, PEER_UNAUTHENTICATED (claims to be this node),
+ * PEER_WRONG_INCARNATION: a member of another life, which neither joins nor knows more than we do
+ */
+export function standingOf(context: PeerContext, identity: PeerIdentity): PeerStanding {
+  checkCluster(context, identity);
+  if (identity.nodeId === context.options.nodeId) {
+    const message = `${identity.peerAddress} claims to be this node; give every node its own name`;
+    throw new HoldfastError('PEER_UNAUTHENTICATED', message);
+  }
+  const member = context.roster.get(nodeId(identity.nodeId));
+  if (member === undefined) return 'guest';
+  if (member.incarnation === identity.incarnation) return 'member';
+  if (identity.isJoining || identity.confIndex > context.roster.confIndex) return 'guest';
+  throw wrongIncarnation(identity, member.incarnation);
+}
+
+/**
+ * Is it the node that was dialled?
+ * @throws HoldfastError PEER_WRONG_CLUSTER, PEER_UNAUTHENTICATED, PEER_WRONG_INCARNATION
+ */
+export function checkExpected(
+  context: PeerContext,
+  identity: PeerIdentity,
+  expected: PeerMember,
+): void {
+  checkCluster(context, identity);
+  if (identity.nodeId !== expected.nodeId) {
     const message =
-      `${nodeId} belongs to cluster ${clusterId}, this node to ` +
-      `${context.options.clusterId}; check the addresses of the peers`;
-    throw new HoldfastError('PEER_WRONG_CLUSTER', message, { details: { peer: nodeId } });
+      `the address of ${expected.nodeId} belongs to ${identity.nodeId}; check the addresses of ` +
+      'the peers';
+    throw new HoldfastError('PEER_UNAUTHENTICATED', message);
   }
-  const member = context.members.get(nodeId as NodeId);
-  if (member === undefined) {
-    const message = `${nodeId} is not a member of this cluster; add it first`;
-    throw new HoldfastError('PEER_UNAUTHENTICATED', message, { details: { peer: nodeId } });
+  if (identity.incarnation !== expected.incarnation) {
+    throw wrongIncarnation(identity, expected.incarnation);
   }
-  if (member.incarnation !== incarnation) {
-    const message =
-      `${nodeId} has incarnation ${incarnation}, the configuration says ` +
-      `${member.incarnation}: its disk was wiped or replaced; remove it and add it as ` +
-      'a new member';
-    throw new HoldfastError('PEER_WRONG_INCARNATION', message, { details: { peer: nodeId } });
-  }
-  return member;
+}
+
+/** The authenticated identity as something to dial; null: its address is not HOST:PORT. */
+export function memberOfIdentity(context: PeerContext, identity: PeerIdentity): PeerMember | null {
+  return context.roster.endpointOf({
+    nodeId: nodeId(identity.nodeId),
+    incarnation: incarnation(identity.incarnation),
+    address: identity.peerAddress,
+    clientAddress: identity.publicAddress,
+  });
+}
+
+function checkCluster(context: PeerContext, { clusterId, nodeId }: PeerIdentity): void {
+  if (clusterId === context.options.clusterId) return;
+  const message =
+    `${nodeId} belongs to cluster ${clusterId}, this node to ` +
+    `${context.options.clusterId}; check the addresses of the peers`;
+  throw new HoldfastError('PEER_WRONG_CLUSTER', message, { details: { peer: nodeId } });
+}
+
+function wrongIncarnation(identity: PeerIdentity, known: string): HoldfastError {
+  const message =
+    `${identity.nodeId} has incarnation ${identity.incarnation}, the configuration says ` +
+    `${known}: its disk was wiped or replaced; it must join as a new incarnation`;
+  return new HoldfastError('PEER_WRONG_INCARNATION', message, {
+    details: { peer: identity.nodeId },
+  });
 }

@@ -6,7 +6,13 @@
  * sender of everything that follows is the node that proved itself here, whatever the bytes say.
  */
 import type { Socket } from 'node:net';
-import { HoldfastError, type NodeId, type TimerHandle, toHoldfastError } from '@holdfast/base';
+import {
+  HoldfastError,
+  type NodeId,
+  nodeId,
+  type TimerHandle,
+  toHoldfastError,
+} from '@holdfast/base';
 import {
   decodePeerFrame,
   decodePeerHandshake,
@@ -16,20 +22,22 @@ import {
   type PeerChannel,
   type PeerFrame,
   type PeerHello,
+  type PeerIdentity,
   peerProof,
 } from '@holdfast/protocol';
 import type { RaftMessage } from '@holdfast/raft';
 import { WebSocket } from 'ws';
 import { CorruptFrameBudget } from './frame-budget.ts';
-import { checkIdentity, checkProof, checkVersion } from './identity-check.ts';
-import type { PeerContext, PeerMember } from './peer-context.ts';
+import { checkProof, checkVersion, type PeerStanding, standingOf } from './identity-check.ts';
+import { decodePingTime } from './peer-clocks.ts';
+import type { PeerContext } from './peer-context.ts';
 
 /** Two handshake frames and their WebSocket headers. */
 const UNAUTHENTICATED_SIZE_BYTES_MAX = 2 * PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX + 64;
 const CLOSE_GRACE_MS = 200;
 
 export interface IncomingConnectionEvents {
-  /** The other side proved itself. */
+  /** The other side proved itself. @throws HoldfastError to refuse it all the same */
   onAccepted(connection: IncomingConnection): void;
   onMessages(messages: readonly RaftMessage[]): void;
   onSnapshotFrame(connection: IncomingConnection, frame: PeerFrame): void;
@@ -48,7 +56,8 @@ export class IncomingConnection {
   readonly #corruptFrames: CorruptFrameBudget;
   readonly #remote: string;
   #pending: PendingChallenge | null = null;
-  #member: PeerMember | null = null;
+  #identity: PeerIdentity | null = null;
+  #standing: PeerStanding = 'guest';
   #channel: PeerChannel = 'control';
   #timer: TimerHandle;
   #unauthenticatedSizeBytes = 0;
@@ -69,9 +78,7 @@ export class IncomingConnection {
     this.#timer = context.options.timers.after(handshakeTimeoutMs, () => socket.terminate());
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data) => this.#onFrame(data as Buffer));
-    socket.on('ping', () => {
-      this.#silentIntervalCount = 0;
-    });
+    socket.on('ping', (data: Buffer) => this.#onPing(data));
     socket.on('error', (error) => {
       context.options.logger.debug({ remote: this.#remote, err: error }, 'peer connection failed');
     });
@@ -81,7 +88,7 @@ export class IncomingConnection {
     });
     rawSocket.on('data', (chunk: Buffer) => {
       this.#silentIntervalCount = 0;
-      if (this.#member !== null) return;
+      if (this.#identity !== null) return;
       this.#unauthenticatedSizeBytes += chunk.byteLength;
       if (this.#unauthenticatedSizeBytes > UNAUTHENTICATED_SIZE_BYTES_MAX) socket.terminate();
     });
@@ -89,7 +96,16 @@ export class IncomingConnection {
 
   /** Null until the other side proved itself. */
   get peer(): NodeId | null {
-    return this.#member?.nodeId ?? null;
+    return this.#identity === null ? null : nodeId(this.#identity.nodeId);
+  }
+
+  /** As it proved it at the handshake; null until then. */
+  get identity(): PeerIdentity | null {
+    return this.#identity;
+  }
+
+  get isGuest(): boolean {
+    return this.#identity !== null && this.#standing === 'guest';
   }
 
   get channel(): PeerChannel {
@@ -106,6 +122,24 @@ export class IncomingConnection {
     this.#socket.terminate();
   }
 
+  /** The configuration changed: a guest may be a member now and the other way round. */
+  reassess(): void {
+    if (this.#identity === null) return;
+    try {
+      this.#standing = standingOf(this.#context, this.#identity);
+    } catch (thrown) {
+      const error = toHoldfastError(thrown);
+      this.#context.reportRefusal(this.#identity.nodeId, error.code, error.message);
+      this.#socket.terminate();
+    }
+  }
+
+  #onPing(data: Buffer): void {
+    this.#silentIntervalCount = 0;
+    const wallMs = decodePingTime(data);
+    if (this.peer !== null && wallMs !== null) this.#context.clocks.observe(this.peer, wallMs);
+  }
+
   /** Called at every ping interval; the dialling side pings, so silence means it is gone. */
   checkLiveness(): void {
     this.#silentIntervalCount += 1;
@@ -116,7 +150,7 @@ export class IncomingConnection {
   #onFrame(bytes: Buffer): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     this.#context.counters.bytesReceived += bytes.byteLength;
-    if (this.#member === null) {
+    if (this.#identity === null) {
       this.#onHandshakeFrame(bytes);
       return;
     }
@@ -127,25 +161,25 @@ export class IncomingConnection {
       this.#onBadFrame(toHoldfastError(thrown));
       return;
     }
-    if (frame.kind === 'raft') this.#onRaftFrame(this.#member, frame.messages);
+    if (frame.kind === 'raft') this.#onRaftFrame(this.#identity, frame.messages);
     else if (this.#channel === 'bulk') this.#events.onSnapshotFrame(this, frame);
     else this.#onBadFrame(protocolError(`sent ${frame.kind} on the control channel`));
   }
 
   #onRaftFrame(
-    member: PeerMember,
+    sender: PeerIdentity,
     envelopes: readonly { readonly group: number; readonly body: Uint8Array }[],
   ): void {
     const { counters, options } = this.#context;
     const messages: RaftMessage[] = [];
     for (const { group, body } of envelopes) {
-      const message = decodeOrNull(() => options.codec.decode(body, member.nodeId));
+      const message = decodeOrNull(() => options.codec.decode(body, nodeId(sender.nodeId)));
       const isForUs =
         message !== null &&
-        message.from === member.nodeId &&
+        message.from === sender.nodeId &&
         message.group === group &&
         message.to === options.nodeId &&
-        message.fromIncarnation === member.incarnation;
+        message.fromIncarnation === sender.incarnation;
       if (isForUs) messages.push(message);
       else counters.messagesMalformed += 1;
     }
@@ -155,7 +189,7 @@ export class IncomingConnection {
 
   #onBadFrame(error: HoldfastError): void {
     const { counters, options } = this.#context;
-    const peer = this.#member?.nodeId;
+    const peer = this.#identity?.nodeId;
     if (error.code === 'PEER_FRAME_CORRUPT') {
       counters.framesCorrupt += 1;
       if (this.#corruptFrames.spend()) {
@@ -211,16 +245,30 @@ export class IncomingConnection {
     if (this.#pending === null) throw protocolError('sent its response before the hello');
     const { hello, expectedProof } = this.#pending;
     checkProof(proof, expectedProof, `${hello.nodeId} at ${this.#remote}`);
-    const member = checkIdentity(this.#context, hello);
-    if (member.nodeId === this.#context.options.nodeId) {
-      throw new HoldfastError('PEER_UNAUTHENTICATED', `${this.#remote} claims to be this node`);
+    if (hello.channel === 'inquiry') {
+      this.#answerInquiry();
+      return;
     }
-    this.#member = member;
+    this.#standing = standingOf(this.#context, hello);
+    this.#identity = hello;
     this.#channel = hello.channel;
+    try {
+      this.#events.onAccepted(this);
+    } catch (thrown) {
+      this.#identity = null;
+      throw thrown;
+    }
     this.#timer.cancel();
-    this.#context.learnPublicAddress(member.nodeId, hello.publicAddress);
-    this.#socket.send(encodePeerHandshake({ kind: 'accepted' }));
-    this.#events.onAccepted(this);
+    this.#context.learn(hello);
+    this.#socket.send(encodePeerHandshake({ kind: 'accepted', members: [] }));
+  }
+
+  /** It knows the secret, so it may know who is here; it is let in no further. */
+  #answerInquiry(): void {
+    const { members } = this.#context.roster;
+    this.#socket.send(encodePeerHandshake({ kind: 'accepted', members }));
+    this.#socket.close();
+    this.#closeSoon();
   }
 
   #refuse(error: HoldfastError): void {
@@ -228,6 +276,10 @@ export class IncomingConnection {
     this.#context.reportRefusal(peer, error.code, `refused a peer connection: ${error.message}`);
     this.#socket.send(encodePeerHandshake({ kind: 'refused', error: error.toBody() }));
     this.#socket.close();
+    this.#closeSoon();
+  }
+
+  #closeSoon(): void {
     this.#timer.cancel();
     this.#timer = this.#context.options.timers.after(CLOSE_GRACE_MS, () =>
       this.#socket.terminate(),

@@ -1,5 +1,5 @@
 /**
- * Our control connection to one peer: dialled by us, kept up for ever, only written to.
+ * Our connection for messages to one peer: dialled by us, kept up for ever, only written to.
  *
  *     idle --start--> dialling --accepted--> connected --closed--> dialling (at once)
  *                        ^  \--failed--> waiting (jittered, 20..500 ms) --^
@@ -12,6 +12,7 @@ import { encodePeerFrame, PEER_MESSAGE_COUNT_MAX, type RaftEnvelope } from '@hol
 import type { WebSocket } from 'ws';
 import type { PeerState } from '../service-api.ts';
 import { type Dial, dial } from './dial.ts';
+import { encodePingTime } from './peer-clocks.ts';
 import type { PeerContext, PeerMember } from './peer-context.ts';
 import { type QueueLane, SendQueue } from './send-queue.ts';
 
@@ -19,8 +20,11 @@ import { type QueueLane, SendQueue } from './send-queue.ts';
 const SOCKET_BUFFER_SIZE_BYTES_MAX = 1024 * 1024;
 const FRAME_BODY_SIZE_BYTES_MAX = 1024 * 1024;
 
+export type LinkChannel = 'control' | 'answers';
+
 export class OutgoingLink {
   readonly member: PeerMember;
+  readonly channel: LinkChannel;
   readonly #context: PeerContext;
   readonly #onState: (state: PeerState) => void;
   readonly #queue = new SendQueue();
@@ -34,9 +38,14 @@ export class OutgoingLink {
   #isFlushScheduled = false;
   #isStopped = false;
 
-  constructor(context: PeerContext, member: PeerMember, onState: (state: PeerState) => void) {
+  constructor(
+    context: PeerContext,
+    target: { readonly member: PeerMember; readonly channel: LinkChannel },
+    onState: (state: PeerState) => void,
+  ) {
     this.#context = context;
-    this.member = member;
+    this.member = target.member;
+    this.channel = target.channel;
     this.#onState = onState;
   }
 
@@ -82,7 +91,7 @@ export class OutgoingLink {
       return;
     }
     this.#missedPingCount += 1;
-    this.#socket.ping();
+    this.#socket.ping(encodePingTime(this.#context.options.clock.wallMs()));
   }
 
   #flush(): void {
@@ -102,7 +111,7 @@ export class OutgoingLink {
   }
 
   #connect(): void {
-    this.#dial = dial(this.#context, this.member, 'control');
+    this.#dial = dial(this.#context, this.member, this.channel);
     this.#dial.connected.then(
       (socket) => this.#onConnected(socket),
       (thrown: unknown) => this.#onFailed(toHoldfastError(thrown)),

@@ -1,12 +1,15 @@
-/** What every part of the peer transport shares: identity, members, secret, seams, counters. */
+/** What every part of the peer transport shares: identity, roster, secret, seams, counters. */
 import { createHmac, randomBytes } from 'node:crypto';
 import type { Clock, ClusterId, Incarnation, Logger, NodeId, Random, Timers } from '@holdfast/base';
+import { nodeId } from '@holdfast/base';
 import { PEER_FRAME_SIZE_BYTES_MAX, type PeerHmac, type PeerIdentity } from '@holdfast/protocol';
 import type { RaftMessage } from '@holdfast/raft';
 import type { ClientOptions } from 'ws';
 import type { Endpoint } from '../config/endpoint.ts';
+import { PeerClocks } from './peer-clocks.ts';
+import { Roster } from './roster.ts';
 
-/** A node as the cluster's configuration knows it. */
+/** A node to dial. */
 export interface PeerMember {
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
@@ -28,9 +31,11 @@ export interface PeerTransportOptions {
    * Where clients reach this node; asked at each handshake, because the port may be chosen late.
    */
   readonly publicAddress: () => string;
+  /** Where other nodes reach this node; asked late for the same reason. */
+  readonly peerAddress: () => string;
   readonly listen: Endpoint;
-  /** Every member; this node may be among them. */
-  readonly members: readonly PeerMember[];
+  /** Addresses given by the operator: they win over those of the configuration. */
+  readonly addresses?: ReadonlyMap<NodeId, Endpoint>;
   readonly secret: string;
   readonly codec: RaftCodec;
   readonly clock: Clock;
@@ -53,6 +58,8 @@ export interface PeerTiming {
   readonly missedPingCountMax: number;
   /** Waiting for the other side of a snapshot: it may be fsyncing gigabytes. */
   readonly snapshotReplyTimeoutMs: number;
+  /** How long a link outlives its reason: news of a removal must still reach the removed node. */
+  readonly lingerMs: number;
 }
 
 export const DEFAULT_PEER_TIMING: PeerTiming = {
@@ -63,6 +70,7 @@ export const DEFAULT_PEER_TIMING: PeerTiming = {
   pingIntervalMs: 500,
   missedPingCountMax: 4,
   snapshotReplyTimeoutMs: 120_000,
+  lingerMs: 5_000,
 };
 
 export interface PeerCounters {
@@ -84,11 +92,13 @@ export interface PeerContext {
   readonly timing: PeerTiming;
   readonly counters: PeerCounters;
   readonly hmac: PeerHmac;
-  readonly members: ReadonlyMap<NodeId, PeerMember>;
+  /** Who the configuration names; replaced when it changes. */
+  readonly roster: Roster;
+  readonly clocks: PeerClocks;
   identity(): PeerIdentity;
   nonce(): Uint8Array;
-  /** The other side proved itself and told where its clients connect. */
-  learnPublicAddress(peer: NodeId, address: string): void;
+  /** The other side proved itself and told about itself. */
+  learn(identity: PeerIdentity): void;
   publicAddressOf(peer: NodeId): string | null;
   /** Logs a refusal when it differs from the last one of this peer, and counts it. */
   reportRefusal(peer: string, code: string, message: string): void;
@@ -110,22 +120,32 @@ export function createPeerContext(options: PeerTransportOptions): PeerContext {
   const lastRefusals = new Map<string, string>();
   const publicAddresses = new Map<NodeId, string>();
   const counters = zeroCounters();
+  const roster = new Roster(options.addresses ?? new Map(), options.logger);
+  const clocks = new PeerClocks(options.clock);
   return {
     options,
     timing: { ...DEFAULT_PEER_TIMING, ...options.timing },
     counters,
     hmac: (message) => createHmac('sha256', options.secret).update(message).digest(),
-    members: new Map(options.members.map((member) => [member.nodeId, member])),
+    roster,
+    clocks,
     identity: () => ({
       clusterId: options.clusterId,
       nodeId: options.nodeId,
       incarnation: options.incarnation,
       publicAddress: options.publicAddress(),
+      peerAddress: options.peerAddress(),
+      isJoining: roster.members.length === 0,
+      confIndex: roster.confIndex,
+      wallMs: options.clock.wallMs(),
     }),
     nonce: () => randomBytes(32),
-    learnPublicAddress(peer, address) {
-      publicAddresses.set(peer, address);
+    learn(identity) {
+      const peer = nodeId(identity.nodeId);
+      if (publicAddresses.size >= REMEMBERED_ADDRESS_COUNT_MAX) publicAddresses.clear();
+      publicAddresses.set(peer, identity.publicAddress);
       lastRefusals.delete(peer);
+      clocks.observe(peer, identity.wallMs);
     },
     publicAddressOf: (peer) => publicAddresses.get(peer) ?? null,
     reportRefusal(peer, code, message) {
@@ -140,6 +160,8 @@ export function createPeerContext(options: PeerTransportOptions): PeerContext {
 
 /** Names of refused peers come from outside, so what is remembered of them is bounded. */
 const REMEMBERED_REFUSAL_COUNT_MAX = 64;
+/** Every member and a few guests; a forgotten one is learnt again at the next handshake. */
+const REMEMBERED_ADDRESS_COUNT_MAX = 128;
 
 function zeroCounters(): PeerCounters {
   return {

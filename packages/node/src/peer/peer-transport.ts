@@ -3,26 +3,42 @@
  * connection that is kept up, and one bulk connection per snapshot. What others dialled is only
  * read. So there is no tie to break, and the sender of a message is known from its connection.
  *
+ * Who knows the secret and the cluster may talk, member or not: what counts from whom is decided by
+ * the raft core, which sees the incarnation of every sender. Here strangers are only bounded.
+ *
  * Everything runs on the caller's thread; listeners are called in their own turns, never from
  * `send`.
  */
 import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { assert, HoldfastError, must, type NodeId, type TimerHandle } from '@holdfast/base';
+import {
+  assert,
+  HoldfastError,
+  incarnation,
+  type Member,
+  must,
+  type NodeId,
+  nodeId,
+  type TimerHandle,
+  toHoldfastError,
+} from '@holdfast/base';
 import { PEER_FRAME_SIZE_BYTES_MAX, type PeerFrame } from '@holdfast/protocol';
 import type { RaftMessage } from '@holdfast/raft';
 import { WebSocketServer } from 'ws';
-import { type Endpoint, formatEndpoint } from '../config/endpoint.ts';
+import { type Endpoint, formatEndpoint, parseEndpoint } from '../config/endpoint.ts';
 import { listen } from '../server/listen.ts';
 import type {
+  Guest,
+  InquiryAnswer,
   OutgoingSnapshot,
   PeerState,
   PeerTransport,
   PeerTransportStats,
   SnapshotReceiver,
 } from '../service-api.ts';
+import { inquire } from './dial.ts';
 import { IncomingConnection, type IncomingConnectionEvents } from './incoming-connection.ts';
-import { OutgoingLink } from './outgoing-link.ts';
+import { GUEST_COUNT_MAX, LinkTable } from './link-table.ts';
 import {
   createPeerContext,
   PEER_WEBSOCKET_PATH,
@@ -44,7 +60,7 @@ export class WebSocketPeerTransport implements PeerTransport {
   readonly #context: PeerContext;
   readonly #http: Server;
   readonly #webSockets: WebSocketServer;
-  readonly #links = new Map<NodeId, OutgoingLink>();
+  readonly #links: LinkTable;
   readonly #incoming = new Set<IncomingConnection>();
   readonly #transfers = new Map<IncomingConnection, SnapshotTransfer>();
   readonly #senders = new Map<NodeId, SnapshotSender>();
@@ -57,6 +73,7 @@ export class WebSocketPeerTransport implements PeerTransport {
 
   constructor(options: PeerTransportOptions) {
     this.#context = createPeerContext(options);
+    this.#links = new LinkTable(this.#context, (peer, state) => this.#onState(peer, state));
     this.#webSockets = new WebSocketServer({
       noServer: true,
       perMessageDeflate: false,
@@ -72,8 +89,7 @@ export class WebSocketPeerTransport implements PeerTransport {
     this.#http = createServer(timeouts, (_request, response) => {
       response.writeHead(426, { connection: 'close' }).end('this port is for Holdfast nodes\n');
     });
-    this.#http.maxConnections =
-      options.members.length * SOCKETS_PER_MEMBER + STRANGER_SOCKET_COUNT_MAX;
+    this.#limitSockets(0);
     this.#http.on('upgrade', (request, socket, head) => {
       socket.on('error', () => socket.destroy());
       if (request.url !== PEER_WEBSOCKET_PATH || this.#isStopped) {
@@ -85,11 +101,6 @@ export class WebSocketPeerTransport implements PeerTransport {
         this.#incoming.add(new IncomingConnection(webSocket, raw, this.#context, this.#events));
       });
     });
-    for (const member of options.members) {
-      if (member.nodeId === options.nodeId) continue;
-      const onState = (state: PeerState): void => this.#onState(member.nodeId, state);
-      this.#links.set(member.nodeId, new OutgoingLink(this.#context, member, onState));
-    }
   }
 
   /** Bound address as `host:port`. Only after start. */
@@ -101,15 +112,71 @@ export class WebSocketPeerTransport implements PeerTransport {
     assert(this.#endpoint === null, 'the peer transport starts once');
     this.#endpoint = await listen(this.#http, this.#context.options.listen);
     this.#scheduleLiveness();
-    for (const link of this.#links.values()) link.start();
+    this.#links.start();
+  }
+
+  setMembers(members: readonly Member[], confIndex: number): void {
+    if (this.#isStopped) return;
+    this.#context.roster.replace(members, confIndex);
+    this.#limitSockets(members.length);
+    for (const connection of this.#incoming) {
+      connection.reassess();
+      if (connection.identity === null || connection.channel !== 'control') continue;
+      if (connection.isGuest) this.#keepAsGuest(connection);
+      else this.#links.removeGuest(connection.identity);
+    }
+    this.#links.setMembers(members);
+  }
+
+  setContacts(members: readonly Member[]): void {
+    if (!this.#isStopped) this.#links.setContacts(members);
+  }
+
+  /** A member that was removed may be one guest too many: then it is let go. */
+  #keepAsGuest(connection: IncomingConnection): void {
+    try {
+      this.#links.addGuest(must(connection.identity, 'only who proved itself is a guest'));
+    } catch (thrown) {
+      const { code, message } = toHoldfastError(thrown);
+      this.#context.reportRefusal(connection.peer ?? '', code, message);
+      connection.close();
+    }
+  }
+
+  guests(): readonly Guest[] {
+    const guests: Guest[] = [];
+    for (const { identity, isGuest, channel } of this.#incoming) {
+      if (identity === null || !isGuest || channel !== 'control') continue;
+      guests.push({
+        nodeId: nodeId(identity.nodeId),
+        incarnation: incarnation(identity.incarnation),
+        address: identity.peerAddress,
+        clientAddress: identity.publicAddress === '' ? null : identity.publicAddress,
+        isJoining: identity.isJoining,
+      });
+    }
+    return guests;
+  }
+
+  inquire(address: string): Promise<InquiryAnswer> {
+    const endpoint = parseEndpoint(address);
+    if (endpoint === null) {
+      const message = `'${address}' is not HOST:PORT`;
+      return Promise.reject(new HoldfastError('CONNECTION_LOST', message));
+    }
+    return inquire(this.#context, endpoint);
+  }
+
+  clockOffsetsMs(): ReadonlyMap<NodeId, number> {
+    return this.#context.clocks.offsetsMs();
   }
 
   send(messages: readonly RaftMessage[]): void {
     const { codec, logger } = this.#context.options;
     for (const message of messages) {
-      const link = this.#links.get(message.to);
+      const link = this.#links.find(message.to, message.toIncarnation);
       if (link === undefined) {
-        logger.debug({ to: message.to }, 'a message to a node that is no member was dropped');
+        logger.debug({ to: message.to }, 'a message to a node without a link was dropped');
         this.#context.counters.messagesDropped += 1;
         continue;
       }
@@ -151,16 +218,15 @@ export class WebSocketPeerTransport implements PeerTransport {
   }
 
   stats(): PeerTransportStats {
-    let connectedPeerCount = 0;
-    for (const link of this.#links.values()) if (link.isConnected) connectedPeerCount += 1;
-    return { connectedPeerCount, ...this.#context.counters };
+    const { connectedMemberCount: connectedPeerCount, guestCount } = this.#links;
+    return { connectedPeerCount, guestCount, ...this.#context.counters };
   }
 
   async stop(): Promise<void> {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#livenessTimer?.cancel();
-    for (const link of this.#links.values()) link.stop();
+    this.#links.stop();
     for (const sender of this.#senders.values()) sender.abort('this node is shutting down');
     const aborted = [...this.#transfers.values()].map((transfer) =>
       transfer.close('shutting down'),
@@ -176,8 +242,8 @@ export class WebSocketPeerTransport implements PeerTransport {
   }
 
   async #sendSnapshot(to: NodeId, snapshot: OutgoingSnapshot): Promise<void> {
-    const member = this.#links.get(to)?.member;
-    if (member === undefined || this.#isStopped) {
+    const member = this.#links.dialTarget(to);
+    if (member === null || this.#isStopped) {
       throw new HoldfastError('CONNECTION_LOST', `snapshot to ${to}: it is no peer of this node`);
     }
     if (this.#senders.has(to)) {
@@ -203,11 +269,16 @@ export class WebSocketPeerTransport implements PeerTransport {
       const transfer = this.#transfers.get(connection);
       this.#transfers.delete(connection);
       void transfer?.close('the connection was closed');
+      this.#onGone(connection);
     },
   };
 
   /** A peer that connects again has given up its older connection, even if we do not know yet. */
   #onAccepted(connection: IncomingConnection): void {
+    const { identity, isGuest, channel } = connection;
+    if (isGuest && channel === 'control') {
+      this.#links.addGuest(must(identity, 'an accepted node proved itself'));
+    }
     for (const other of this.#incoming) {
       const isReplaced =
         other !== connection &&
@@ -215,6 +286,22 @@ export class WebSocketPeerTransport implements PeerTransport {
         other.channel === connection.channel;
       if (isReplaced) other.close();
     }
+  }
+
+  /** The guest is gone unless another connection of it is here. */
+  #onGone({ identity, channel }: IncomingConnection): void {
+    if (identity === null || channel !== 'control' || this.#isStopped) return;
+    for (const other of this.#incoming) {
+      const isSame =
+        other.channel === 'control' && other.identity?.incarnation === identity.incarnation;
+      if (isSame) return;
+    }
+    this.#links.removeGuest(identity);
+  }
+
+  #limitSockets(memberCount: number): void {
+    this.#http.maxConnections =
+      (memberCount + GUEST_COUNT_MAX) * SOCKETS_PER_MEMBER + STRANGER_SOCKET_COUNT_MAX;
   }
 
   #onSnapshotFrame(connection: IncomingConnection, frame: PeerFrame): void {
@@ -239,7 +326,7 @@ export class WebSocketPeerTransport implements PeerTransport {
   #scheduleLiveness(): void {
     const { timers } = this.#context.options;
     this.#livenessTimer = timers.after(this.#context.timing.pingIntervalMs, () => {
-      for (const link of this.#links.values()) link.checkLiveness();
+      this.#links.checkLiveness();
       for (const connection of this.#incoming) connection.checkLiveness();
       for (const sender of this.#senders.values()) sender.checkLiveness();
       this.#scheduleLiveness();

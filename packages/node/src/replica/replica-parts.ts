@@ -36,6 +36,7 @@ export interface ReplicaParts {
   readonly meta: MetaMachine;
   readonly root: CheckpointRoot | null;
   readonly conf: ConfState;
+  readonly confIndex: LogIndex;
   readonly fileSystem: FileSystem;
   readonly transport: PeerTransport;
   readonly clock: Clock;

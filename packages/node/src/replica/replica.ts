@@ -118,6 +118,7 @@ export class Replica {
       electionTimeoutMs: options.electionTimeoutMs,
       withCore: (action) => this.#driver.withCore(action),
     });
+    parts.transport.setMembers(parts.conf.members, parts.confIndex);
     parts.transport.onPeerState((peer, state) => {
       if (state === 'disconnected') this.#failover.onPeerLost(peer);
     });

@@ -93,6 +93,11 @@ export class SimNode {
     return `${this.id}:1`;
   }
 
+  /** Where other nodes reach it. */
+  get peerAddress(): string {
+    return `${this.id}:2`;
+  }
+
   /** Counts starts and ends: callbacks and answers of an earlier boot mean nothing any more. */
   get boot(): number {
     return this.#bootCount;
@@ -198,7 +203,12 @@ export class SimNode {
       graphFactory: null,
       schedule: lanes.isInstant ? queueMicrotask : (deliver) => lanes.use(deliver),
     });
-    const transport = network.attach(this.id, process);
+    const transport = network.attach(this.id, process, {
+      clusterId: identity.clusterId,
+      incarnation: identity.incarnation,
+      peerAddress: this.peerAddress,
+      clientAddress: this.clientAddress,
+    });
     const logger = this.#logger();
     const assembled = await assembleNode(
       {

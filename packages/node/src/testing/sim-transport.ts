@@ -4,11 +4,13 @@
  * A node that is down receives nothing, and its peers learn that its process is gone. A snapshot
  * takes time and breaks when either end goes down.
  */
-import type { NodeId, Random } from '@holdfast/base';
+import type { ClusterId, Incarnation, Member, NodeId, Random } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import type { RaftMessage } from '@holdfast/raft';
 import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
 import type {
+  Guest,
+  InquiryAnswer,
   OutgoingSnapshot,
   PeerState,
   PeerTransport,
@@ -56,6 +58,14 @@ export interface SimNetworkOptions {
   readonly weather: Weather;
 }
 
+/** What a node tells others about itself. */
+export interface SimIdentity {
+  readonly clusterId: ClusterId;
+  readonly incarnation: Incarnation;
+  readonly peerAddress: string;
+  readonly clientAddress: string;
+}
+
 export class SimNetwork {
   readonly #options: SimNetworkOptions;
   /** When the last message of a link arrives: nothing in line arrives before it. */
@@ -78,8 +88,8 @@ export class SimNetwork {
     this.#weather = weather;
   }
 
-  attach(nodeId: NodeId, process: SimProcess): SimTransport {
-    const transport = new SimTransport(nodeId, this, process);
+  attach(nodeId: NodeId, process: SimProcess, identity: SimIdentity): SimTransport {
+    const transport = new SimTransport(nodeId, this, process, identity);
     this.#endpoints.set(nodeId, transport);
     return transport;
   }
@@ -119,6 +129,10 @@ export class SimNetwork {
 
   endpoint(nodeId: NodeId): SimTransport | undefined {
     return this.#endpoints.get(nodeId);
+  }
+
+  get endpoints(): readonly SimTransport[] {
+    return [...this.#endpoints.values()];
   }
 
   reach(from: NodeId, to: NodeId): SimTransport | null {
@@ -185,6 +199,10 @@ export class SimTransport implements PeerTransport {
   readonly #nodeId: NodeId;
   readonly #network: SimNetwork;
   readonly #process: SimProcess;
+  readonly #identity: SimIdentity;
+  #members: readonly Member[] = [];
+  #confIndex = 0;
+  #contacts: readonly Member[] = [];
   #onMessages: (messages: readonly RaftMessage[]) => void = () => {};
   #onPeerState: (peer: NodeId, state: PeerState) => void = () => {};
   #receiver: SnapshotReceiver | null = null;
@@ -192,16 +210,69 @@ export class SimTransport implements PeerTransport {
   #snapshotsSent = 0;
   #snapshotsReceived = 0;
 
-  constructor(nodeId: NodeId, network: SimNetwork, process: SimProcess) {
+  constructor(nodeId: NodeId, network: SimNetwork, process: SimProcess, identity: SimIdentity) {
     this.#nodeId = nodeId;
     this.#network = network;
     this.#process = process;
+    this.#identity = identity;
   }
 
   async start(): Promise<void> {}
 
   async stop(): Promise<void> {
     this.#network.detach(this.#nodeId);
+  }
+
+  setMembers(members: readonly Member[], confIndex: number): void {
+    this.#members = members;
+    this.#confIndex = confIndex;
+    if (members.length > 0) this.#contacts = [];
+  }
+
+  setContacts(members: readonly Member[]): void {
+    this.#contacts = members;
+  }
+
+  guests(): readonly Guest[] {
+    const guests: Guest[] = [];
+    for (const other of this.#network.endpoints) {
+      const isContact = other.#contacts.some(({ nodeId }) => nodeId === this.#nodeId);
+      if (!isContact || this.#network.reach(other.#nodeId, this.#nodeId) === null) continue;
+      guests.push({ ...other.#asMember(), isJoining: other.#members.length === 0 });
+    }
+    return guests;
+  }
+
+  inquire(address: string): Promise<InquiryAnswer> {
+    const other = this.#network.endpoints.find((each) => each.#identity.peerAddress === address);
+    if (other === undefined || this.#network.reach(this.#nodeId, other.#nodeId) === null) {
+      return Promise.reject(new HoldfastError('CONNECTION_LOST', `nobody answers at ${address}`));
+    }
+    const { clusterId, incarnation, peerAddress, clientAddress } = other.#identity;
+    const identity = {
+      ...{ clusterId, incarnation, peerAddress, nodeId: other.#nodeId },
+      publicAddress: clientAddress,
+      isJoining: other.#members.length === 0,
+      confIndex: other.#confIndex,
+      wallMs: other.#process.wallMs(),
+    };
+    return Promise.resolve({ identity, members: other.#members });
+  }
+
+  clockOffsetsMs(): ReadonlyMap<NodeId, number> {
+    const ownMs = this.#process.wallMs();
+    const offsets = new Map<NodeId, number>();
+    for (const other of this.#network.endpoints) {
+      const isSilent = this.#network.reach(other.#nodeId, this.#nodeId) === null;
+      if (other === this || isSilent || other.#process.isPaused) continue;
+      offsets.set(other.#nodeId, other.#process.wallMs() - ownMs);
+    }
+    return offsets;
+  }
+
+  #asMember(): Member {
+    const { incarnation, peerAddress, clientAddress } = this.#identity;
+    return { nodeId: this.#nodeId, incarnation, address: peerAddress, clientAddress };
   }
 
   send(messages: readonly RaftMessage[]): void {
@@ -294,6 +365,7 @@ export class SimTransport implements PeerTransport {
   stats(): PeerTransportStats {
     return {
       connectedPeerCount: 0,
+      guestCount: 0,
       messagesSent: 0,
       messagesReceived: 0,
       messagesDropped: 0,

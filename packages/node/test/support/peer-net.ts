@@ -7,14 +7,15 @@ import {
   type LogFields,
   type Logger,
   logIndex,
+  type Member,
   type NodeId,
   nodeId,
   SeededRandom,
   term,
 } from '@holdfast/base';
 import type { RaftMessage } from '@holdfast/raft';
-import { parseEndpoint } from '../../src/config/endpoint.ts';
-import type { PeerMember, PeerTransportOptions, RaftCodec } from '../../src/peer/peer-context.ts';
+import { formatEndpoint, parseEndpoint } from '../../src/config/endpoint.ts';
+import type { PeerTransportOptions, RaftCodec } from '../../src/peer/peer-context.ts';
 import { WebSocketPeerTransport } from '../../src/peer/peer-transport.ts';
 import { SYSTEM_CLOCK, SYSTEM_TIMERS } from '../../src/system-time.ts';
 import { TcpProxy } from './tcp-proxy.ts';
@@ -54,6 +55,8 @@ export interface Peer {
 
 export interface PeerNetOptions {
   readonly ids?: readonly string[];
+  /** The members that a node knows; default all. */
+  readonly knows?: (id: string) => readonly string[];
   /** Changes the options of one node. */
   readonly patch?: (id: string, options: PeerTransportOptions) => PeerTransportOptions;
 }
@@ -61,6 +64,7 @@ export interface PeerNetOptions {
 /** Not started; stop them with stopPeers. */
 export async function createPeers({
   ids = ['n1', 'n2', 'n3'],
+  knows = () => ids,
   patch,
 }: PeerNetOptions = {}): Promise<Peer[]> {
   const proxies = await Promise.all(
@@ -69,17 +73,22 @@ export async function createPeers({
       return { proxy, endpoint: await proxy.start() };
     }),
   );
-  const members: PeerMember[] = ids.map((id, i) => ({
+  const members: Member[] = ids.map((id, i) => ({
     nodeId: nodeId(id),
     incarnation: incarnationOf(id),
-    address: proxies[i]!.endpoint,
+    address: formatEndpoint(proxies[i]!.endpoint),
+    clientAddress: null,
   }));
-  return ids.map((id, i) => createPeer(id, members, proxies[i]!.proxy, patch));
+  return ids.map((id, i) => {
+    const known = knows(id);
+    const own = members.filter((member) => known.includes(member.nodeId));
+    return createPeer(id, own, proxies[i]!.proxy, patch);
+  });
 }
 
 function createPeer(
   id: string,
-  members: readonly PeerMember[],
+  members: readonly Member[],
   proxy: TcpProxy,
   patch: PeerNetOptions['patch'],
 ): Peer {
@@ -89,8 +98,8 @@ function createPeer(
     nodeId: nodeId(id),
     incarnation: incarnationOf(id),
     publicAddress: () => `public-of-${id}:1`,
+    peerAddress: () => formatEndpoint(proxy.endpoint),
     listen: { host: '127.0.0.1', port: 0 },
-    members,
     secret: SECRET,
     codec: JSON_CODEC,
     clock: SYSTEM_CLOCK,
@@ -100,6 +109,7 @@ function createPeer(
   };
   const options = patch === undefined ? usual : patch(id, usual);
   const transport = new WebSocketPeerTransport(options);
+  transport.setMembers(members, 0);
   const peer: Peer = {
     ...{ id: nodeId(id), transport, proxy, log, options },
     ...{ received: [], states: [] },

@@ -9,6 +9,7 @@ export class TcpProxy {
   readonly #sockets = new Set<Socket>();
   /** Sees every chunk from the dialling side, may change it in place; `drop` swallows it. */
   onForward: (chunk: Buffer) => 'drop' | undefined = () => undefined;
+  #endpoint: Endpoint | null = null;
   target: Endpoint | null = null;
   isRefusing = false;
   refusedCount = 0;
@@ -22,7 +23,13 @@ export class TcpProxy {
     await once(this.#server, 'listening');
     const address = this.#server.address();
     if (typeof address !== 'object' || address === null) throw new Error('not listening');
-    return { host: '127.0.0.1', port: address.port };
+    this.#endpoint = { host: '127.0.0.1', port: address.port };
+    return this.#endpoint;
+  }
+
+  /** Where it listens. Only after start. */
+  get endpoint(): Endpoint {
+    return must(this.#endpoint, 'the proxy has not started');
   }
 
   cutAll(): void {
