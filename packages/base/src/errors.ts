@@ -149,6 +149,52 @@ export const ERROR_CODES = {
     'otherNode',
     'A shard of the collection cannot answer on this node; ask another node.',
   ),
+  // members of the cluster
+  NOT_MEMBER: wire(
+    true,
+    'otherNode',
+    'This node was removed from the cluster, or waits to be added; use another node.',
+  ),
+  MEMBER_UNKNOWN: wire(
+    true,
+    'never',
+    'No member, and no node that waits to join, has this name; see holdfast member list.',
+  ),
+  MEMBER_EXISTS: wire(
+    true,
+    'never',
+    'A member with this name exists; choose another name, or replace the member.',
+  ),
+  MEMBER_UNREACHABLE: wire(
+    true,
+    'never',
+    'The leader cannot reach the node at its address, or finds another one there; the message says why.',
+  ),
+  MEMBER_BEHIND: wire(
+    true,
+    'never',
+    'The learner has not caught up; it is promoted by itself when it has, if it was added for that.',
+  ),
+  MEMBERSHIP_PENDING: wire(
+    true,
+    'backoff',
+    'Another change of the membership is under way; retry when it is done.',
+  ),
+  MEMBERSHIP_INVALID: wire(
+    true,
+    'never',
+    'The change makes no valid configuration; the message says why.',
+  ),
+  QUORUM_AT_RISK: wire(
+    true,
+    'never',
+    'After the change the voters that answer could decide nothing; bring back or replace the silent ones first.',
+  ),
+  TRANSFER_FAILED: wire(
+    true,
+    'never',
+    'The node did not take over the leadership in time; the leader goes on.',
+  ),
   // client side only
   NO_NODE_REACHABLE: at(
     'client',

@@ -20,6 +20,7 @@ import {
   REQUEST_TIMEOUT_MS_DEFAULT,
   SUPPORTED_PROTOCOL_VERSIONS,
 } from '@holdfast/protocol';
+import { Admin } from './admin.ts';
 import { Call } from './call.ts';
 import { Collection } from './collection.ts';
 import { Gate } from './gate.ts';
@@ -63,6 +64,8 @@ type Listeners = {
 };
 
 export class HoldfastClient {
+  /** Members of the cluster, and changes of them. */
+  readonly admin = new Admin((plan, options) => this.#run(plan, options));
   readonly #timeoutMs: number;
   readonly #parts: Required<Pick<ConnectOptions, 'clock' | 'timers' | 'random'>>;
   readonly #pool: NodePool;
@@ -83,6 +86,7 @@ export class HoldfastClient {
     this.#timeoutMs = timeoutOf(options, REQUEST_TIMEOUT_MS_DEFAULT);
     this.#pool = new NodePool({
       addresses: options.nodes,
+      followsMembers: options.followsMembers ?? true,
       hello: {
         kind: 'hello',
         protocolVersions: [...SUPPORTED_PROTOCOL_VERSIONS],

@@ -7,6 +7,7 @@ import { assert, HoldfastError, toHoldfastError, unreachable } from '@holdfast/b
 import type {
   Hello,
   LeaderHint,
+  MembersChanged,
   OutgoingRequest,
   ReceivedDown,
   ServerNotice,
@@ -30,10 +31,14 @@ export type Sendable = OutgoingRequest extends infer Each
     : never
   : never;
 
+/** The members a node knows of, with the configuration that says so. */
+export type MembersView = Pick<MembersChanged, 'nodes' | 'confIndex'>;
+
 export interface ConnectionHandlers {
   /** A reason makes the connection hang up: for example the node is of another cluster. */
   onWelcome(connection: Connection, welcome: Welcome): HoldfastError | null;
   onDown(connection: Connection, error: HoldfastError): void;
+  onMembers(members: MembersView): void;
   onLeader(heard: { readonly leader: LeaderHint | null; readonly term: number }): void;
 }
 
@@ -203,6 +208,9 @@ export class Connection {
         break;
       case 'leaderChanged':
         this.#options.handlers.onLeader(notice);
+        break;
+      case 'membersChanged':
+        this.#options.handlers.onMembers(notice);
         break;
       default:
         unreachable(notice);

@@ -1,6 +1,7 @@
 export type { ErrorCode, RetryAdvice } from '@holdfast/base';
 export { ERROR_CODES, HoldfastError } from '@holdfast/base';
 export type {
+  ChangeMembersResult,
   CollectionDescription,
   Consistency,
   CountResult,
@@ -13,6 +14,8 @@ export type {
   JsonObject,
   JsonValue,
   LeaderHint,
+  ListMembersResult,
+  MemberInfo,
   Metric,
   PointId,
   ReadOptions,
@@ -21,9 +24,12 @@ export type {
   SearchResult,
   StatusResult,
   StoredPoint,
+  TransferLeadershipResult,
   UpsertResult,
   WithOptions,
 } from '@holdfast/protocol';
+export type { AddMemberOptions, ReplaceMemberOptions, UpdateMemberOptions } from './admin.ts';
+export { Admin } from './admin.ts';
 export type { ClientEvents, CreateCollectionOptions } from './client.ts';
 export { HoldfastClient } from './client.ts';
 export type { GetOptions, PointInput, SearchOptions } from './collection.ts';

@@ -4,16 +4,17 @@
  *
  * Invariants: P1 all connections belong to one cluster (a write retried in another cluster would
  * happen twice). P2 at most `LEARNT_NODE_COUNT_MAX` nodes are added to those given by the caller.
+ * P3 the members followed are those of the newest configuration heard of.
  */
 import type { Random, Timers } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import type { Hello, LeaderHint, Welcome } from '@holdfast/protocol';
-import { Connection } from './connection.ts';
+import { Connection, type MembersView } from './connection.ts';
 import type { LeaderCache } from './leader-cache.ts';
 import { forgetLeader, isSameLeader, learnLeader, NO_LEADER_KNOWN } from './leader-cache.ts';
 import type { Transport } from './transport.ts';
 
-/** Leaders met at addresses that were not given; enough for a cluster that grew several times. */
+/** Nodes met at addresses that were not given; enough for a cluster that grew several times. */
 export const LEARNT_NODE_COUNT_MAX = 16;
 
 export interface NodePoolEvents {
@@ -25,6 +26,8 @@ export interface NodePoolEvents {
 
 export interface NodePoolOptions {
   readonly addresses: readonly string[];
+  /** Also connect to members that were not given. */
+  readonly followsMembers: boolean;
   readonly hello: Hello;
   readonly transport: Transport;
   readonly timers: Timers;
@@ -34,7 +37,10 @@ export interface NodePoolOptions {
 
 export class NodePool {
   readonly #options: NodePoolOptions;
-  readonly #connections: Connection[] = [];
+  #connections: Connection[] = [];
+  /** Of those in `#connections`: found through the cluster, not given. */
+  readonly #learnt = new Set<Connection>();
+  #confIndex = -1;
   readonly #waiters = new Set<() => void>();
   #cache: LeaderCache = NO_LEADER_KNOWN;
   /** The last leader that was known, with its term: `#cache` forgets it while there is none. */
@@ -144,6 +150,7 @@ export class NodePool {
       handlers: {
         onWelcome: (each, welcome) => this.#onWelcome(each, welcome),
         onDown: (each, error) => this.#onDown(each, error),
+        onMembers: (members) => this.#onMembers(members),
         onLeader: (heard) => this.#update(learnLeader(this.#cache, heard)),
       },
     });
@@ -161,6 +168,8 @@ export class NodePool {
       );
     }
     this.#failures.delete(connection.address);
+    this.#dropTwins(connection);
+    this.#onMembers(welcome);
     this.#options.events.onWelcome(welcome);
     this.#options.events.onConnected(welcome.nodeId, connection.address);
     this.#update(learnLeader(this.#cache, welcome));
@@ -194,9 +203,54 @@ export class NodePool {
       if (!known.isReady && !this.#isStopped) known.start();
       return;
     }
-    const learntCount = this.#connections.length - new Set(this.#options.addresses).size;
-    if (leader.address === '' || learntCount >= LEARNT_NODE_COUNT_MAX || this.#isStopped) return;
-    this.#add(leader.address).start();
+    this.#learn(leader.address);
+  }
+
+  #learn(address: string): void {
+    if (address === '' || this.#isStopped || this.#learnt.size >= LEARNT_NODE_COUNT_MAX) return;
+    const connection = this.#add(address);
+    this.#learnt.add(connection);
+    connection.start();
+  }
+
+  /**
+   * The cluster has other members: connects to those not known yet and lets go of those that left.
+   * Nodes that the caller gave stay: they may be wanted for their own sake.
+   */
+  #onMembers({ nodes, confIndex }: MembersView): void {
+    if (!this.#options.followsMembers || confIndex < this.#confIndex) return;
+    this.#confIndex = confIndex;
+    for (const { nodeId, address } of nodes) {
+      const known = this.find(nodeId) ?? this.find(address);
+      const hasMoved = known !== null && !known.isReady && known.address !== address;
+      if (known === null || (hasMoved && this.find(address) === null)) this.#learn(address);
+    }
+    const isMember = ({ nodeId, address }: Connection): boolean =>
+      nodes.some((node) => node.nodeId === nodeId || node.address === address);
+    for (const connection of [...this.#learnt]) if (!isMember(connection)) this.#drop(connection);
+  }
+
+  /** A node reached at two addresses is one node: the address that was given stays. */
+  #dropTwins(connection: Connection): void {
+    for (const other of this.#connections) {
+      const isTwin = other !== connection && other.nodeId === connection.nodeId;
+      if (!isTwin) continue;
+      const extra = [connection, other].find((each) => this.#learnt.has(each));
+      // Not from within its own welcome.
+      if (extra === other) this.#drop(other);
+      else if (extra === connection && other.isReady)
+        this.#options.timers.after(0, () => this.#drop(connection));
+    }
+  }
+
+  #drop(connection: Connection): void {
+    if (!this.#learnt.delete(connection)) return;
+    this.#connections = this.#connections.filter((each) => each !== connection);
+    this.#failures.delete(connection.address);
+    connection.stop(
+      new HoldfastError('CONNECTION_LOST', `node ${connection.address} is no member any more`),
+    );
+    this.#failures.delete(connection.address);
   }
 
   /**

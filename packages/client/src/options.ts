@@ -27,6 +27,11 @@ export interface ConnectOptions {
    * write whose reply is lost ends as an indefinite error and is never repeated.
    */
   readonly usesSession?: boolean;
+  /**
+   * Default true: connects to every member the cluster names, and lets go of those that left.
+   * False: only to the nodes given, and to leaders.
+   */
+  readonly followsMembers?: boolean;
   /** For embedded use and tests. Default: WebSocket. */
   readonly transport?: Transport;
   readonly clock?: Clock;
@@ -57,7 +62,7 @@ export function checkConnectOptions(options: ConnectOptions): void {
     throw argumentInvalid('nodes', `a list of 1 to ${NODE_COUNT_MAX} addresses`);
   }
   for (const [i, node] of options.nodes.entries()) checkAddress(node, `nodes[${i}]`);
-  const { apiKey, clientName, usesSession } = options;
+  const { apiKey, clientName, usesSession, followsMembers } = options;
   const isKeyGood =
     typeof apiKey === 'string' && apiKey !== '' && apiKey.length <= API_KEY_LENGTH_MAX;
   if (apiKey !== undefined && !isKeyGood) {
@@ -69,6 +74,9 @@ export function checkConnectOptions(options: ConnectOptions): void {
   }
   if (usesSession !== undefined && typeof usesSession !== 'boolean') {
     throw argumentInvalid('usesSession', 'true or false');
+  }
+  if (followsMembers !== undefined && typeof followsMembers !== 'boolean') {
+    throw argumentInvalid('followsMembers', 'true or false');
   }
   timeoutOf(options, REQUEST_TIMEOUT_MS_DEFAULT);
 }

@@ -18,7 +18,14 @@ import type {
   Random,
   Timers,
 } from '@holdfast/base';
-import { assert, HoldfastError as HoldfastFailure, logIndex, makeConf, term } from '@holdfast/base';
+import {
+  assert,
+  HoldfastError as HoldfastFailure,
+  logIndex,
+  makeConf,
+  memberOf,
+  term,
+} from '@holdfast/base';
 import { RaftCore } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
@@ -42,6 +49,8 @@ export interface AssembleOptions {
   readonly checkpointLogSizeBytes: number;
   readonly retainedEntryCount: number;
   readonly sessionIdleTimeoutMs: number;
+  /** Peer addresses, host:port, of the cluster that this node waits to join. */
+  readonly joinAddresses?: readonly string[];
   /** host:port that clients use; asked again whenever it is told to someone. */
   readonly publicAddress: () => string;
 }
@@ -89,17 +98,19 @@ export async function assembleNode(
   const confIndex = root?.meta.confIndex ?? logIndex(0);
   // What an interrupted transfer left; before the transport can hand over the next one.
   fileSystem.removeTree(joinPath(dataDirectory, STAGING_DIRECTORY));
-  const core = makeCore(
-    options,
-    parts,
-    { conf, confIndex },
-    meta,
-    () => replica.checkpointer.root?.meta ?? null,
-  );
+  const snapshotMeta = () => replica.checkpointer.root?.meta ?? null;
+  const core = makeCore(options, parts, { conf, confIndex }, meta, snapshotMeta);
+  const publicAddressOf = (nodeId: NodeId): string | null => {
+    if (nodeId === identity.nodeId) return options.publicAddress();
+    const known = memberOf(replica.membership.conf, nodeId);
+    return parts.transport.publicAddressOf(nodeId) ?? known?.clientAddress ?? null;
+  };
   let checkpointCount = 0;
   const replica: Replica = new Replica(
     {
+      clusterId: identity.clusterId,
       nodeId: identity.nodeId,
+      incarnation: identity.incarnation,
       group: identity.group,
       dataDirectory,
       tickIntervalMs: options.tickIntervalMs,
@@ -108,20 +119,19 @@ export async function assembleNode(
       checkpointLogSizeBytes: options.checkpointLogSizeBytes,
       retainedEntryCount: options.retainedEntryCount,
       sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
+      joinAddresses: options.joinAddresses ?? [],
     },
     {
       ...parts,
       core,
       meta,
       root,
-      conf,
-      confIndex,
       nextCheckpointId: (index) => {
         checkpointCount += 1;
         const salt = parts.random.nextU32().toString(16).padStart(8, '0');
         return `${identity.incarnation.slice(0, 8)}-${index}-${checkpointCount}-${salt}`;
       },
-      publicAddressOf: (nodeId) => publicAddressOf(options, parts.transport, nodeId),
+      publicAddressOf,
     },
   );
   const service = new ReplicaService({
@@ -130,8 +140,7 @@ export async function assembleNode(
     wal,
     host,
     clock: parts.clock,
-    transport: parts.transport,
-    publicAddress: options.publicAddress,
+    publicAddressOf,
   });
   return { replica, service };
 }
@@ -225,14 +234,4 @@ async function alignLogWithCheckpoint(
     wal.onFailure(reject);
   });
   assert(wal.groupLog(identity.group).base().index === index, 'the log restarts at the checkpoint');
-}
-
-function publicAddressOf(
-  options: AssembleOptions,
-  transport: PeerTransport,
-  nodeId: NodeId,
-): string | null {
-  if (nodeId === options.identity.nodeId) return options.publicAddress();
-  const known = options.identity.firstConfiguration.find((member) => member.nodeId === nodeId);
-  return transport.publicAddressOf(nodeId) ?? known?.clientAddress ?? null;
 }

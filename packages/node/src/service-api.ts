@@ -3,7 +3,7 @@
  * carries bytes). Only types: neither side imports the other's files.
  */
 import type { ClusterId, ErrorBody, GroupId, Incarnation, Member, NodeId } from '@holdfast/base';
-import type { PeerIdentity, Request, ResultBody } from '@holdfast/protocol';
+import type { MemberRole, PeerIdentity, Request, ResultBody } from '@holdfast/protocol';
 import type { RaftMessage, Role } from '@holdfast/raft';
 
 export type { Role } from '@holdfast/raft';
@@ -35,7 +35,10 @@ export interface NodeService {
   execute(request: Request, context: ExecuteContext): Promise<ResultBody>;
   /** Synchronous snapshot for /health, /metrics and /api/v1/cluster/status. */
   status(): NodeStatus;
+  /** Of the configuration in force here. */
   members(): readonly MemberStatus[];
+  /** The listener is called when other members, or other addresses, are in force; never removed. */
+  onMembersChange(listener: () => void): void;
   /** The listener is called after every change of leader, term or role; never removed. */
   onLeaderChange(listener: (change: LeaderChange) => void): void;
   stateDigest(): Promise<StateDigest>;
@@ -63,11 +66,20 @@ export interface PeerProgress {
   readonly lagEntries: number;
 }
 
+/**
+ * How a node stands to its cluster. `joining`: it waits to be added; `leaving`: a change that takes
+ * it or its vote away is under way; `removed`: it may be stopped.
+ */
+export type MembershipState = 'voter' | 'learner' | 'leaving' | 'joining' | 'removed';
+
 export interface NodeStatus {
   readonly nodeId: NodeId;
   readonly clusterId: ClusterId;
   readonly incarnation: Incarnation;
   readonly role: Role;
+  readonly membership: MembershipState;
+  /** Log index of the configuration in force here. */
+  readonly confIndex: number;
   readonly term: number;
   readonly leader: NodeId | null;
   readonly commitIndex: number;
@@ -90,7 +102,7 @@ export interface NodeStatus {
 export interface MemberStatus {
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
-  readonly role: 'voter' | 'learner';
+  readonly role: MemberRole;
   /** Peer address, host:port. */
   readonly peerAddress: string;
   /** Public address, host:port; null until learnt from the member itself. */

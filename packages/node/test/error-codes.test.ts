@@ -16,7 +16,7 @@ import {
   nodeId,
   SILENT_LOGGER,
 } from '@holdfast/base';
-import { writeMsgpack } from '@holdfast/protocol';
+import { type ListMembersResult, writeMsgpack } from '@holdfast/protocol';
 import { NodeFileSystem } from '@holdfast/storage';
 import t from 'tap';
 import { initCluster } from '../src/cluster/init.ts';
@@ -135,7 +135,7 @@ async function ask(address: string, request: object): Promise<Answer> {
     client.sendMap({ id: 1, ...request });
     for (;;) {
       const message = (await client.next()) as Answer & { kind?: string };
-      if (message.kind !== 'leaderChanged') return message;
+      if (message.kind !== 'leaderChanged' && message.kind !== 'membersChanged') return message;
     }
   } finally {
     client.close();
@@ -245,7 +245,10 @@ const brokenService = (code: ErrorCode): Provoke =>
     return ask(server.address, { kind: 'openSession' });
   });
 
-const PROVOKE: Readonly<Record<Exclude<WireCode, 'LEADERSHIP_LOST' | 'NO_LEADER'>, Provoke>> = {
+/** Provoked at the end, because they cost the cluster its quorum. */
+type Last = 'LEADERSHIP_LOST' | 'NO_LEADER' | 'QUORUM_AT_RISK';
+
+const PROVOKE: Readonly<Record<Exclude<WireCode, Last>, Provoke>> = {
   NOT_LEADER: ({ follower }) => ask(follower, { kind: 'openSession' }),
   REQUEST_TIMEOUT: brokenService('REQUEST_TIMEOUT'),
   SHUTTING_DOWN: atServer({}, null, async (server, service) => {
@@ -360,6 +363,15 @@ const PROVOKE: Readonly<Record<Exclude<WireCode, 'LEADERSHIP_LOST' | 'NO_LEADER'
   TOO_STALE: ({ follower }) =>
     ask(follower, { kind: 'count', collection: 'docs', consistency: 'stale', maxStalenessMs: 0 }),
   LEASE_DISABLED: refused({ kind: 'count', collection: 'docs', consistency: 'lease' }),
+  MEMBER_UNKNOWN: refused({ kind: 'removeMember', nodeId: 'nobody' }),
+  MEMBER_EXISTS: refused({ kind: 'addMember', nodeId: 'n1', isLearner: true }),
+  MEMBER_UNREACHABLE: refused({ kind: 'addMember', nodeId: 'n9', address: '127.0.0.1:1' }),
+  MEMBERSHIP_INVALID: refused({ kind: 'replaceMember', nodeId: 'n1', by: 'n1' }),
+  // By real members in membership.test.ts.
+  NOT_MEMBER: brokenService('NOT_MEMBER'),
+  MEMBER_BEHIND: brokenService('MEMBER_BEHIND'),
+  MEMBERSHIP_PENDING: brokenService('MEMBERSHIP_PENDING'),
+  TRANSFER_FAILED: brokenService('TRANSFER_FAILED'),
 };
 
 t.test('every wire code is sent by a server, and others are served afterwards', async (t) => {
@@ -381,7 +393,17 @@ t.test('every wire code is sent by a server, and others are served afterwards', 
     t.match(good, { ok: true }, `after ${code} another connection is served`);
   }
   // Last, because they cost the cluster its quorum.
-  for (const id of nodes.running.keys()) if (id !== leaderId) await nodes.stop(id);
+  const others = [...nodes.running.keys()].filter((id) => id !== leaderId);
+  await nodes.stop(others[0] ?? '');
+  // Until the leader has noticed that it is silent.
+  const isSilent = ({ result }: Answer): boolean =>
+    (result as ListMembersResult).members.some(
+      ({ nodeId, progress }) => nodeId === others[0] && progress?.isRecentlyActive === false,
+    );
+  while (!isSilent(await ask(world.leader, { kind: 'listMembers' })));
+  const risk = await ask(world.leader, { kind: 'demoteMember', nodeId: others[1] });
+  t.match(risk.error, { code: 'QUORUM_AT_RISK', definite: true });
+  await nodes.stop(others[1] ?? '');
   const lost = await ask(world.leader, upsert([{ id: 1, vector }]));
   t.match(lost.error, { code: 'LEADERSHIP_LOST', definite: false });
   const none = await ask(world.leader, upsert([{ id: 1, vector }]));

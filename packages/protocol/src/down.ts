@@ -5,8 +5,8 @@ import { z } from 'zod';
 import type { Fields } from './check.ts';
 import { booleanAt, fieldsAt, integerAt, invalid, isFields, U32 } from './check.ts';
 import { errorBodySchema, requestIdSchema } from './common.ts';
-import type { Goodbye, LeaderChanged, Refused, Welcome } from './hello.ts';
-import { leaderChangedSchema, welcomeSchema } from './hello.ts';
+import type { Goodbye, LeaderChanged, MembersChanged, Refused, Welcome } from './hello.ts';
+import { leaderChangedSchema, membersChangedSchema, welcomeSchema } from './hello.ts';
 import { parse } from './parse.ts';
 import type { ResultBody } from './results.ts';
 
@@ -43,7 +43,7 @@ export interface ReceivedOkResponse {
 
 export type Response = OkResponse | ErrorResponse;
 export type ReceivedResponse = ReceivedOkResponse | ErrorResponse;
-export type ServerNotice = Welcome | Refused | LeaderChanged | Goodbye;
+export type ServerNotice = Welcome | Refused | LeaderChanged | MembersChanged | Goodbye;
 export type Down = ServerNotice | Response;
 export type ReceivedDown = ServerNotice | ReceivedResponse;
 
@@ -59,10 +59,12 @@ export function checkDown(fields: Fields): ReceivedDown {
       return { kind: 'refused', error: errorBodyAt(fields.error) };
     case 'leaderChanged':
       return parse(leaderChangedSchema, fields);
+    case 'membersChanged':
+      return parse(membersChangedSchema, fields);
     case 'goodbye':
       return { kind: 'goodbye', error: errorBodyAt(fields.error) };
     default:
-      throw invalid('kind', 'welcome, refused, leaderChanged or goodbye');
+      throw invalid('kind', 'welcome, refused, leaderChanged, membersChanged or goodbye');
   }
 }
 

@@ -1,7 +1,9 @@
 /** The handshake: the client speaks first; who does not like what it hears says so and closes. */
+import { MEMBER_COUNT_MAX } from '@holdfast/base';
 import { z } from 'zod';
 import { errorBodySchema, leaderSchema, safeUnsignedSchema } from './common.ts';
 import {
+  ADDRESS_LENGTH_MAX,
   API_KEY_LENGTH_MAX,
   CLIENT_NAME_LENGTH_MAX,
   PROTOCOL_VERSION_COUNT_MAX,
@@ -17,6 +19,17 @@ export const helloSchema = z
   .describe('First frame of a connection.');
 export type Hello = Readonly<z.infer<typeof helloSchema>>;
 
+const knownNodeSchema = z.strictObject({
+  nodeId: z.string().min(1).max(64),
+  address: z.string().max(ADDRESS_LENGTH_MAX).describe('Public host:port; empty when unknown.'),
+});
+/** The members of the cluster and where clients reach them. */
+const knownNodesShape = {
+  nodes: z.array(knownNodeSchema).max(MEMBER_COUNT_MAX),
+  confIndex: safeUnsignedSchema.describe('Of the configuration that says so; it never goes back.'),
+};
+export type KnownNode = Readonly<z.infer<typeof knownNodeSchema>>;
+
 const limitSchema = z.int().min(1).max(0xffff_ffff);
 
 export const welcomeSchema = z
@@ -27,6 +40,7 @@ export const welcomeSchema = z
     nodeId: z.string(),
     leader: leaderSchema.nullable(),
     term: safeUnsignedSchema,
+    ...knownNodesShape,
     limits: z.strictObject({
       frameSizeBytesMax: limitSchema,
       batchPointCountMax: limitSchema,
@@ -49,6 +63,11 @@ export const leaderChangedSchema = z
   })
   .describe('Pushed to every connection when this node learns of another leader, or of none.');
 export type LeaderChanged = Readonly<z.infer<typeof leaderChangedSchema>>;
+
+export const membersChangedSchema = z
+  .strictObject({ kind: z.literal('membersChanged'), ...knownNodesShape })
+  .describe('Pushed to every connection when this node learns of other members or addresses.');
+export type MembersChanged = Readonly<z.infer<typeof membersChangedSchema>>;
 
 export const goodbyeSchema = z
   .strictObject({ kind: z.literal('goodbye'), error: errorBodySchema })

@@ -43,7 +43,15 @@ export type {
   StoredPoint,
   WithOptions,
 } from './get.ts';
-export type { Goodbye, Hello, LeaderChanged, Refused, Welcome } from './hello.ts';
+export type {
+  Goodbye,
+  Hello,
+  KnownNode,
+  LeaderChanged,
+  MembersChanged,
+  Refused,
+  Welcome,
+} from './hello.ts';
 export {
   ADDRESS_LENGTH_MAX,
   API_KEY_LENGTH_MAX,
@@ -69,6 +77,23 @@ export {
   STALENESS_MS_DEFAULT,
   STALENESS_MS_MAX,
 } from './limits.ts';
+export type {
+  AddMemberRequest,
+  ChangeMembersResult,
+  DemoteMemberRequest,
+  JoiningNode,
+  ListMembersRequest,
+  ListMembersResult,
+  MemberInfo,
+  MemberRole,
+  PromoteMemberRequest,
+  RemoveMemberRequest,
+  ReplaceMemberRequest,
+  SetLeasesRequest,
+  TransferLeadershipRequest,
+  TransferLeadershipResult,
+  UpdateMemberRequest,
+} from './membership.ts';
 export { readMsgpack } from './msgpack-reader.ts';
 export { writeMsgpack } from './msgpack-writer.ts';
 export type { CanonicalPayload, JsonObject, JsonValue } from './payload.ts';

@@ -19,6 +19,16 @@ import type {
 import { createCollectionResultSchema, listCollectionsResultSchema } from './collections.ts';
 import type { DeleteResult } from './delete.ts';
 import type { CountResult, GetResult, StoredPoint } from './get.ts';
+import type {
+  ChangeMembersResult,
+  ListMembersResult,
+  TransferLeadershipResult,
+} from './membership.ts';
+import {
+  changeMembersResultSchema,
+  listMembersResultSchema,
+  transferLeadershipResultSchema,
+} from './membership.ts';
 import { parse } from './parse.ts';
 import type { JsonObject } from './payload.ts';
 import { pointIdAt } from './point-id.ts';
@@ -40,6 +50,15 @@ export interface ResultByKind {
   readonly search: SearchResult;
   readonly count: CountResult;
   readonly status: StatusResult;
+  readonly listMembers: ListMembersResult;
+  readonly addMember: ChangeMembersResult;
+  readonly removeMember: ChangeMembersResult;
+  readonly replaceMember: ChangeMembersResult;
+  readonly promoteMember: ChangeMembersResult;
+  readonly demoteMember: ChangeMembersResult;
+  readonly updateMember: ChangeMembersResult;
+  readonly setLeases: ChangeMembersResult;
+  readonly transferLeadership: TransferLeadershipResult;
 }
 
 export type ResultOf<Kind extends RequestKind> = ResultByKind[Kind];
@@ -69,6 +88,15 @@ const CHECKS: { readonly [Kind in RequestKind]: (result: Fields) => ResultByKind
     appliedIndex: unsignedAt(result.appliedIndex, 'appliedIndex'),
   }),
   status: (result) => parse(statusResultSchema, result),
+  listMembers: (result) => parse(listMembersResultSchema, result),
+  addMember: (result) => parse(changeMembersResultSchema, result),
+  removeMember: (result) => parse(changeMembersResultSchema, result),
+  replaceMember: (result) => parse(changeMembersResultSchema, result),
+  promoteMember: (result) => parse(changeMembersResultSchema, result),
+  demoteMember: (result) => parse(changeMembersResultSchema, result),
+  updateMember: (result) => parse(changeMembersResultSchema, result),
+  setLeases: (result) => parse(changeMembersResultSchema, result),
+  transferLeadership: (result) => parse(transferLeadershipResultSchema, result),
 };
 
 /**

@@ -16,9 +16,24 @@ import {
   goodbyeSchema,
   helloSchema,
   leaderChangedSchema,
+  membersChangedSchema,
   refusedSchema,
   welcomeSchema,
 } from './hello.ts';
+import {
+  addMemberSchema,
+  changeMembersResultSchema,
+  demoteMemberSchema,
+  listMembersResultSchema,
+  listMembersSchema,
+  promoteMemberSchema,
+  removeMemberSchema,
+  replaceMemberSchema,
+  setLeasesSchema,
+  transferLeadershipResultSchema,
+  transferLeadershipSchema,
+  updateMemberSchema,
+} from './membership.ts';
 import { searchResultSchema, searchSchema } from './search.ts';
 import {
   closeSessionResultSchema,
@@ -53,6 +68,7 @@ export const publicSchemas: Readonly<Record<string, PublicSchema>> = {
   welcome: down(welcomeSchema),
   refused: down(refusedSchema),
   leaderChanged: down(leaderChangedSchema),
+  membersChanged: down(membersChangedSchema),
   goodbye: down(goodbyeSchema),
   okResponse: down(okResponseSchema),
   errorResponse: down(errorResponseSchema),
@@ -78,6 +94,24 @@ export const publicSchemas: Readonly<Record<string, PublicSchema>> = {
   countResult: result(countResultSchema, 'count'),
   status: up(statusSchema),
   statusResult: result(statusResultSchema, 'status'),
+  listMembers: up(listMembersSchema),
+  listMembersResult: result(listMembersResultSchema, 'listMembers'),
+  addMember: up(addMemberSchema),
+  addMemberResult: result(changeMembersResultSchema, 'addMember'),
+  removeMember: up(removeMemberSchema),
+  removeMemberResult: result(changeMembersResultSchema, 'removeMember'),
+  replaceMember: up(replaceMemberSchema),
+  replaceMemberResult: result(changeMembersResultSchema, 'replaceMember'),
+  promoteMember: up(promoteMemberSchema),
+  promoteMemberResult: result(changeMembersResultSchema, 'promoteMember'),
+  demoteMember: up(demoteMemberSchema),
+  demoteMemberResult: result(changeMembersResultSchema, 'demoteMember'),
+  updateMember: up(updateMemberSchema),
+  updateMemberResult: result(changeMembersResultSchema, 'updateMember'),
+  setLeases: up(setLeasesSchema),
+  setLeasesResult: result(changeMembersResultSchema, 'setLeases'),
+  transferLeadership: up(transferLeadershipSchema),
+  transferLeadershipResult: result(transferLeadershipResultSchema, 'transferLeadership'),
 };
 
 /** JSON Schema of one public message; vectors appear as their description. */

@@ -20,6 +20,28 @@ import type { CountRequest, GetRequest } from './get.ts';
 import { checkCount, checkGet } from './get.ts';
 import type { Hello } from './hello.ts';
 import { helloSchema } from './hello.ts';
+import type {
+  AddMemberRequest,
+  DemoteMemberRequest,
+  ListMembersRequest,
+  PromoteMemberRequest,
+  RemoveMemberRequest,
+  ReplaceMemberRequest,
+  SetLeasesRequest,
+  TransferLeadershipRequest,
+  UpdateMemberRequest,
+} from './membership.ts';
+import {
+  addMemberSchema,
+  demoteMemberSchema,
+  listMembersSchema,
+  promoteMemberSchema,
+  removeMemberSchema,
+  replaceMemberSchema,
+  setLeasesSchema,
+  transferLeadershipSchema,
+  updateMemberSchema,
+} from './membership.ts';
 import { parse } from './parse.ts';
 import type { SearchRequest } from './search.ts';
 import { checkSearch } from './search.ts';
@@ -38,7 +60,16 @@ type SameBothWays =
   | GetRequest
   | SearchRequest
   | CountRequest
-  | StatusRequest;
+  | StatusRequest
+  | ListMembersRequest
+  | AddMemberRequest
+  | RemoveMemberRequest
+  | ReplaceMemberRequest
+  | PromoteMemberRequest
+  | DemoteMemberRequest
+  | UpdateMemberRequest
+  | SetLeasesRequest
+  | TransferLeadershipRequest;
 
 /** A validated request, as the server handles it. */
 export type Request = SameBothWays | UpsertRequest;
@@ -62,6 +93,15 @@ const CHECKS: { readonly [Kind in RequestKind]: (fields: Fields) => RequestOf<Ki
   search: checkSearch,
   count: checkCount,
   status: (fields) => parse(statusSchema, fields),
+  listMembers: (fields) => parse(listMembersSchema, fields),
+  addMember: (fields) => parse(addMemberSchema, fields),
+  removeMember: (fields) => parse(removeMemberSchema, fields),
+  replaceMember: (fields) => parse(replaceMemberSchema, fields),
+  promoteMember: (fields) => parse(promoteMemberSchema, fields),
+  demoteMember: (fields) => parse(demoteMemberSchema, fields),
+  updateMember: (fields) => parse(updateMemberSchema, fields),
+  setLeases: (fields) => parse(setLeasesSchema, fields),
+  transferLeadership: (fields) => parse(transferLeadershipSchema, fields),
 };
 
 export const REQUEST_KINDS = Object.keys(CHECKS) as readonly RequestKind[];

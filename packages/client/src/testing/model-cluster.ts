@@ -92,6 +92,7 @@ export class ModelCluster {
   #leaderAt: number | null = 0;
   #term = 1;
   #index = 0;
+  #confIndex = 0;
   receivedCount = 0;
 
   constructor(options: ModelClusterOptions) {
@@ -171,6 +172,11 @@ export class ModelCluster {
     for (const end of node.ends) this.#send(end, notice);
   }
 
+  get #members() {
+    const nodes = this.#nodes.map(({ nodeId, address }) => ({ nodeId, address }));
+    return { nodes, confIndex: this.#confIndex };
+  }
+
   #send(end: FakeServerEnd, message: Down): void {
     end.send(encodeDown(message));
   }
@@ -185,6 +191,7 @@ export class ModelCluster {
         nodeId: node.nodeId,
         leader: this.leader,
         term: this.#term,
+        ...this.#members,
         limits: {
           frameSizeBytesMax: 16 * 1024 * 1024,
           batchPointCountMax: 1_000,

@@ -81,3 +81,15 @@ export function notLeader(leader: LeaderHint | null): HoldfastError {
       : `this node is not the leader; ask ${leader.nodeId} at ${leader.address}`;
   return new HoldfastError(code, message, { details: { leader } });
 }
+
+export function shuttingDown(): HoldfastError {
+  return new HoldfastError('SHUTTING_DOWN', 'this node is shutting down; use another');
+}
+
+export function leaseDisabled(): HoldfastError {
+  return new HoldfastError(
+    'LEASE_DISABLED',
+    'lease reads are off for this cluster; use consistency linearizable, or switch them on with ' +
+      'holdfast cluster leases on',
+  );
+}

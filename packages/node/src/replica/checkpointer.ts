@@ -7,8 +7,9 @@
  *
  * The log keeps what the generation before needs, and `retainedEntryCount` entries for slow peers.
  */
-import type { ConfState, GroupId, Logger, LogIndex, SnapshotMeta } from '@holdfast/base';
+import type { GroupId, Logger, LogIndex, SnapshotMeta } from '@holdfast/base';
 import { assert, HoldfastError, logIndex } from '@holdfast/base';
+import type { ConfAtIndex } from '@holdfast/raft';
 import type { ShardHost, ShardManifestReference } from '@holdfast/shard-worker';
 import { removeUnreferenced } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, LogBase, Wal } from '@holdfast/storage';
@@ -30,7 +31,8 @@ export interface CheckpointerOptions {
   readonly applier: Applier;
   readonly wal: Wal;
   readonly group: GroupId;
-  readonly conf: () => { readonly conf: ConfState; readonly confIndex: LogIndex };
+  /** The configuration in force at an index: a checkpoint never carries a newer one. */
+  readonly confAt: (index: LogIndex) => ConfAtIndex;
   /** Names checkpoints: unique per node. */
   readonly nextId: (index: LogIndex) => string;
   readonly retainedEntryCount: number;
@@ -124,7 +126,7 @@ export class Checkpointer {
   }
 
   #metaAt(index: LogIndex): SnapshotMeta {
-    const { wal, group, conf, nextId } = this.#options;
+    const { wal, group, confAt, nextId } = this.#options;
     const log = wal.groupLog(group);
     const term = log.term(index);
     const sum = log.sum(index);
@@ -135,7 +137,8 @@ export class Checkpointer {
         index,
       },
     );
-    return { index, term, sum, ...conf(), id: nextId(index) };
+    const { conf, confIndex } = confAt(index);
+    return { index, term, sum, conf, confIndex, id: nextId(index) };
   }
 
   #writeRoot(

@@ -14,6 +14,7 @@ import { assert, toHoldfastError } from '@holdfast/base';
 import type {
   AppendRequest,
   ApplyRequest,
+  ConfAtIndex,
   GatedMessages,
   RaftCore,
   RaftEvent,
@@ -37,6 +38,8 @@ export interface DriverListener {
   onApply(request: ApplyRequest): void;
   onReads(reads: readonly ReadState[]): void;
   onSoftState(state: SoftState): void;
+  /** Another configuration is in force; not necessarily committed, and it may be taken back. */
+  onConf(conf: ConfAtIndex): void;
   onEvents(events: readonly RaftEvent[]): void;
   /** Called in a turn before Ready is taken: the place to call core.propose and core.readIndex. */
   onTurn(): void;
@@ -189,6 +192,8 @@ export class Driver {
     const { listener, send } = this.#options;
     if (ready.events.length > 0) listener.onEvents(ready.events);
     if (ready.soft !== null) listener.onSoftState(ready.soft);
+    // Before the messages: some are for newcomers that only this configuration names.
+    if (ready.conf !== null) listener.onConf(ready.conf);
     // The leader's messages leave before its own disk write is even queued: disk and network
     // work at the same time (raft.md 2.2b; the core gates what must wait).
     if (ready.send.length > 0) send(ready.send);

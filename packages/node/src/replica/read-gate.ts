@@ -47,15 +47,23 @@ export class ReadGate {
   /** Resolves when this replica may answer a read that began now. */
   linearizable(deadlineMs: number): Promise<LogIndex> {
     if (this.#waitingCount >= WAITING_READ_COUNT_MAX) {
-      return Promise.reject(
-        new HoldfastError('OVERLOADED', 'too many reads are waiting; retry after the delay', {
-          details: { retryAfterMs: 20 },
-        }),
-      );
+      return Promise.reject(tooManyReads());
     }
     this.#waitingCount += 1;
     return new Promise((resolve, reject) => {
       this.#next.push({ deadlineMs, resolve, reject });
+    });
+  }
+
+  /** Resolves when `index` is applied: for a read that needs no confirmation. */
+  whenApplied(index: LogIndex, appliedIndex: LogIndex, deadlineMs: number): Promise<LogIndex> {
+    if (index <= appliedIndex) return Promise.resolve(appliedIndex);
+    if (this.#waitingCount >= WAITING_READ_COUNT_MAX) return Promise.reject(tooManyReads());
+    this.#waitingCount += 1;
+    return new Promise((resolve, reject) => {
+      const reads = [{ deadlineMs, resolve, reject }];
+      // It says nothing about the age of what this replica knows, so it is of no time.
+      this.#confirmed.push({ startedMs: Number.NEGATIVE_INFINITY, reads, index });
     });
   }
 
@@ -152,3 +160,8 @@ export class ReadGate {
     for (const read of reads) read.reject(error);
   }
 }
+
+const tooManyReads = (): HoldfastError =>
+  new HoldfastError('OVERLOADED', 'too many reads are waiting; retry after the delay', {
+    details: { retryAfterMs: 20 },
+  });

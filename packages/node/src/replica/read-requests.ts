@@ -132,11 +132,7 @@ export class ReadRequests {
       case 'linearizable':
         return this.#replica.linearizable(deadlineMs);
       case 'lease':
-        if (this.#replica.isLeaseAllowed) return this.#replica.linearizable(deadlineMs);
-        throw new HoldfastError(
-          'LEASE_DISABLED',
-          'lease reads are off for this cluster; use consistency linearizable',
-        );
+        return this.#replica.lease(deadlineMs);
       case 'stale': {
         const allowedMs = request.maxStalenessMs ?? STALENESS_MS_DEFAULT;
         const stalenessMs = this.#replica.stalenessMs();

@@ -1,9 +1,10 @@
 /** What a replica is built of: the seam between assembly and behaviour. */
 import type {
   Clock,
-  ConfState,
+  ClusterId,
   GroupId,
   HoldfastError,
+  Incarnation,
   Logger,
   LogIndex,
   NodeId,
@@ -18,7 +19,9 @@ import type { MetaMachine } from '../state/meta-machine.ts';
 import type { Defer } from './driver.ts';
 
 export interface ReplicaOptions {
+  readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
   readonly group: GroupId;
   readonly dataDirectory: string;
   readonly tickIntervalMs: number;
@@ -27,6 +30,8 @@ export interface ReplicaOptions {
   readonly checkpointLogSizeBytes: number;
   readonly retainedEntryCount: number;
   readonly sessionIdleTimeoutMs: number;
+  /** Peer addresses of the cluster that this node waits to join; empty otherwise. */
+  readonly joinAddresses: readonly string[];
 }
 
 export interface ReplicaParts {
@@ -35,8 +40,6 @@ export interface ReplicaParts {
   readonly host: ShardHost;
   readonly meta: MetaMachine;
   readonly root: CheckpointRoot | null;
-  readonly conf: ConfState;
-  readonly confIndex: LogIndex;
   readonly fileSystem: FileSystem;
   readonly transport: PeerTransport;
   readonly clock: Clock;
@@ -48,4 +51,20 @@ export interface ReplicaParts {
   /** Public address of a member, null while unknown. */
   readonly publicAddressOf: (nodeId: NodeId) => string | null;
   readonly onFailure: (error: HoldfastError) => void;
+}
+
+/** What of it the checkpointer is built of. */
+export function checkpointParts(options: ReplicaOptions, parts: ReplicaParts) {
+  const { core, fileSystem, host, logger, nextCheckpointId, root } = parts;
+  return {
+    fileSystem,
+    dataDirectory: options.dataDirectory,
+    host,
+    group: options.group,
+    confAt: (index: LogIndex) => core.confAt(index),
+    nextId: nextCheckpointId,
+    retainedEntryCount: options.retainedEntryCount,
+    root,
+    logger,
+  };
 }

@@ -1,5 +1,5 @@
 /** What servers and embedders see of a replica. */
-import type { Clock } from '@holdfast/base';
+import type { Clock, NodeId } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { NodeIdentity, Wal } from '@holdfast/storage';
@@ -9,12 +9,13 @@ import type {
   LaneStatus,
   LeaderChange,
   MemberStatus,
+  MembershipState,
   NodeService,
   NodeStatus,
   PeerProgress,
-  PeerTransport,
   StateDigest,
 } from '../service-api.ts';
+import { roleOf } from './member-list.ts';
 import type { Replica } from './replica.ts';
 import { RequestExecutor } from './request-executor.ts';
 
@@ -27,9 +28,11 @@ export interface ReplicaServiceParts {
   readonly wal: Wal;
   readonly host: ShardHost;
   readonly clock: Clock;
-  readonly transport: PeerTransport;
-  readonly publicAddress: () => string;
+  /** Public address of a member, null while unknown. */
+  readonly publicAddressOf: (nodeId: NodeId) => string | null;
 }
+
+const isMember = (state: MembershipState): boolean => state !== 'joining' && state !== 'removed';
 
 export class ReplicaService implements NodeService {
   readonly #parts: ReplicaServiceParts;
@@ -48,11 +51,12 @@ export class ReplicaService implements NodeService {
       get meta() {
         return replica.meta;
       },
-      isLeaseAllowed: false,
+      membership: replica.membership,
       nextStampMs: () => replica.nextStampMs(),
       whenLeaderReady: (deadlineMs) => replica.whenLeaderReady(deadlineMs),
       propose: (bytes, deadlineMs) => replica.propose(bytes, deadlineMs),
       linearizable: (deadlineMs) => replica.linearizable(deadlineMs),
+      lease: (deadlineMs) => replica.lease(deadlineMs),
       stalenessMs: () => replica.stalenessMs(),
       leaderHint: () => replica.leaderHint(),
       status: () => this.status(),
@@ -73,13 +77,15 @@ export class ReplicaService implements NodeService {
       clusterId: identity.clusterId,
       incarnation: identity.incarnation,
       role: raft.role,
+      membership: replica.membership.state,
+      confIndex: replica.membership.confIndex,
       term: raft.term,
       leader: raft.leader,
       commitIndex: raft.commit,
       appliedIndex: replica.applier.appliedIndex,
       lastIndex: raft.lastIndex,
       durableIndex: raft.durable,
-      isReady: raft.leader !== null && this.#failure === null,
+      isReady: raft.leader !== null && this.#failure === null && isMember(replica.membership.state),
       collections: replica.meta.catalogue.count,
       sessions: replica.meta.sessions.count,
       lanes: this.#lanes,
@@ -90,17 +96,20 @@ export class ReplicaService implements NodeService {
   }
 
   members(): readonly MemberStatus[] {
-    const { identity, transport, publicAddress } = this.#parts;
-    return identity.firstConfiguration.map((member) => ({
-      nodeId: member.nodeId,
-      incarnation: member.incarnation,
-      role: 'voter',
-      peerAddress: member.address,
-      publicAddress:
-        member.nodeId === identity.nodeId
-          ? publicAddress()
-          : (transport.publicAddressOf(member.nodeId) ?? member.clientAddress),
-    }));
+    const { conf } = this.#parts.replica.membership;
+    return conf.members.map(
+      (member): MemberStatus => ({
+        nodeId: member.nodeId,
+        incarnation: member.incarnation,
+        role: roleOf(conf, member),
+        peerAddress: member.address,
+        publicAddress: this.#parts.publicAddressOf(member.nodeId),
+      }),
+    );
+  }
+
+  onMembersChange(listener: () => void): void {
+    this.#parts.replica.membership.onChange(() => listener());
   }
 
   onLeaderChange(listener: (change: LeaderChange) => void): void {

@@ -11,7 +11,7 @@ import type { CheckpointRoot } from '@holdfast/storage';
 import { LaneReader } from '../routing/lane-reader.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
-import { notLeader } from './answers.ts';
+import { leaseDisabled, notLeader, shuttingDown } from './answers.ts';
 import type { AppliedEntry } from './applier.ts';
 import { Applier } from './applier.ts';
 import { CheckpointSchedule } from './checkpoint-schedule.ts';
@@ -19,11 +19,13 @@ import { Checkpointer } from './checkpointer.ts';
 import type { DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
 import { FastFailover } from './fast-failover.ts';
+import { JoinAnnouncer } from './join-announcer.ts';
 import { LeaderClock } from './leader-clock.ts';
 import { LeaderReadiness } from './leader-readiness.ts';
+import { Membership } from './membership.ts';
 import { Proposals } from './proposals.ts';
 import { ReadGate } from './read-gate.ts';
-import type { ReplicaOptions, ReplicaParts } from './replica-parts.ts';
+import { checkpointParts, type ReplicaOptions, type ReplicaParts } from './replica-parts.ts';
 import { sessionExpiryCommand } from './session-expiry.ts';
 import { SnapshotExchange } from './snapshot-exchange.ts';
 import { SnapshotInstaller } from './snapshot-installer.ts';
@@ -39,11 +41,13 @@ export class Replica {
   readonly lanes: LaneReader;
   readonly applier: Applier;
   readonly checkpointer: Checkpointer;
+  readonly membership: Membership;
   readonly #options: ReplicaOptions;
   readonly #parts: ReplicaParts;
   readonly #driver: Driver;
   readonly #installer: SnapshotInstaller;
   readonly #snapshots: SnapshotExchange;
+  readonly #announcer: JoinAnnouncer;
   readonly #failover: FastFailover;
   readonly #proposals = new Proposals();
   readonly #reads: ReadGate;
@@ -80,7 +84,7 @@ export class Replica {
     });
     this.lanes = new LaneReader(host, this.applier, parts.defer);
     this.checkpointer = new Checkpointer({
-      ...pickCheckpointParts(options, parts),
+      ...checkpointParts(options, parts),
       applier: this.applier,
       wal,
     });
@@ -111,6 +115,8 @@ export class Replica {
       send: (messages) => this.#send(messages),
       listener: this.#driverListener(),
     });
+    this.membership = this.#makeMembership();
+    this.#announcer = this.#makeAnnouncer();
     this.#failover = new FastFailover({
       nodeId: options.nodeId,
       timers: parts.timers,
@@ -118,7 +124,6 @@ export class Replica {
       electionTimeoutMs: options.electionTimeoutMs,
       withCore: (action) => this.#driver.withCore(action),
     });
-    parts.transport.setMembers(parts.conf.members, parts.confIndex);
     parts.transport.onPeerState((peer, state) => {
       if (state === 'disconnected') this.#failover.onPeerLost(peer);
     });
@@ -126,11 +131,34 @@ export class Replica {
     parts.transport.onSnapshot(this.#installer);
   }
 
+  #makeMembership(): Membership {
+    const { core, publicAddressOf, transport, wal } = this.#parts;
+    const { clusterId, group, incarnation, nodeId } = this.#options;
+    return new Membership({
+      ...{ clusterId, nodeId, incarnation, core, transport, publicAddressOf },
+      withCore: (action) => this.#driver.withCore(action),
+      whenLeaderReady: (deadlineMs) => this.whenLeaderReady(deadlineMs),
+      termAt: (index) => {
+        const term = wal.groupLog(group).term(index);
+        return typeof term === 'number' ? term : 0;
+      },
+    });
+  }
+
+  #makeAnnouncer(): JoinAnnouncer {
+    const { transport, timers, logger } = this.#parts;
+    return new JoinAnnouncer({
+      ...{ transport, timers, logger, addresses: this.#options.joinAddresses },
+      isJoining: () => this.membership.state === 'joining',
+    });
+  }
+
   #driverListener(): DriverListener {
     return {
       onApply: (request) => this.#onApply(request),
       onReads: (states) => this.#reads.onReadStates(states, this.applier.appliedIndex),
       onSoftState: (state) => this.#onSoftState(state),
+      onConf: (conf) => this.membership.onConf(conf),
       onEvents: (events) => this.#onEvents(events),
       onTurn: () => this.#onTurn(),
       onTick: (tickMs) => this.#onTick(tickMs),
@@ -156,6 +184,7 @@ export class Replica {
 
   start(): void {
     this.#driver.start();
+    this.#announcer.start();
   }
 
   /** Stops taking part; nothing is acknowledged afterwards. The WAL and lanes stay open. */
@@ -164,6 +193,7 @@ export class Replica {
       this.#isStopped = true;
       this.#abandon(shuttingDown());
       this.#failover.stop();
+      this.#announcer.stop();
       this.#driver.stop();
     }
     // Also after a failure: what is under way still writes to the directory.
@@ -184,6 +214,21 @@ export class Replica {
     const index = this.#reads.linearizable(deadlineMs);
     this.#driver.wake();
     return index;
+  }
+
+  /**
+   * As `linearizable`, without asking anyone while this replica leads and its lease holds.
+   * Rejects LEASE_DISABLED when the group does not allow leases.
+   */
+  lease(deadlineMs: number): Promise<LogIndex> {
+    if (this.#isStopped) return Promise.reject(shuttingDown());
+    const { clock, core } = this.#parts;
+    const outcome = core.leaseRead(clock.monotonicMs());
+    if (outcome.ok) {
+      return this.#reads.whenApplied(outcome.index, this.applier.appliedIndex, deadlineMs);
+    }
+    if (!this.membership.conf.isLeaseEnabled) return Promise.reject(leaseDisabled());
+    return this.linearizable(deadlineMs);
   }
 
   stalenessMs(): number {
@@ -232,6 +277,7 @@ export class Replica {
       this.#proposals.expire(nowMs);
       this.#reads.expire(nowMs);
       this.#readiness.expire(nowMs);
+      this.membership.expire(nowMs);
     }
     if (nowMs >= this.#nextProbeMs) {
       this.#nextProbeMs = nowMs + STALENESS_PROBE_INTERVAL_MS;
@@ -259,6 +305,7 @@ export class Replica {
 
   #onApplied(entries: readonly AppliedEntry[], appliedIndex: LogIndex): void {
     this.#proposals.settle(entries);
+    this.membership.onApplied(entries, appliedIndex);
     this.#reads.onApplied(appliedIndex);
     this.#readiness.onApplied(appliedIndex, () => {
       this.#leaderClock.startTerm(this.meta.logTimeMs);
@@ -270,6 +317,7 @@ export class Replica {
     this.#snapshots.restore(meta).then(
       (index) => {
         this.#proposals.abandon();
+        this.membership.onApplied([], index);
         this.#reads.onApplied(index);
         this.#driver.applied(index);
       },
@@ -288,6 +336,7 @@ export class Replica {
       this.#proposals.refuseWaiting(notLeader(this.leaderHint()));
       this.#readiness.end(notLeader(this.leaderHint()));
     }
+    this.membership.onSoftState(state);
     for (const listener of this.#listeners) listener(state);
   }
 
@@ -297,6 +346,7 @@ export class Replica {
         this.#parts.logger.error({ event }, 'a peer contradicts this replica; compare their logs');
       else if (event.kind === 'messageRefused') this.#parts.logger.debug({ event }, 'raft');
       else this.#parts.logger.info({ event }, 'raft');
+      this.membership.onEvent(event);
       if (event.kind === 'snapshotNeeded' && this.checkpointer.root === null) {
         this.checkpoint().catch((error: unknown) => this.#driver.fail(error));
       }
@@ -321,6 +371,7 @@ export class Replica {
   #onFailure(error: HoldfastError): void {
     this.#isStopped = true;
     this.#failover.stop();
+    this.#announcer.stop();
     this.#parts.logger.error({ code: error.code, details: error.details }, error.message);
     this.#abandon(
       new HoldfastFailure('SHUTTING_DOWN', `this node stopped: ${error.message}; use another`),
@@ -332,25 +383,7 @@ export class Replica {
     this.#proposals.abandon();
     this.#proposals.refuseWaiting(error);
     this.#reads.abandon(error);
+    this.membership.abandon(error);
     this.#readiness.end(error);
   }
-}
-
-function shuttingDown(): HoldfastError {
-  return new HoldfastFailure('SHUTTING_DOWN', 'this node is shutting down; use another');
-}
-
-function pickCheckpointParts(options: ReplicaOptions, parts: ReplicaParts) {
-  const { conf, fileSystem, host, logger, nextCheckpointId, root } = parts;
-  return {
-    fileSystem,
-    dataDirectory: options.dataDirectory,
-    host,
-    group: options.group,
-    conf: () => ({ conf, confIndex: 0 as LogIndex }),
-    nextId: nextCheckpointId,
-    retainedEntryCount: options.retainedEntryCount,
-    root,
-    logger,
-  };
 }

@@ -1,7 +1,7 @@
 /** From a validated client request to what executes it. */
-import { sessionId, unreachable } from '@holdfast/base';
+import { HoldfastError, sessionId, unreachable } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
-import type { ExecuteContext } from '../service-api.ts';
+import type { ExecuteContext, MembershipState } from '../service-api.ts';
 import type { Command } from '../state/command.ts';
 import type { ExecutorReplica } from './executor-replica.ts';
 import { ReadRequests } from './read-requests.ts';
@@ -20,6 +20,7 @@ export class RequestExecutor {
 
   async execute(request: Request, context: ExecuteContext): Promise<ResultBody> {
     const { deadlineMs } = context;
+    if (request.kind !== 'status') checkMember(this.#replica.membership.state);
     switch (request.kind) {
       case 'openSession':
         return this.#writes.write({ kind: 'openSession' }, undefined, [], deadlineMs);
@@ -56,8 +57,33 @@ export class RequestExecutor {
         const leader = this.#replica.leaderHint();
         return { nodeId, role, term, leader, commitIndex, appliedIndex };
       }
+      case 'listMembers':
+        return this.#replica.membership.list(deadlineMs);
+      case 'addMember':
+      case 'removeMember':
+      case 'replaceMember':
+      case 'promoteMember':
+      case 'demoteMember':
+      case 'updateMember':
+      case 'setLeases':
+        return this.#replica.membership.change(request, deadlineMs);
+      case 'transferLeadership':
+        return this.#replica.membership.transfer(request, deadlineMs);
       default:
         return unreachable(request);
     }
   }
+}
+
+/**
+ * A node outside the cluster knows nothing that is worth an answer.
+ * @throws HoldfastError NOT_MEMBER
+ */
+function checkMember(state: MembershipState): void {
+  if (state !== 'joining' && state !== 'removed') return;
+  const message =
+    state === 'joining'
+      ? 'this node waits to be added to the cluster; use another node'
+      : 'this node was removed from the cluster and may be stopped; use another node';
+  throw new HoldfastError('NOT_MEMBER', message, { details: { state } });
 }

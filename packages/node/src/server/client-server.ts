@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock, Logger, TimerHandle, Timers } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
-import { encodeDown, type LeaderHint } from '@holdfast/protocol';
+import { encodeDown, type KnownNode, type LeaderHint } from '@holdfast/protocol';
 import { WebSocketServer } from 'ws';
 import type { LeaderChange, NodeService } from '../service-api.ts';
 import type { Admission } from './admission.ts';
@@ -59,13 +59,14 @@ export class ClientServer {
       ...{ limits, admission, guard, metrics, clock, timers, logger },
       identity: { clusterId, nodeId },
       handler: new RequestHandler({ service, clock, logger, metrics }),
-      leaderView: () => {
-        const { leader, term } = service.status();
-        return { leader: this.#hintOf(leader), term };
+      clusterView: () => {
+        const { leader, term, confIndex } = service.status();
+        return { leader: this.#hintOf(leader), term, nodes: this.#knownNodes(), confIndex };
       },
       onClosed: (connection) => this.#onClosed(connection),
     };
     service.onLeaderChange((change) => this.#onLeaderChange(change));
+    service.onMembersChange(() => this.#onMembersChange());
   }
 
   start(): void {
@@ -142,6 +143,18 @@ export class ClientServer {
   #onLeaderChange({ leader, term }: LeaderChange): void {
     const message = { kind: 'leaderChanged', leader: this.#hintOf(leader), term } as const;
     for (const connection of this.#connections) connection.push(message);
+  }
+
+  #onMembersChange(): void {
+    const { confIndex } = this.#options.service.status();
+    const message = { kind: 'membersChanged', nodes: this.#knownNodes(), confIndex } as const;
+    for (const connection of this.#connections) connection.push(message);
+  }
+
+  #knownNodes(): KnownNode[] {
+    return this.#options.service
+      .members()
+      .map(({ nodeId, publicAddress }) => ({ nodeId, address: publicAddress ?? '' }));
   }
 
   #hintOf(leader: string | null): LeaderHint | null {

@@ -21,6 +21,7 @@ import {
   encodeDown,
   HELLO_FRAME_SIZE_BYTES_MAX,
   type Hello,
+  type KnownNode,
   type LeaderHint,
   negotiateVersion,
   type Request,
@@ -42,10 +43,12 @@ export interface ConnectionLimits {
   readonly handshakeTimeoutMs: number;
 }
 
-/** What is known of the leader at this moment, for the welcome and for pushes. */
-export interface LeaderView {
+/** What is known of the cluster at this moment, for the welcome. */
+export interface ClusterView {
   readonly leader: LeaderHint | null;
   readonly term: number;
+  readonly nodes: KnownNode[];
+  readonly confIndex: number;
 }
 
 /** Shared by all connections of a server. */
@@ -59,7 +62,7 @@ export interface ConnectionContext {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly identity: { readonly clusterId: string; readonly nodeId: string };
-  leaderView(): LeaderView;
+  clusterView(): ClusterView;
   /** The connection is gone and released. */
   onClosed(connection: Connection): void;
 }
@@ -217,7 +220,7 @@ export class Connection {
       kind: 'welcome',
       protocolVersion,
       ...identity,
-      ...this.#context.leaderView(),
+      ...this.#context.clusterView(),
       limits: {
         frameSizeBytesMax: limits.frameSizeBytesMax,
         batchPointCountMax: BATCH_POINT_COUNT_MAX,

@@ -7,6 +7,7 @@ export interface HealthReport {
     readonly status: 'ok' | 'unavailable';
     readonly nodeId: string;
     readonly role: string;
+    readonly membership: string;
     readonly term: number;
     readonly leader: string | null;
     readonly appliedIndex: number;
@@ -25,6 +26,7 @@ export function healthOf(status: NodeStatus): HealthReport {
       status: reason === null ? 'ok' : 'unavailable',
       nodeId: status.nodeId,
       role: status.role,
+      membership: status.membership,
       term: status.term,
       leader: status.leader,
       appliedIndex: status.appliedIndex,
@@ -37,6 +39,8 @@ export function healthOf(status: NodeStatus): HealthReport {
 
 function whyUnavailable(status: NodeStatus): string | null {
   if (status.failure !== null) return status.failure;
+  if (status.membership === 'joining') return 'the node waits to be added to the cluster';
+  if (status.membership === 'removed') return 'the node was removed from the cluster';
   if (status.leader === null) return 'no leader is known';
   return status.isReady ? null : 'the node is not ready yet';
 }

@@ -57,6 +57,8 @@ export interface ClusterStatusBody {
   readonly clusterId: string;
   readonly incarnation: string;
   readonly role: string;
+  readonly membership: string;
+  readonly confIndex: number;
   readonly term: number;
   readonly leader: string | null;
   readonly commitIndex: number;
@@ -93,6 +95,7 @@ async function statusBody(service: NodeService): Promise<ClusterStatusBody> {
   const stateDigest = await service.stateDigest();
   const status = service.status();
   const { nodeId, clusterId, incarnation, role, term, leader, lanes } = status;
+  const { membership, confIndex } = status;
   const { commitIndex, appliedIndex, lastIndex, durableIndex, isReady, failure } = status;
   const rows = { live: 0, tail: 0, graph: 0, deleted: 0 };
   for (const lane of lanes) {
@@ -102,7 +105,7 @@ async function statusBody(service: NodeService): Promise<ClusterStatusBody> {
     rows.deleted += lane.deletedRowCount;
   }
   return {
-    ...{ nodeId, clusterId, incarnation, role, term, leader },
+    ...{ nodeId, clusterId, incarnation, role, membership, confIndex, term, leader },
     ...{ commitIndex, appliedIndex, lastIndex, durableIndex, isReady, failure },
     collections: status.collections,
     sessions: status.sessions,

@@ -3,7 +3,7 @@
  * (inline), real codec; only clock, chance, file system, WAL host, lane host and transports are
  * replaced. A disk is a MemoryFileSystem, so power cuts lose what was not synced.
  */
-import type { Incarnation, LogFields } from '@holdfast/base';
+import type { ClusterId, Incarnation, LogFields } from '@holdfast/base';
 import {
   clusterId,
   DEFAULT_GROUP_ID,
@@ -14,7 +14,7 @@ import {
   SeededRandom,
 } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
-import type { WalOptions } from '@holdfast/storage';
+import type { NodeIdentity, WalOptions } from '@holdfast/storage';
 import { DATA_FORMAT_VERSION } from '@holdfast/storage';
 import type { AssembleOptions } from '../assemble.ts';
 import { SimClientNetwork } from './sim-client-network.ts';
@@ -69,7 +69,9 @@ export class SimCluster {
   readonly scheduler = new SimScheduler();
   readonly network: SimNetwork;
   readonly clientNetwork: SimClientNetwork;
-  readonly nodes: readonly SimNode[];
+  readonly #nodes: SimNode[];
+  readonly #clusterId: ClusterId;
+  readonly #identityRandom: SeededRandom;
   observer: ClusterObserver | null = null;
 
   constructor(options: SimClusterOptions) {
@@ -93,11 +95,12 @@ export class SimCluster {
       address: `n${i + 1}:2`,
       clientAddress: `n${i + 1}:1`,
     }));
-    const cluster = clusterId(randomIncarnation(random));
-    this.nodes = members.map(
+    this.#identityRandom = random;
+    this.#clusterId = clusterId(randomIncarnation(random));
+    this.#nodes = members.map(
       (member) =>
         new SimNode(this, member.nodeId, {
-          clusterId: cluster,
+          clusterId: this.#clusterId,
           nodeId: member.nodeId,
           incarnation: member.incarnation,
           formatVersion: DATA_FORMAT_VERSION,
@@ -105,6 +108,33 @@ export class SimCluster {
           firstConfiguration: members,
         }),
     );
+  }
+
+  get nodes(): readonly SimNode[] {
+    return this.#nodes;
+  }
+
+  /** A machine with an empty disk that is formatted to join; not started. */
+  addJoining(name: string): SimNode {
+    const node = new SimNode(this, nodeId(name), this.#joiningIdentity(name));
+    this.#nodes.push(node);
+    return node;
+  }
+
+  /** The machine lost its disk: it comes back as another life of its node, which has to join. */
+  wipe(node: SimNode): void {
+    node.format(this.#joiningIdentity(node.id));
+  }
+
+  #joiningIdentity(name: string): NodeIdentity {
+    return {
+      clusterId: this.#clusterId,
+      nodeId: nodeId(name),
+      incarnation: randomIncarnation(this.#identityRandom),
+      formatVersion: DATA_FORMAT_VERSION,
+      group: DEFAULT_GROUP_ID,
+      firstConfiguration: [],
+    };
   }
 
   async start(): Promise<void> {

@@ -3,7 +3,7 @@
  * client port; only clock, chance, file system, WAL host, lane host and transports are replaced.
  */
 import type { HoldfastError, LogFields, Logger, NodeId } from '@holdfast/base';
-import { deriveSeed, must, SeededRandom, toHoldfastError } from '@holdfast/base';
+import { assert, deriveSeed, must, SeededRandom, toHoldfastError } from '@holdfast/base';
 import { InlineHost } from '@holdfast/shard-worker';
 import type { GroupLog, NodeIdentity } from '@holdfast/storage';
 import {
@@ -48,7 +48,7 @@ export type SimNodeState = 'down' | 'booting' | 'running' | 'failed';
 
 export class SimNode {
   readonly id: NodeId;
-  readonly fileSystem = new MemoryFileSystem();
+  fileSystem = new MemoryFileSystem();
   readonly #cluster: SimCluster;
   #process: SimProcess | null = null;
   #disk: SimDevice | null = null;
@@ -61,6 +61,14 @@ export class SimNode {
   constructor(cluster: SimCluster, id: NodeId, identity: NodeIdentity) {
     this.#cluster = cluster;
     this.id = id;
+    this.fileSystem.makeDirectory(DATA_DIRECTORY);
+    writeIdentity(this.fileSystem, DATA_DIRECTORY, identity);
+  }
+
+  /** An empty disk, formatted for `identity`. The node is down. */
+  format(identity: NodeIdentity): void {
+    assert(this.state === 'down', 'only a machine that is down gets another disk');
+    this.fileSystem = new MemoryFileSystem();
     this.fileSystem.makeDirectory(DATA_DIRECTORY);
     writeIdentity(this.fileSystem, DATA_DIRECTORY, identity);
   }
@@ -216,6 +224,7 @@ export class SimNode {
         dataDirectory: DATA_DIRECTORY,
         ...DEFAULT_SETTINGS,
         publicAddress: () => this.clientAddress,
+        joinAddresses: this.#cluster.nodes.map((node) => node.peerAddress),
         ...options.settings,
       },
       {

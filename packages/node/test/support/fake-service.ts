@@ -17,6 +17,7 @@ const ID = '0123456789abcdef0123456789abcdef';
 export class FakeService implements NodeService {
   readonly executed: Request[] = [];
   readonly listeners: ((change: LeaderChange) => void)[] = [];
+  readonly membersListeners: (() => void)[] = [];
   execute_: Execute = async () => ({ index: 7, term: 2 }) as ResultBody;
   statusPatch: Partial<NodeStatus> = {};
 
@@ -31,6 +32,8 @@ export class FakeService implements NodeService {
       clusterId: clusterId(ID),
       incarnation: incarnation(ID),
       role: 'leader',
+      membership: 'voter',
+      confIndex: 3,
       term: 2,
       leader: nodeId('n1'),
       commitIndex: 12,
@@ -56,6 +59,10 @@ export class FakeService implements NodeService {
       peerAddress: `127.0.0.1:${7201 + i}`,
       publicAddress: `127.0.0.1:${7101 + i}`,
     }));
+  }
+
+  onMembersChange(listener: () => void): void {
+    this.membersListeners.push(listener);
   }
 
   onLeaderChange(listener: (change: LeaderChange) => void): void {
