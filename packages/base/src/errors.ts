@@ -282,6 +282,12 @@ export const ERROR_CODES = {
     'never',
     'The data directory was never formatted; run holdfast cluster init, or add the node as a new member.',
   ),
+  JOIN_FAILED: at(
+    'startup',
+    true,
+    'never',
+    'No node at the addresses given with --join let this node know its cluster; the message says why.',
+  ),
   DISK_FULL: at('startup', true, 'backoff', 'The disk is full; free space and start again.'),
   // storage
   WAL_CORRUPT: at(

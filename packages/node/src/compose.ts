@@ -20,6 +20,7 @@ import {
 } from '@holdfast/storage';
 import { assembleNode } from './assemble.ts';
 import { ClosingStack } from './closing-stack.ts';
+import { joinIfEmpty } from './compose-join.ts';
 import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
@@ -32,6 +33,8 @@ import { SYSTEM_CLOCK, SYSTEM_TIMERS } from './system-time.ts';
 
 /** A follower further behind than this is served from the files, which the system caches anyway. */
 const LOG_CACHE_SIZE_BYTES = 4 * 1024 * 1024;
+
+const SEAMS = { clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS };
 
 export interface StartNodeOverrides {
   readonly logger?: Logger;
@@ -64,20 +67,17 @@ async function openNode(
 ): Promise<RunningNode> {
   const logger = overrides.logger ?? createPinoLogger(config.logLevel, { node: config.nodeId });
   const fileSystem = new NodeFileSystem();
-  const { apiKey, identity } = checkStart(fileSystem, config);
+  const { apiKey, identity } = await checkStart(fileSystem, config, logger);
   const lock = lockDataDirectory(fileSystem, config.data);
   opened.push('data lock', async () => lock.release());
   removeTemporaryFiles(fileSystem, config.data);
   const wal = openWal(config, logger);
   opened.push('log', () => wal.close());
   const failure = new FailureLatch();
-  const { data: dataDirectory, laneCount } = config;
-  const onLaneFailure = (error: HoldfastError): void => failure.set(error);
-  const host = new PiscinaHost({ dataDirectory, laneCount, onLaneFailure });
+  const host = openLanes(config, failure);
   opened.push('lanes', () => host.close());
   let publicAddress = formatEndpoint(config.advertiseAddress ?? config.listen);
-  const random = new SeededRandom(randomBytes(4).readUInt32LE());
-  const common = { clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS, random, logger };
+  const common = { ...SEAMS, random: new SeededRandom(randomBytes(4).readUInt32LE()), logger };
   const transport = new WebSocketPeerTransport({
     ...common,
     ...peerOptions(config, identity),
@@ -88,16 +88,13 @@ async function openNode(
     {
       ...config,
       identity,
-      dataDirectory,
+      dataDirectory: config.data,
       retainedEntryCount: config.logRetentionEntryCount,
       publicAddress: () => publicAddress,
+      joinAddresses: config.join?.map(formatEndpoint) ?? [],
     },
     {
-      ...common,
-      fileSystem,
-      wal,
-      host,
-      transport,
+      ...{ ...common, fileSystem, wal, host, transport },
       defer: (callback) => setImmediate(callback),
       hash: createEntryHasher(),
       onFailure: (error) => failure.set(error),
@@ -120,9 +117,13 @@ async function openNode(
   replica.start();
   // Clients are drained while the replica still answers; then it stops taking part.
   opened.pushBelow('public port', 'replica', () => replica.stop());
-  logger.info({ public: server.address, peer: transport.address }, 'the node is up');
+  // First of all: while clients are still served, another takes over the leadership.
+  opened.push('leadership', () => replica.handOver());
+  const addresses = { public: server.address, peer: transport.address };
+  logger.info(addresses, 'the node is up');
   return {
-    addresses: { public: server.address, peer: transport.address },
+    addresses,
+    membership: () => replica.membership.state,
     onFailure: (listener) => failure.listen(listener),
     stop: () => opened.close(),
   };
@@ -148,6 +149,11 @@ function ownPeerAddress(config: NodeConfig, identity: NodeIdentity): string | nu
   return own?.address ?? (peerListen.port === 0 ? null : formatEndpoint(peerListen));
 }
 
+function openLanes({ data: dataDirectory, laneCount }: NodeConfig, failure: FailureLatch) {
+  const onLaneFailure = (error: HoldfastError): void => failure.set(error);
+  return new PiscinaHost({ dataDirectory, laneCount, onLaneFailure });
+}
+
 function openWal(config: NodeConfig, logger: Logger): ThreadWal {
   const wal = ThreadWal.open({
     directory: joinPath(config.data, 'wal'),
@@ -161,9 +167,10 @@ function openWal(config: NodeConfig, logger: Logger): ThreadWal {
 }
 
 /** Everything that can be refused before anything is opened. */
-function checkStart(fileSystem: NodeFileSystem, config: NodeConfig) {
+async function checkStart(fileSystem: NodeFileSystem, config: NodeConfig, logger: Logger) {
   const apiKey = readApiKey(config);
   checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
+  await joinIfEmpty(fileSystem, config, logger);
   const identity = readOwnIdentity(fileSystem, config);
   checkFreeSpace(fileSystem, config);
   return { apiKey, identity };

@@ -250,6 +250,8 @@ export interface PeerTransport {
 /** What compose's startNode returns to the command line and to embedders. */
 export interface RunningNode {
   readonly addresses: { readonly public: string; readonly peer: string };
+  /** How the node stands to its cluster now. */
+  membership(): MembershipState;
   /** Called at most once, when the node fail-stopped; the process should exit with a code not 0. */
   onFailure(listener: (failure: ErrorBody) => void): void;
   /** Graceful, in order; resolves when everything is closed. Safe to call twice. */

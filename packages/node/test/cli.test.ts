@@ -203,6 +203,7 @@ t.test(
       commitIndex: 12,
       appliedIndex: 12,
       rows: { live: 1_000 },
+      members: [],
       stateDigest: { digest: '0123456789abcdef', appliedIndex: 12 },
       failure: null,
       isReady: true,

@@ -24,8 +24,8 @@ const OWN_DIRECTORIES: readonly string[] = [
   COLLECTIONS_DIRECTORY_NAME,
   QUARANTINE_DIRECTORY_NAME,
 ];
-/** Made by mkfs at the root of every ext file system. */
-const HARMLESS_NAMES: readonly string[] = ['lost+found'];
+/** Made by mkfs at the root of every ext file system; put there before a node joins. */
+const HARMLESS_NAMES: readonly string[] = ['lost+found', 'cluster.secret'];
 
 /**
  * Makes the directories and, last, identity.json. A format that was cut off, or the same format

@@ -1,15 +1,22 @@
-/** `holdfast cluster init|start|stop|status`. */
+/** `holdfast cluster init|start|stop|status|leases`. */
 import { HoldfastError, isNodeId, type NodeId } from '@holdfast/base';
 import { NodeFileSystem } from '@holdfast/storage';
 import type { Command } from 'commander';
 import { initCluster } from '../cluster/init.ts';
 import type { PlannedNode } from '../cluster/plan.ts';
-import { askNodes, renderStatus } from '../cluster/status.ts';
+import { askCluster, renderStatus } from '../cluster/status.ts';
 import { formatEndpoint, parseEndpoint } from '../config/endpoint.ts';
-import { type ClientFlags, nodeAddresses, readClientKey } from './client-flags.ts';
+import {
+  addClientFlags,
+  type ClientFlags,
+  nodeAddresses,
+  readClientKey,
+  withClient,
+} from './client-flags.ts';
 import { isRunning, readClusterFile, removeProcessMark, runningProcess } from './cluster-file.ts';
 import { startCluster } from './cluster-start.ts';
 import { type CliIo, EXIT_FAILED, ExitWith, integerOption, UsageError } from './io.ts';
+import { describe } from './member-commands.ts';
 
 export const DIRECTORY_DEFAULT = 'data/cluster';
 const BASE_PORT_DEFAULT = '7100';
@@ -71,6 +78,22 @@ export function registerCluster(program: Command, io: CliIo): void {
     .option('--directory <DIR>', 'of the local cluster', DIRECTORY_DEFAULT)
     .option('--json', 'one JSON document')
     .action((flags: ClientFlags & { readonly json?: boolean }) => status(flags, io));
+  addClientFlags(
+    cluster
+      .command('leases')
+      .description('switch lease reads on or off for the whole cluster')
+      .argument('<on|off>'),
+  ).action((choice: string, flags: ClientFlags) => leases(choice, flags, io));
+}
+
+async function leases(choice: string, flags: ClientFlags, io: CliIo): Promise<void> {
+  if (choice !== 'on' && choice !== 'off') {
+    throw new UsageError(`cluster leases: must be on or off, got '${choice}'`);
+  }
+  await withClient(flags, io, async (client) => {
+    const result = await client.admin.setLeases(choice === 'on');
+    io.out(`lease reads are ${choice} ${describe(result)}\n`);
+  });
 }
 
 const collect = (value: string, previous: readonly string[]): readonly string[] => [
@@ -165,7 +188,7 @@ const delay = (delayMs: number): Promise<void> =>
 
 async function status(flags: ClientFlags & { readonly json?: boolean }, io: CliIo): Promise<void> {
   const addresses = nodeAddresses(flags, io);
-  const answers = await askNodes(addresses, readClientKey(flags, io));
+  const answers = await askCluster(addresses, readClientKey(flags, io));
   if (flags.json === true) io.out(`${JSON.stringify(answers, null, 2)}\n`);
   else io.out(`${renderStatus(answers).join('\n')}\n`);
   if (answers.some((answer) => answer.kind === 'down')) throw new ExitWith(EXIT_FAILED);

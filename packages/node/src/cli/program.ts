@@ -17,6 +17,7 @@ import {
   failureLine,
   UsageError,
 } from './io.ts';
+import { registerMembers } from './member-commands.ts';
 import { registerServe } from './serve.ts';
 
 /** `argv` without the program's own two words. */
@@ -50,6 +51,7 @@ function createProgram(io: CliIo): Command {
     .exitOverride();
   registerServe(program, io);
   registerCluster(program, io);
+  registerMembers(program, io);
   registerDataCommands(program, io);
   registerImport(program, io);
   registerInspect(program, io);

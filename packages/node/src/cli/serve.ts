@@ -13,7 +13,10 @@ type Flags = Record<string, string | boolean | undefined>;
 export function registerServe(program: Command, io: CliIo): void {
   const command = program
     .command('serve')
-    .description('run one node in the foreground; its data directory must have been formatted')
+    .description(
+      'run one node in the foreground; its data directory was formatted before, or is empty and ' +
+        'the node joins a cluster (--join)',
+    )
     .option(
       '--config <FILE>',
       'YAML or JSON file with settings; environment and flags win over it',
@@ -58,6 +61,11 @@ async function serve(config: NodeConfig, io: CliIo): Promise<void> {
   const failed = new Promise<ErrorBody>((resolve) => node.onFailure(resolve));
   const { public: publicAddress, peer } = node.addresses;
   io.out(`holdfast: node ${config.nodeId} serves clients on ${publicAddress}, nodes on ${peer}\n`);
+  if (node.membership() === 'joining') {
+    io.out(
+      `holdfast: node ${config.nodeId} waits to be added: holdfast member add ${config.nodeId}\n`,
+    );
+  }
   const end = await Promise.race([
     stopped.then((signal) => ({ kind: 'signal', signal }) as const),
     failed.then((failure) => ({ kind: 'failure', failure }) as const),

@@ -17,6 +17,27 @@ export function askNodes(
   return Promise.all(addresses.map((address) => askNode(address, apiKey)));
 }
 
+/** As `askNodes`, and then also the members that only the answers name. */
+export async function askCluster(
+  addresses: readonly string[],
+  apiKey: string | undefined,
+): Promise<readonly NodeAnswer[]> {
+  const answers = await askNodes(addresses, apiKey);
+  const asked = new Set(addresses);
+  const known = new Set(
+    answers.flatMap((answer) => (answer.kind === 'up' ? [answer.body.nodeId] : [])),
+  );
+  const others = new Map<string, string>();
+  for (const answer of answers) {
+    if (answer.kind === 'down') continue;
+    for (const { nodeId, publicAddress } of answer.body.members) {
+      if (publicAddress === null || known.has(nodeId) || asked.has(publicAddress)) continue;
+      others.set(nodeId, publicAddress);
+    }
+  }
+  return [...answers, ...(await askNodes([...others.values()], apiKey))];
+}
+
 async function askNode(address: string, apiKey: string | undefined): Promise<NodeAnswer> {
   const key = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
   // One question per command: a kept connection only makes the restart of a node an error.
@@ -77,6 +98,12 @@ function rowOf(answer: NodeAnswer): readonly string[] {
     String(body.rows.live),
     body.stateDigest.digest.slice(0, DIGEST_LENGTH_SHOWN),
     String(body.stateDigest.appliedIndex),
-    body.failure ?? (body.isReady ? 'ready' : 'not ready'),
+    body.failure ?? stateOf(body),
   ];
+}
+
+function stateOf({ isReady, membership }: ClusterStatusBody): string {
+  if (membership === 'joining') return 'waits to be added';
+  if (membership === 'removed') return 'removed';
+  return isReady ? 'ready' : 'not ready';
 }

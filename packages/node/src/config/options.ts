@@ -51,6 +51,14 @@ const peersSchema = z
       .sort((left, right) => (left.nodeId < right.nodeId ? -1 : 1)),
   );
 
+const endpointsSchema = z.string().transform((text, context): readonly Endpoint[] => {
+  const endpoints = text.split(',').map((part) => parseEndpoint(part.trim()));
+  const good = endpoints.filter((endpoint) => endpoint !== null);
+  if (good.length === endpoints.length) return good;
+  context.addIssue({ code: 'custom', message: 'must be HOST:PORT,HOST:PORT,...' });
+  return z.NEVER;
+});
+
 const integer = (min: number, max: number) => z.int().min(min).max(max);
 
 const text = <Value>(
@@ -122,6 +130,11 @@ export const OPTIONS = {
     help: 'Peer addresses of nodes; they win over the addresses in the configuration of the cluster.',
     placeholder: 'ID=HOST:PORT,...',
   },
+  join: text(
+    endpointsSchema.optional() as z.ZodType<readonly Endpoint[] | undefined>,
+    'HOST:PORT,...',
+    'Peer addresses of a running cluster: an empty data directory is formatted to join it.',
+  ),
   apiKeyFile: text(
     z.string().min(1).optional() as z.ZodType<string | undefined>,
     'FILE',

@@ -187,6 +187,16 @@ export class Replica {
     this.#announcer.start();
   }
 
+  /**
+   * Before a stop: gives the leadership away, so that writes wait for a moment instead of an
+   * election. Resolves within two election timeouts, whether somebody took over or not.
+   */
+  handOver(): Promise<void> {
+    if (this.#isStopped) return Promise.resolve();
+    const nowMs = this.#parts.clock.monotonicMs();
+    return this.membership.handOver(nowMs + 2 * this.#options.electionTimeoutMs);
+  }
+
   /** Stops taking part; nothing is acknowledged afterwards. The WAL and lanes stay open. */
   async stop(): Promise<void> {
     if (!this.#isStopped) {
