@@ -77,7 +77,7 @@ export { describeWalFile } from './inspect.ts';
 export { NodeFileSystem } from './node-fs.ts';
 export type { ProcessIdentity, ProcessTable } from './process-table.ts';
 export { NodeProcessTable } from './process-table.ts';
-export type { InlineWalOptions } from './wal/inline-wal.ts';
+export type { InlineWalOptions, Schedule } from './wal/inline-wal.ts';
 export { InlineWal } from './wal/inline-wal.ts';
 export type { TornTail } from './wal/scan.ts';
 export type { ThreadWalOptions } from './wal/thread-wal.ts';

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SeededRandom } from '@holdfast/base';
 import t from 'tap';
+import { parentDirectory, readWholeFile } from '../src/fs.ts';
 import { NodeFileSystem } from '../src/node-fs.ts';
 import { CrashSignal } from '../src/testing/fault-plan.ts';
 import { fileSystemConformance } from '../src/testing/fs-conformance.ts';
@@ -150,3 +151,43 @@ t.test('a clone is independent and keeps what is not synced', async (t) => {
   t.equal(copy.exists('/f'), false);
   t.equal(read(fileSystem, '/f'), 'new');
 });
+
+t.test(
+  'rot at rest hits what was written, by seed, and survives every cache and crash',
+  async (t) => {
+    const make = (): MemoryFileSystem => {
+      const fileSystem = new MemoryFileSystem();
+      fileSystem.makeDirectory('/d/e');
+      for (const path of ['/d/a', '/d/e/b']) {
+        const handle = fileSystem.open(path, 'createNew');
+        handle.write([new Uint8Array(700).fill(1)], 4096);
+        handle.sync();
+        fileSystem.syncDirectory(parentDirectory(path));
+      }
+      return fileSystem;
+    };
+    const clean = make();
+    t.same(
+      clean.files('/d').map(({ path, sizeBytes }) => [path, sizeBytes]),
+      [
+        ['/d/a', 4796],
+        ['/d/e/b', 4796],
+      ],
+    );
+    const places = new Set<string>();
+    for (let seed = 1; seed <= 50; seed++) {
+      const fileSystem = make();
+      const place = fileSystem.corrupt(new SeededRandom(seed), '/d')!;
+      t.same(make().corrupt(new SeededRandom(seed), '/d'), place, 'by seed');
+      fileSystem.crash({ seed, keepUnsynced: 'none' });
+      const { path, position } = place;
+      t.ok(position >= 4096);
+      const isSame =
+        Buffer.compare(readWholeFile(fileSystem, path), readWholeFile(clean, path)) === 0;
+      t.equal(isSame, false);
+      places.add(path);
+    }
+    t.equal(places.size, 2);
+    t.equal(new MemoryFileSystem().corrupt(new SeededRandom(1), '/'), null);
+  },
+);

@@ -22,6 +22,8 @@ import {
 
 interface GroupModel {
   readonly term: number;
+  /** The newest commit hint: nothing up to it is ever truncated. */
+  readonly commit: number;
   readonly startIndex: number;
   readonly startSum: Uint8Array;
   /** Entries startIndex+1 and on; compaction does not remove them from the model. */
@@ -32,6 +34,7 @@ type Model = ReadonlyMap<GroupId, GroupModel>;
 const GROUPS = [GROUP_ONE, GROUP_TWO];
 const EMPTY_GROUP: GroupModel = {
   term: 0,
+  commit: 0,
   startIndex: 0,
   startSum: EMPTY_LOG_SUM,
   entries: [],
@@ -92,6 +95,11 @@ export class WalWorkload {
     if (this.#random.nextBelow(3) > 0) wal.pump();
   }
 
+  /** The entries of a group after everything so far, compacted ones included, and its term. */
+  expected(group: GroupId): { readonly term: number; readonly entries: readonly Entry[] } {
+    return this.#models.at(-1)!.get(group)!;
+  }
+
   finish(): void {
     this.#wal!.pump();
   }
@@ -117,12 +125,16 @@ export class WalWorkload {
     choice: number,
   ): { append: LogAppend; after: GroupModel } {
     const inTerm = model.term + (choice < 4 ? 1 : 0);
-    const hardState = inTerm > model.term ? makeHardState(inTerm) : null;
     const lastIndex = model.startIndex + model.entries.length;
+    const committed = Math.max(model.commit, lastIndex - this.#random.nextBelow(6));
+    const commit = choice % 3 === 0 ? committed : model.commit;
+    const isNews = inTerm > model.term || commit > model.commit;
+    const hardState = isNews ? makeHardState(inTerm, commit) : null;
     if (choice === 1) {
       const sum = new Uint8Array(16).fill(this.#random.nextBelow(250) + 1);
       const snapshot = makeSnapshot(lastIndex + 5, inTerm, sum);
-      const after = { term: inTerm, startIndex: snapshot.index, startSum: sum, entries: [] };
+      const start = { startIndex: snapshot.index, startSum: sum, entries: [] };
+      const after = { term: inTerm, commit, ...start };
       return { append: makeAppend({ group, snapshot, hardState }), after };
     }
     const keep = choice === 2 ? this.#keepCount(log, model) : model.entries.length;
@@ -135,12 +147,12 @@ export class WalWorkload {
     const isTruncated = keep < model.entries.length;
     const truncateFrom = isTruncated ? logIndex(first) : null;
     const append = makeAppend({ group, hardState, truncateFrom, entries: added });
-    return { append, after: { ...model, term: inTerm, entries: [...kept, ...added] } };
+    return { append, after: { ...model, term: inTerm, commit, entries: [...kept, ...added] } };
   }
 
-  /** How many entries a truncation leaves: never below the base. */
+  /** How many entries a truncation leaves: never below the base or the commit. */
   #keepCount(log: GroupLog, model: GroupModel): number {
-    const least = Math.max(0, log.base().index - model.startIndex);
+    const least = Math.max(0, Math.max(log.base().index, model.commit) - model.startIndex);
     return Math.max(least, model.entries.length - this.#random.nextBelow(4));
   }
 

@@ -351,6 +351,32 @@ t.test('with a schedule the log asks for its own turns', async (t) => {
   await wal.close();
 });
 
+t.test('while the disk stands still nothing is told and no later batch is written', async (t) => {
+  const fileSystem = new MemoryFileSystem();
+  const tasks: { readonly task: () => void; readonly delayMs: number }[] = [];
+  const { wal, durable } = openWal(
+    fileSystem,
+    {},
+    {
+      schedule: (task, delayMs) => tasks.push({ task, delayMs }),
+      takeStallMs: () => fileSystem.faults.takeStallMs(),
+    },
+  );
+  fileSystem.faults.add({ operation: 'sync', fault: 'stall', stallMs: 300 });
+  const entries = makeEntries(EMPTY_LOG_SUM, 1, 2);
+  wal.append(makeAppend({ entries: entries.slice(0, 1) }));
+  tasks.shift()!.task();
+  const { batches } = wal.stats();
+  wal.append(makeAppend({ entries: entries.slice(1) }));
+  t.match(tasks, [{ delayMs: 300 }]);
+  t.same(durable, []);
+  t.equal(wal.stats().batches, batches);
+  tasks.shift()!.task();
+  t.same(durable, [1, 2]);
+  t.same(tasks, []);
+  await wal.close();
+});
+
 t.test('the state of a group reads back as written, and no cut of it does', async (t) => {
   const node = fc.stringMatching(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,10}$/).map(nodeId);
   const index = fc.maxSafeNat().map(logIndex);

@@ -32,9 +32,10 @@ export interface FaultRule {
   /**
    * `EIO`, `ENOSPC`: the operation fails; a failed sync drops the dirty state without writing it,
    * as Linux does. `lie`: a sync returns and does nothing. `flipBit`: a read returns one wrong bit.
-   * `crash`: the machine stops.
+   * `crash`: the machine stops. `stall`: the operation is done, `stallMs` later: see takeStallMs.
    */
-  readonly fault: 'EIO' | 'ENOSPC' | 'lie' | 'flipBit' | 'crash';
+  readonly fault: 'EIO' | 'ENOSPC' | 'lie' | 'flipBit' | 'crash' | 'stall';
+  readonly stallMs?: number;
 }
 
 /** Chance per operation, drawn from `random`. */
@@ -44,6 +45,9 @@ export interface RandomFaults {
   readonly syncErrorRate?: number;
   readonly syncLieRate?: number;
   readonly readFlipRate?: number;
+  readonly syncStallRate?: number;
+  /** A stall lasts up to this long. */
+  readonly stallMsMax?: number;
 }
 
 interface LiveRule {
@@ -58,6 +62,7 @@ export class FaultPlan {
   #hasCrashed = false;
   #rules: LiveRule[] = [];
   #randomFaults: RandomFaults | null = null;
+  #stallMs = 0;
 
   /** Mutating operations so far, the failed ones included. */
   get operationCount(): number {
@@ -82,6 +87,16 @@ export class FaultPlan {
     this.#randomFaults = faults;
   }
 
+  /**
+   * Time that operations have taken since this was last asked. The file system is synchronous, so
+   * its host lets this much virtual time pass before it tells of what was done.
+   */
+  takeStallMs(): number {
+    const stallMs = this.#stallMs;
+    this.#stallMs = 0;
+    return stallMs;
+  }
+
   /** Forgets all rules and the planned crash; the count starts again at 0. */
   reset(): void {
     this.#operationCount = 0;
@@ -89,6 +104,7 @@ export class FaultPlan {
     this.#hasCrashed = false;
     this.#rules = [];
     this.#randomFaults = null;
+    this.#stallMs = 0;
   }
 
   /** @throws CrashSignal at the planned operation and at every one after it */
@@ -118,7 +134,8 @@ export class FaultPlan {
         continue;
       }
       live.times -= 1;
-      return rule.fault;
+      if (rule.fault !== 'stall') return rule.fault;
+      this.#stallMs += rule.stallMs ?? 0;
     }
     return null;
   }
@@ -129,6 +146,9 @@ export class FaultPlan {
     const isHit = (rate: number | undefined): boolean =>
       rate !== undefined && faults.random.nextFloat() < rate;
     if (operation === 'write' && isHit(faults.writeErrorRate)) return 'EIO';
+    if (operation === 'sync' && isHit(faults.syncStallRate)) {
+      this.#stallMs += faults.random.nextFloat() * (faults.stallMsMax ?? 0);
+    }
     if (operation === 'sync' && isHit(faults.syncErrorRate)) return 'EIO';
     if (operation === 'sync' && isHit(faults.syncLieRate)) return 'lie';
     if (operation === 'read' && isHit(faults.readFlipRate)) return 'flipBit';

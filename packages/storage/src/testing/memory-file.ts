@@ -122,6 +122,17 @@ export class MemoryFile {
     }
   }
 
+  /** Numbers of the sectors that are not all zeros, ascending. */
+  writtenSectors(): readonly number[] {
+    return [...this.#written.keys()].sort((left, right) => left - right);
+  }
+
+  /** Rot: the sector reads as zeros, in both images. */
+  eraseSector(number: number): void {
+    this.#written.delete(number);
+    this.#durable.delete(number);
+  }
+
   #tear(number: number, cut: number): void {
     const fresh = this.#written.get(number) ?? new Uint8Array(SECTOR_SIZE_BYTES);
     this.#patch(this.#durable, number, 0, fresh.subarray(0, cut));

@@ -6,13 +6,14 @@
  * Model: a change of names (create, rename, remove, link) is one atomic operation that becomes
  * durable when any directory it touches is synced; a crash keeps an arbitrary subset, in order.
  */
+import type { Random } from '@holdfast/base';
 import { assert, must, SeededRandom } from '@holdfast/base';
 import type { FileHandle, FileSystem, OpenMode } from '../fs.ts';
 import { baseName, fileIoError, joinPath, parentDirectory } from '../fs.ts';
 import type { FileOperation } from './fault-plan.ts';
 import { CrashSignal, FaultPlan } from './fault-plan.ts';
 import type { CrashPolicy } from './memory-file.ts';
-import { MemoryFile } from './memory-file.ts';
+import { MemoryFile, SECTOR_SIZE_BYTES } from './memory-file.ts';
 
 class MemoryDirectory {
   readonly entries = new Map<string, MemoryNode>();
@@ -102,6 +103,33 @@ export class MemoryFileSystem implements FileSystem {
     const file = this.#file('read', path);
     assert(position < file.sizeBytes, 'bit must be inside the file', { path, position });
     file.flipBit(position, bit);
+  }
+
+  /** Every file below `directory`, by path, with its size. */
+  files(directory = '/'): readonly { readonly path: string; readonly sizeBytes: number }[] {
+    return this.list(directory).flatMap((name) => {
+      const path = joinPath(directory, name);
+      if (this.isDirectory(path)) return this.files(path);
+      return [{ path, sizeBytes: this.sizeBytes(path) }];
+    });
+  }
+
+  /**
+   * Rot at rest, drawn from `random`: one bit, or one whole sector of zeros, at a place of a file
+   * below `directory` that is not zero. Returns the place, or null when there is none.
+   */
+  corrupt(random: Random, directory: string): { path: string; position: number } | null {
+    const files = this.files(directory);
+    if (files.length === 0) return null;
+    const { path } = must(files[random.nextBelow(files.length)]);
+    const file = this.#file('read', path);
+    const sectors = file.writtenSectors();
+    if (sectors.length === 0) return null;
+    const start = must(sectors[random.nextBelow(sectors.length)]) * SECTOR_SIZE_BYTES;
+    const position = start + random.nextBelow(Math.min(SECTOR_SIZE_BYTES, file.sizeBytes - start));
+    if (random.nextBelow(4) === 0) file.eraseSector(start / SECTOR_SIZE_BYTES);
+    else file.flipBit(position, random.nextBelow(8));
+    return { path, position };
   }
 
   open(path: string, mode: OpenMode): FileHandle {

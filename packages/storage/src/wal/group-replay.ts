@@ -39,6 +39,8 @@ export class GroupReplay {
   readonly #verifiesChain: boolean;
   #doubt: Doubt | null = null;
   #isHardStateInDoubt = false;
+  /** A hole may have hidden a compaction, also when it touched no entry. */
+  #isBaseInDoubt = false;
 
   constructor(log: DurableGroupLog, hasher: EntryHasher, verifiesChain: boolean) {
     this.log = log;
@@ -60,6 +62,7 @@ export class GroupReplay {
    */
   hole(place: HolePlace, changedFrom: number | null, lostCount: number | null): void {
     this.#isHardStateInDoubt = true;
+    this.#isBaseInDoubt = true;
     if (changedFrom === 0) return;
     const committed = Math.max(this.log.base().index, this.log.hardState()?.commit ?? 0);
     const next = this.log.lastIndex() + 1;
@@ -169,12 +172,13 @@ export class GroupReplay {
 
   /** The state of the group at this point, from a confirmation or the head of a file. */
   summary(summary: GroupSummary): void {
-    if (this.#doubt === null) this.#checkAgrees(summary);
-    else {
+    if (this.#isBaseInDoubt) {
       this.base(summary.base);
-      this.#endAt(summary);
       if (summary.snapshot !== null) this.log.adoptSnapshot(summary.snapshot);
     }
+    this.#isBaseInDoubt = false;
+    if (this.#doubt === null) this.#checkAgrees(summary);
+    else this.#endAt(summary);
     if (!this.#isHardStateInDoubt) return;
     this.#isHardStateInDoubt = false;
     if (summary.hardState !== null) this.log.setHardState(summary.hardState);
@@ -187,6 +191,7 @@ export class GroupReplay {
     if (hardState !== null) this.log.setHardState(hardState);
     this.#doubt = null;
     this.#isHardStateInDoubt = false;
+    this.#isBaseInDoubt = false;
     if (lastIndex === base.index) return;
     this.#lose(base.index + 1, lastIndex, place);
     if (lastTerm !== null && lastSum !== null) {

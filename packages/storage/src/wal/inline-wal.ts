@@ -30,11 +30,18 @@ export interface InlineWalOptions {
   readonly options?: Partial<WalOptions>;
   /** Measures syncs; without it they take 0 ms. */
   readonly clock?: Pick<Clock, 'monotonicMs'>;
-  /** Called when there is work: run the task later, never at once. Without it call `pump`. */
-  readonly schedule?: (task: () => void) => void;
+  /**
+   * Called when there is work: run the task later, never at once, and not before `delayMs`.
+   * Without it call `pump`.
+   */
+  readonly schedule?: Schedule;
+  /** How long the disk stood still since this was last asked: answers are that late. */
+  readonly takeStallMs?: () => number;
   /** Confirms the last batch when the log has been quiet; without it call `confirm`. */
   readonly timers?: Timers;
 }
+
+export type Schedule = (task: () => void, delayMs: number) => void;
 
 const STOPPED_CLOCK = { monotonicMs: () => 0 };
 /** At least this much of the next file is prepared after each batch. */
@@ -44,7 +51,8 @@ export class InlineWal implements Wal {
   readonly #front: WalFront;
   readonly #writer: WalWriter;
   readonly #options: WalOptions;
-  readonly #schedule: ((task: () => void) => void) | null;
+  readonly #schedule: Schedule | null;
+  readonly #takeStallMs: () => number;
   readonly #timers: Timers | null;
   #confirmTimer: TimerHandle | null = null;
   /** What recovery cut off, for the log of the node. */
@@ -63,6 +71,7 @@ export class InlineWal implements Wal {
     this.#options = { ...DEFAULT_WAL_OPTIONS, ...settings.options };
     this.#schedule = settings.schedule ?? null;
     this.#timers = settings.timers ?? null;
+    this.#takeStallMs = settings.takeStallMs ?? (() => 0);
     const clock = settings.clock ?? STOPPED_CLOCK;
     const { fileSystem, directory } = settings;
     const recovered = recoverWal(fileSystem, directory, this.#options, clock);
@@ -196,13 +205,26 @@ export class InlineWal implements Wal {
     return this.#frames.splice(0, count);
   }
 
-  #requestTurn(): void {
+  #requestTurn(delayMs = 0): void {
     if (this.#schedule === null || this.#isScheduled) return;
     this.#isScheduled = true;
     this.#schedule(() => {
       this.#isScheduled = false;
-      if (!this.#isClosed) this.pump();
-    });
+      if (!this.#isClosed) this.#turn();
+    }, delayMs);
+  }
+
+  /** One batch after another; while the disk stands still nothing is told and nothing written. */
+  #turn(): void {
+    this.deliver();
+    while (this.flush()) {
+      const stallMs = this.#takeStallMs();
+      if (stallMs > 0) {
+        this.#requestTurn(stallMs);
+        return;
+      }
+      this.deliver();
+    }
   }
 
   #confirmLater(): void {

@@ -181,7 +181,7 @@ export class WalWriter {
     const confirmation = encodeConfirmation(this.#groups, this.#changes, true);
     const fits = start + batchSizeBytes(confirmation.byteLength, 0) <= this.#file.sizeBytes;
     if (!fits && !this.#next?.isFinished) return false;
-    if (fits) this.#offset = start;
+    this.#offset = fits ? start : this.#file.sizeBytes;
     this.writeBatch(EMPTY);
     return true;
   }
