@@ -24,7 +24,8 @@ export type Operation =
       /** Chooses the node that is asked, modulo their number; null: the client chooses. */
       readonly nodePick: number | null;
     }
-  | { readonly kind: 'write'; readonly key: string; readonly value: number }
+  /** null: the key is deleted. */
+  | { readonly kind: 'write'; readonly key: string; readonly value: number | null }
   | {
       readonly kind: 'compareAndSet';
       readonly key: string;

@@ -9,7 +9,7 @@
  *
  * - `fail` operations had no effect and are left out; `info` reads say nothing and are left out;
  * - `info` writes may take effect at any time after their call, or never: they have no return.
- * A register that was never written reads null.
+ * A register that was never written reads null, and so does one after a write of null.
  */
 import { type FinishedOperation, finishedOperations, type HistoryEvent } from '../history.ts';
 import { invalid, unknown, type Verdict, valid, worstOf } from './verdict.ts';
@@ -18,7 +18,7 @@ export type RegisterValue = number | null;
 
 export type RegisterCall =
   | { readonly kind: 'read'; readonly value: RegisterValue }
-  | { readonly kind: 'write'; readonly value: number }
+  | { readonly kind: 'write'; readonly value: RegisterValue }
   | { readonly kind: 'compareAndSet'; readonly expected: number; readonly value: number };
 
 export interface RegisterOperation {

@@ -46,7 +46,8 @@ async function perform(tools: WorkerTools, operation: Operation): Promise<Perfor
       return { outcome: 'ok', operation: { ...operation, value: registerValueOf(point) } };
     }
     case 'write':
-      await collection.upsert({ ...pointOf(operation.key, operation.value) });
+      if (operation.value === null) await collection.delete(idOf(operation.key));
+      else await collection.upsert(pointOf(operation.key, operation.value));
       return { outcome: 'ok', operation };
     case 'compareAndSet': {
       const point = await collection.get(idOf(operation.key), { withPayload: true });

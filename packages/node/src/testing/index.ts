@@ -1,3 +1,5 @@
+export type { EntryFacts } from './entry-facts.ts';
+export { describeMessage, entryFacts } from './entry-facts.ts';
 export type { SimClientEnd, SimClientHandlers } from './sim-client-network.ts';
 export { SimClientNetwork } from './sim-client-network.ts';
 export type { ClusterObserver, SimClusterOptions } from './sim-cluster.ts';
@@ -9,3 +11,4 @@ export { SimProcess } from './sim-process.ts';
 export { SimScheduler } from './sim-scheduler.ts';
 export type { MessageFate, NetworkObserver, Weather } from './sim-transport.ts';
 export { FAIR_WEATHER, SimNetwork, SimTransport } from './sim-transport.ts';
+export { ClusterWatch } from './watch/cluster-watch.ts';

@@ -63,6 +63,10 @@ export class SimClientNetwork {
     this.#endLinks(address, false);
   }
 
+  mend(address: string): void {
+    this.#cuts.delete(address);
+  }
+
   /** Breaks every connection to `address`; clients may connect again. */
   reset(address: string): void {
     this.#endLinks(address, false);

@@ -60,8 +60,10 @@ export interface ClusterObserver {
   /** A callback ran in the node's process. */
   onStep?(node: SimNode): void;
   onLog?(node: SimNode, fields: LogFields, message: string): void;
-  /** The node is about to be killed or to lose its power. */
-  onHalt?(node: SimNode): void;
+  /** The node is about to be killed, or to lose its power. */
+  onHalt?(node: SimNode, isPowerCut: boolean): void;
+  /** The node is about to run on after a pause. */
+  onResume?(node: SimNode): void;
 }
 
 export class SimCluster {

@@ -83,6 +83,11 @@ export class SimNode {
     return this.#process === null ? 'down' : 'booting';
   }
 
+  /** Its replica exists, also when it has failed since. */
+  get hasReplica(): boolean {
+    return this.#running !== null;
+  }
+
   get isPaused(): boolean {
     return this.#process?.isPaused ?? false;
   }
@@ -94,6 +99,11 @@ export class SimNode {
 
   get node(): AssembledNode {
     return must(this.#running, `${this.id} is not running`).assembled;
+  }
+
+  /** Its own clock: deadlines of requests that are handed to it are in this time. */
+  get nowMs(): number {
+    return must(this.#process, `${this.id} is not running`).monotonicMs();
   }
 
   /** Where clients reach it. */
@@ -172,6 +182,8 @@ export class SimNode {
   }
 
   resume(): void {
+    if (!this.isPaused) return;
+    this.#cluster.observer?.onResume?.(this);
     this.#process?.resume();
   }
 
@@ -292,7 +304,7 @@ export class SimNode {
   }
 
   #halt(isSilent: boolean): void {
-    if (this.isRunning) this.#cluster.observer?.onHalt?.(this);
+    if (this.#process !== null) this.#cluster.observer?.onHalt?.(this, isSilent);
     this.#bootCount += 1;
     this.#failure = null;
     this.#process?.end();

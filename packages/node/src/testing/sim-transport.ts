@@ -48,6 +48,8 @@ const STRAGGLER_DELAY_MS_MAX = 150;
 export interface NetworkObserver {
   onSend(from: NodeId, message: RaftMessage): void;
   onFate(from: NodeId, to: NodeId, bytes: Uint8Array, fate: MessageFate): void;
+  /** A chunk of a snapshot leaves. */
+  onChunk?(from: NodeId, to: NodeId): void;
 }
 
 export type MessageFate = 'lost' | 'duplicated' | 'reordered' | 'cut' | 'delivered';
@@ -159,6 +161,7 @@ export class SimNetwork {
 
   /** Resolves after the time that one message takes. */
   pass(from: NodeId, to: NodeId): Promise<void> {
+    this.observer?.onChunk?.(from, to);
     return new Promise((resolve) => {
       this.#inLine(from, to, resolve);
     });

@@ -223,7 +223,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   freeBytes(): number {
-    return Math.max(0, this.capacityBytes - this.#usedBytes());
+    return Math.max(0, this.capacityBytes - this.usedBytes());
   }
 
   #handle(path: string, file: MemoryFile): FileHandle {
@@ -328,7 +328,8 @@ export class MemoryFileSystem implements FileSystem {
     return { directory, name: baseName(path) };
   }
 
-  #usedBytes(): number {
+  /** Sum of the sizes of all files. */
+  usedBytes(): number {
     const files = new Set<MemoryFile>();
     const visit = (directory: MemoryDirectory): void => {
       for (const node of directory.entries.values()) {

@@ -1,0 +1,227 @@
+/**
+ * Draws a plan from a seed. Each seed has a temper of its own: which kinds of fault it knows, how
+ * often they strike, how fast its clients are. A run that only cuts links reaches states that a run
+ * with everything at once never settles down enough to reach.
+ */
+import { deriveSeed, SeededRandom } from '@holdfast/base';
+import type { Fault, FaultKind, Keep, NodePick, SimPlan, TimedFault } from './plan.ts';
+
+/** Every run takes at least this long under faults. */
+export const DURATION_MS = 30_000;
+
+type Draw = (random: SeededRandom) => Fault;
+
+interface FaultRecipe {
+  /** Share among the kinds that a seed knows. */
+  readonly weight: number;
+  readonly draw: Draw;
+}
+
+const node = (random: SeededRandom): NodePick => {
+  const dice = random.nextBelow(10);
+  if (dice < 4) return 'leader';
+  if (dice < 6) return 'follower';
+  return random.nextBelow(5);
+};
+
+/** From a blink to longer than an election and a checkpoint. */
+const span = (random: SeededRandom, msMax: number): number => {
+  const scale = random.nextBelow(3);
+  return 10 + random.nextBelow(scale === 0 ? msMax >> 4 : scale === 1 ? msMax >> 2 : msMax);
+};
+
+const keep = (random: SeededRandom): Keep =>
+  (['none', 'random', 'random', 'all'] as const)[random.nextBelow(4)] ?? 'none';
+
+function drawPowerCutAtDiskOperation(random: SeededRandom): Fault {
+  const at = (['any', 'logWrite', 'logSync'] as const)[random.nextBelow(3)] ?? 'any';
+  const countMax = at === 'any' && random.nextBelow(2) === 0 ? 200 : 12;
+  return {
+    kind: 'powerCutAtDiskOperation',
+    node: node(random),
+    at,
+    operationCount: 1 + random.nextBelow(countMax),
+    downMs: span(random, 3_000),
+    salt: random.nextU32(),
+  };
+}
+
+const RECIPES: Readonly<Record<FaultKind, FaultRecipe>> = {
+  kill: { weight: 6, draw: (r) => ({ kind: 'kill', node: node(r), downMs: span(r, 4_000) }) },
+  killAll: { weight: 1, draw: (r) => ({ kind: 'killAll', downMs: span(r, 1_000) }) },
+  powerCut: {
+    weight: 5,
+    draw: (r) => ({
+      kind: 'powerCut',
+      node: node(r),
+      downMs: span(r, 4_000),
+      keep: keep(r),
+      salt: r.nextU32(),
+    }),
+  },
+  powerCutAll: {
+    weight: 1,
+    draw: (r) => ({
+      kind: 'powerCutAll',
+      downMs: span(r, 1_000),
+      keep: keep(r),
+      salt: r.nextU32(),
+    }),
+  },
+  powerCutAtDiskOperation: { weight: 5, draw: drawPowerCutAtDiskOperation },
+  powerCutDuringStart: {
+    weight: 2,
+    draw: (r) => ({
+      kind: 'powerCutDuringStart',
+      node: node(r),
+      operationCount: 1 + r.nextBelow(12),
+      downMs: span(r, 2_000),
+      salt: r.nextU32(),
+    }),
+  },
+  killDuringSnapshot: {
+    weight: 3,
+    draw: (r) => ({
+      kind: 'killDuringSnapshot',
+      end: r.nextBelow(2) === 0 ? 'sender' : 'receiver',
+      chunkCount: r.nextBelow(4),
+      downMs: span(r, 1_000),
+    }),
+  },
+  diskError: {
+    weight: 3,
+    draw: (r) => ({
+      kind: 'diskError',
+      node: node(r),
+      operation: r.nextBelow(2) === 0 ? 'write' : 'sync',
+      skipCount: r.nextBelow(12),
+      downMs: span(r, 2_000),
+    }),
+  },
+  diskFull: {
+    weight: 2,
+    draw: (r) => ({ kind: 'diskFull', node: node(r), forMs: span(r, 3_000) }),
+  },
+  diskStall: {
+    weight: 5,
+    draw: (r) => ({ kind: 'diskStall', node: node(r), forMs: span(r, 5_000) }),
+  },
+  isolate: { weight: 4, draw: (r) => ({ kind: 'isolate', node: node(r), forMs: span(r, 5_000) }) },
+  cutOneWay: {
+    weight: 4,
+    draw: (r) => ({
+      kind: 'cutOneWay',
+      from: node(r),
+      toOffset: 1 + r.nextBelow(4),
+      forMs: span(r, 5_000),
+    }),
+  },
+  partition: {
+    weight: 3,
+    draw: (r) => ({ kind: 'partition', side: 1 + r.nextBelow(30), forMs: span(r, 5_000) }),
+  },
+  loss: {
+    weight: 3,
+    draw: (r) => ({ kind: 'loss', rate: rate(r), forMs: span(r, 6_000) }),
+  },
+  duplication: {
+    weight: 2,
+    draw: (r) => ({ kind: 'duplication', rate: rate(r), forMs: span(r, 6_000) }),
+  },
+  reordering: {
+    weight: 3,
+    draw: (r) => ({ kind: 'reordering', rate: rate(r), forMs: span(r, 6_000) }),
+  },
+  slowNetwork: {
+    weight: 2,
+    draw: (r) => ({
+      kind: 'slowNetwork',
+      delayMsMax: 5 + r.nextBelow(r.nextBelow(3) === 0 ? 400 : 60),
+      forMs: span(r, 5_000),
+    }),
+  },
+  pause: { weight: 4, draw: (r) => ({ kind: 'pause', node: node(r), forMs: span(r, 6_000) }) },
+  wallClockJump: {
+    weight: 2,
+    draw: (r) => ({
+      kind: 'wallClockJump',
+      node: node(r),
+      deltaMs:
+        (r.nextBelow(2) === 0 ? 1 : -1) * r.nextBelow(r.nextBelow(2) === 0 ? 500 : 3_600_000),
+    }),
+  },
+  clientReset: { weight: 3, draw: (r) => ({ kind: 'clientReset', node: node(r) }) },
+  clientCut: {
+    weight: 1,
+    draw: (r) => ({ kind: 'clientCut', node: node(r), forMs: span(r, 2_000) }),
+  },
+  checkpoint: { weight: 2, draw: (r) => ({ kind: 'checkpoint', node: node(r) }) },
+};
+
+export const FAULT_KINDS = Object.keys(RECIPES) as readonly FaultKind[];
+
+const rate = (random: SeededRandom): number =>
+  ([0.02, 0.1, 0.3, 0.6] as const)[random.nextBelow(4)] ?? 0.1;
+
+/** Mean time between two faults, per temper. */
+const GAP_MS = [250, 600, 1_200, 3_000] as const;
+
+export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
+  const random = new SeededRandom(deriveSeed(seed, 'plan'));
+  const nodeCount = random.nextBelow(5) === 0 ? 5 : 3;
+  const pick = <Item>(items: readonly Item[]): Item => items[random.nextBelow(items.length)]!;
+  const isDrifting = random.nextBelow(2) === 0;
+  return {
+    seed,
+    nodeCount,
+    clientCount: 2 + random.nextBelow(3),
+    keyCount: 8 + random.nextBelow(9),
+    durationMs,
+    thinkMsMax: pick([60, 150, 400]),
+    laneCounts: Array.from({ length: nodeCount }, () => 1 + random.nextBelow(3)),
+    driftPpm: Array.from({ length: nodeCount }, () =>
+      isDrifting ? random.nextBelow(1_001) - 500 : 0,
+    ),
+    weather: {
+      delayMsMin: 0,
+      delayMsMax: pick([1, 3, 10]),
+      lossRate: pick([0, 0, 0, 0.01]),
+      duplicateRate: pick([0, 0, 0, 0.01]),
+      reorderRate: pick([0, 0, 0, 0.01]),
+    },
+    diskMsMax: pick([1, 4, 15]),
+    laneMsMax: pick([0, 2, 5]),
+    clientMsMax: pick([1, 3]),
+    checkpointIntervalMs: pick([300, 1_000, 4_000, 1_000_000]),
+    retainedEntryCount: pick([0, 3, 50, 10_000]),
+    sessionIdleTimeoutMs: pick([2_000, 3_600_000, 3_600_000]),
+    walFileSizeBytes: pick([16 * 1024, 64 * 1024]),
+    faults: drawFaults(random, durationMs),
+  };
+}
+
+function drawFaults(random: SeededRandom, durationMs: number): readonly TimedFault[] {
+  const known = FAULT_KINDS.filter(() => random.nextBelow(2) === 0);
+  if (known.length === 0) known.push(FAULT_KINDS[random.nextBelow(FAULT_KINDS.length)]!);
+  const gapMs = GAP_MS[random.nextBelow(GAP_MS.length)]!;
+  const totalWeight = known.reduce((sum, kind) => sum + RECIPES[kind].weight, 0);
+  const faults: TimedFault[] = [];
+  for (let atMs = random.nextBelow(2 * gapMs); atMs < durationMs; ) {
+    faults.push({ atMs, fault: RECIPES[pickWeighted(random, known, totalWeight)].draw(random) });
+    atMs += 1 + random.nextBelow(2 * gapMs);
+  }
+  return faults;
+}
+
+function pickWeighted(
+  random: SeededRandom,
+  known: readonly FaultKind[],
+  totalWeight: number,
+): FaultKind {
+  let left = random.nextBelow(totalWeight);
+  for (const kind of known) {
+    left -= RECIPES[kind].weight;
+    if (left < 0) return kind;
+  }
+  return known[0]!;
+}

@@ -1,0 +1,124 @@
+/**
+ * A simulated run as data: everything that chance decides before the run begins. Two runs of one
+ * plan are equal byte for byte, and a plan with parts taken out is still a plan: that is what
+ * shrinking rests on. Chance that is drawn during the run (latencies, what a power cut keeps) comes
+ * from streams named after their owner, so taking out one fault leaves the others as they were.
+ */
+import type { Weather } from '@holdfast/node/testing';
+
+/** A node by position, or by the role it has when the fault strikes. */
+export type NodePick = number | 'leader' | 'follower';
+
+/** What of the un-synced a power cut leaves. */
+export type Keep = 'none' | 'random' | 'all';
+
+export type Fault =
+  /** kill -9; the page cache stays. */
+  | { readonly kind: 'kill'; readonly node: NodePick; readonly downMs: number }
+  | { readonly kind: 'killAll'; readonly downMs: number }
+  | {
+      readonly kind: 'powerCut';
+      readonly node: NodePick;
+      readonly downMs: number;
+      readonly keep: Keep;
+      readonly salt: number;
+    }
+  | {
+      readonly kind: 'powerCutAll';
+      readonly downMs: number;
+      readonly keep: Keep;
+      readonly salt: number;
+    }
+  /** The power goes at the n-th file operation from now, or of those of the log. */
+  | {
+      readonly kind: 'powerCutAtDiskOperation';
+      readonly node: NodePick;
+      readonly at: 'any' | 'logWrite' | 'logSync';
+      readonly operationCount: number;
+      readonly downMs: number;
+      readonly salt: number;
+    }
+  /** A power cut, and another one at the n-th file operation of the start after it. */
+  | {
+      readonly kind: 'powerCutDuringStart';
+      readonly node: NodePick;
+      readonly operationCount: number;
+      readonly downMs: number;
+      readonly salt: number;
+    }
+  /** Whoever sends or receives the next snapshot dies after some chunks of it. */
+  | {
+      readonly kind: 'killDuringSnapshot';
+      readonly end: 'sender' | 'receiver';
+      readonly chunkCount: number;
+      readonly downMs: number;
+    }
+  /** The next write or sync fails once; the node must stop and may be started again. */
+  | {
+      readonly kind: 'diskError';
+      readonly node: NodePick;
+      readonly operation: 'write' | 'sync';
+      readonly skipCount: number;
+      readonly downMs: number;
+    }
+  | { readonly kind: 'diskFull'; readonly node: NodePick; readonly forMs: number }
+  | { readonly kind: 'diskStall'; readonly node: NodePick; readonly forMs: number }
+  | { readonly kind: 'isolate'; readonly node: NodePick; readonly forMs: number }
+  /** One direction; `to` counts on from `from`. */
+  | {
+      readonly kind: 'cutOneWay';
+      readonly from: NodePick;
+      readonly toOffset: number;
+      readonly forMs: number;
+    }
+  /** Bit i of `side` says where node i is. */
+  | { readonly kind: 'partition'; readonly side: number; readonly forMs: number }
+  | { readonly kind: 'loss'; readonly rate: number; readonly forMs: number }
+  | { readonly kind: 'duplication'; readonly rate: number; readonly forMs: number }
+  | { readonly kind: 'reordering'; readonly rate: number; readonly forMs: number }
+  | { readonly kind: 'slowNetwork'; readonly delayMsMax: number; readonly forMs: number }
+  /** SIGSTOP, later SIGCONT. */
+  | { readonly kind: 'pause'; readonly node: NodePick; readonly forMs: number }
+  | { readonly kind: 'wallClockJump'; readonly node: NodePick; readonly deltaMs: number }
+  /** Connections of clients break; they may connect again at once. */
+  | { readonly kind: 'clientReset'; readonly node: NodePick }
+  | { readonly kind: 'clientCut'; readonly node: NodePick; readonly forMs: number }
+  | { readonly kind: 'checkpoint'; readonly node: NodePick };
+
+export type FaultKind = Fault['kind'];
+
+export interface TimedFault {
+  /** Virtual ms after the faults begin. */
+  readonly atMs: number;
+  readonly fault: Fault;
+}
+
+export interface SimPlan {
+  readonly seed: number;
+  readonly nodeCount: number;
+  readonly clientCount: number;
+  readonly keyCount: number;
+  /** How long faults and load go on, virtual ms. */
+  readonly durationMs: number;
+  /** Between two operations of a client. */
+  readonly thinkMsMax: number;
+  readonly laneCounts: readonly number[];
+  readonly driftPpm: readonly number[];
+  readonly weather: Weather;
+  readonly diskMsMax: number;
+  readonly laneMsMax: number;
+  readonly clientMsMax: number;
+  readonly checkpointIntervalMs: number;
+  readonly retainedEntryCount: number;
+  readonly sessionIdleTimeoutMs: number;
+  readonly walFileSizeBytes: number;
+  /** In order of time. */
+  readonly faults: readonly TimedFault[];
+}
+
+/** One line for people: `12,345 ms kill leader down 700 ms`. */
+export function describeFault({ atMs, fault }: TimedFault): string {
+  const { kind, ...rest } = fault;
+  const parts = Object.entries(rest).map(([name, value]) => `${name}=${value}`);
+  return `${atMs} ms: ${kind} ${parts.join(' ')}`;
+}

@@ -1,0 +1,351 @@
+/**
+ * One simulated run: a cluster, clients and faults from a plan, the global invariants after every
+ * step, then everything is healed and the cluster must elect, serve, agree and have kept every
+ * promise. Never throws: whatever goes wrong is a problem of the result.
+ */
+import { deriveSeed, SeededRandom } from '@holdfast/base';
+import type { SimNode } from '@holdfast/node/testing';
+import { ClusterWatch, describeMessage, SimCluster } from '@holdfast/node/testing';
+import { judgeLinearizable } from '../checker/linearizable.ts';
+import { FaultDriver } from './fault-driver.ts';
+import type { FaultKind, SimPlan } from './plan.ts';
+import type { RareState } from './rare-state-table.ts';
+import { RareStates } from './rare-states.ts';
+import { COLLECTION, readAt, SimClient, seenOf } from './sim-client.ts';
+import { SimHistory } from './sim-history.ts';
+import { Trace } from './trace.ts';
+
+/** From all healed to a leader that serves, at most. */
+const ELECTION_LIMIT_MS = 30_000;
+/** How long clients go on in the healed cluster, at least. */
+const CALM_MS = 2_000;
+/** A client may wait for a machine without power until it has heard nothing for long enough. */
+const CALM_LIMIT_MS = 20_000;
+const CALM_OPERATION_COUNT_MIN = 3;
+const CONVERGENCE_LIMIT_MS = 30_000;
+const FINAL_READ_TIMEOUT_MS = 2_000;
+const FINAL_READ_COUNT_MAX = 20;
+const DEEP_CHECK_INTERVAL_MS = 500;
+const PROBLEM_COUNT_MAX = 5;
+/** Steps per key of the linearizability search; over it the exact check stands alone. */
+const SEARCH_STEP_COUNT_MAX = 200_000;
+
+export interface RunCounts {
+  readonly acknowledged: number;
+  readonly refused: number;
+  readonly unknown: number;
+  readonly reads: number;
+  readonly conflicts: number;
+  readonly steps: number;
+  readonly events: number;
+  readonly termsLed: number;
+  readonly committed: number;
+  readonly digestMeetings: number;
+  /** Keys on which the linearizability search gave up. */
+  readonly searchesGivenUp: number;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  /** Empty: nothing went wrong. */
+  readonly problems: readonly string[];
+  readonly traceHash: string;
+  readonly lastEvents: readonly string[];
+  readonly simulatedMs: number;
+  readonly counts: RunCounts;
+  readonly faults: Readonly<Partial<Record<FaultKind, number>>>;
+  readonly rareStates: Readonly<Partial<Record<RareState, number>>>;
+}
+
+export async function runPlan(plan: SimPlan): Promise<RunResult> {
+  const run = new SimRun(plan);
+  await run.execute();
+  return run.result();
+}
+
+class SimRun {
+  readonly #plan: SimPlan;
+  readonly #cluster: SimCluster;
+  readonly #watch: ClusterWatch;
+  readonly #trace: Trace;
+  readonly #history: SimHistory;
+  readonly #faults: FaultDriver;
+  readonly #rare: RareStates;
+  readonly #clients: readonly SimClient[];
+  readonly #problems: string[] = [];
+  #clientsLeft = 0;
+  #nextValue = 1;
+  #searchesGivenUp = 0;
+
+  constructor(plan: SimPlan) {
+    this.#plan = plan;
+    const cluster = makeCluster(plan);
+    this.#cluster = cluster;
+    const nowMs = (): number => cluster.scheduler.clock.monotonicMs();
+    const onProblem = (problem: string): void => this.#fail(problem);
+    this.#watch = new ClusterWatch(cluster.nodes);
+    this.#trace = new Trace(nowMs);
+    this.#history = new SimHistory(nowMs);
+    this.#rare = new RareStates(cluster, this.#watch);
+    this.#faults = new FaultDriver({ cluster, plan, trace: this.#trace, onProblem });
+    this.#clients = Array.from({ length: plan.clientCount }, (_, i) => this.#makeClient(i));
+    this.#observe();
+  }
+
+  async execute(): Promise<void> {
+    try {
+      await this.#execute();
+    } catch (error) {
+      if (!(error instanceof RunStopped)) this.#fail(describeError(error));
+    }
+    for (const problem of this.#history.problems()) this.#fail(problem);
+    this.#search();
+  }
+
+  result(): RunResult {
+    const { acknowledgedCount, refusedCount, unknownCount } = this.#history;
+    return {
+      seed: this.#plan.seed,
+      problems: this.#problems.slice(0, PROBLEM_COUNT_MAX),
+      traceHash: this.#trace.hash,
+      lastEvents: this.#trace.lastEvents(),
+      simulatedMs: this.#cluster.scheduler.clock.monotonicMs(),
+      counts: {
+        acknowledged: acknowledgedCount,
+        refused: refusedCount,
+        unknown: unknownCount,
+        reads: this.#history.readCount,
+        conflicts: this.#history.conflictCount,
+        steps: this.#watch.checkCount,
+        events: this.#trace.eventCount,
+        termsLed: this.#watch.termsLed,
+        committed: this.#watch.ledger.committedIndex,
+        digestMeetings: this.#watch.digestMeetingCount,
+        searchesGivenUp: this.#searchesGivenUp,
+      },
+      faults: Object.fromEntries(this.#faults.struck),
+      rareStates: this.#rareStates(),
+    };
+  }
+
+  #rareStates(): RunResult['rareStates'] {
+    const { unknownCount, conflictCount } = this.#history;
+    return {
+      ...this.#rare.counts(),
+      ...(unknownCount > 0 ? { outcomeUnknown: unknownCount } : {}),
+      ...(conflictCount > 0 ? { conditionRefused: conflictCount } : {}),
+    };
+  }
+
+  async #execute(): Promise<void> {
+    const { scheduler, nodes } = this.#cluster;
+    for (const node of nodes) await node.start();
+    this.#lookDeep();
+    for (const client of this.#clients) this.#start(client);
+    this.#faults.begin();
+    await this.#pass(this.#plan.durationMs);
+    this.#faults.heal();
+    await this.#untilServing();
+    for (const client of this.#clients) client.countFromNow();
+    await this.#pass(CALM_MS);
+    const isServed = (client: SimClient): boolean =>
+      client.writesDone + client.readsDone >= CALM_OPERATION_COUNT_MIN;
+    await this.#until(() => this.#clients.every(isServed), CALM_LIMIT_MS, 'every client is served');
+    for (const client of this.#clients) client.stop();
+    await this.#until(() => this.#clientsLeft === 0, CONVERGENCE_LIMIT_MS, 'clients end');
+    await this.#checkAgreement('after the faults');
+    this.#faults.restartAll();
+    await this.#untilServing();
+    await this.#checkAgreement('after a power cut of all');
+    await scheduler.settle();
+  }
+
+  async #untilServing(): Promise<void> {
+    const { nodes } = this.#cluster;
+    const isServing = (): boolean => {
+      if (!nodes.every((node) => node.isRunning && !node.isPaused)) return false;
+      const leader = nodes.find((node) => node.node.replica.soft.role === 'leader');
+      return leader !== undefined && nodes.every((node) => isFollowing(node, leader));
+    };
+    await this.#until(isServing, ELECTION_LIMIT_MS, 'everybody up behind one leader');
+  }
+
+  /** Every node answers a linearizable read of everything, and all have one state at one index. */
+  async #checkAgreement(when: string): Promise<void> {
+    const { nodes, scheduler } = this.#cluster;
+    const keys = Array.from({ length: this.#plan.keyCount }, (_, key) => key);
+    for (const node of nodes) {
+      for (let left = FINAL_READ_COUNT_MAX; left > 0; left--) {
+        if (await this.#readAll(node, keys)) break;
+        if (left === 1) this.#fail(`${when}: ${node.id} does not answer a read`);
+        await this.#pass(100);
+      }
+    }
+    for (;;) {
+      await this.#until(
+        () => new Set(nodes.map(appliedIndexOf)).size === 1,
+        CONVERGENCE_LIMIT_MS,
+        'everybody at one applied index',
+      );
+      const indexes = new Set<number>();
+      for (const node of nodes) {
+        const { digest, appliedIndex } = await scheduler.resolve(node.node.service.stateDigest());
+        this.#watch.digestSeen(node.id, digest, appliedIndex);
+        indexes.add(appliedIndex);
+      }
+      // Somebody's first entry may come between two of them.
+      if (indexes.size === 1) return;
+    }
+  }
+
+  async #readAll(node: SimNode, keys: readonly number[]): Promise<boolean> {
+    const read = this.#history.startRead(keys, true);
+    try {
+      const answer = readAt(this.#cluster, node, keys, FINAL_READ_TIMEOUT_MS);
+      const { points, appliedIndex } = await this.#cluster.scheduler.resolve(answer);
+      this.#history.readAnswered(read, appliedIndex, seenOf(points));
+      return true;
+    } catch {
+      this.#history.readFailed(read);
+      return false;
+    }
+  }
+
+  #makeClient(position: number): SimClient {
+    const { keyCount, thinkMsMax, seed } = this.#plan;
+    return new SimClient({
+      cluster: this.#cluster,
+      history: this.#history,
+      trace: this.#trace,
+      random: new SeededRandom(deriveSeed(seed, `client ${position}`)),
+      name: `c${position}`,
+      ...{ keyCount, thinkMsMax },
+      nextValue: () => this.#nextValue++,
+      collectionSpec: { name: COLLECTION, dimension: 1, metric: 'l2', shardCount: 3 },
+    });
+  }
+
+  #start(client: SimClient): void {
+    this.#clientsLeft += 1;
+    client.run().then(
+      () => {
+        this.#clientsLeft -= 1;
+      },
+      (error: unknown) => {
+        this.#clientsLeft -= 1;
+        this.#fail(`a client died: ${describeError(error)}`);
+      },
+    );
+  }
+
+  #observe(): void {
+    const { network } = this.#cluster;
+    this.#cluster.observer = {
+      onRunning: (node) => {
+        this.#trace.note(`${node.id} runs, boot ${node.boot}`);
+        this.#rare.onRunning(node);
+        this.#watch.onRunning(node);
+      },
+      onStep: (node) => {
+        this.#watch.check(node);
+        this.#rare.onStep(node);
+        this.#faults.look(node);
+      },
+      onLog: (node, fields, message) => {
+        this.#rare.onLog(node, fields, message);
+        this.#trace.note(`${node.id} ${message}`, () => {
+          return `${node.id} ${message} ${JSON.stringify(fields.event ?? fields)}`;
+        });
+      },
+      onHalt: (node, isPowerCut) => this.#rare.onHalt(node, isPowerCut),
+      onResume: (node) => this.#rare.onResume(node),
+    };
+    network.observer = {
+      onChunk: (from, to) => this.#faults.chunkSent(from, to),
+      onSend: (from, message) => {
+        this.#watch.onSend(from, message);
+        this.#rare.onSend(from, message);
+      },
+      onFate: (from, to, bytes, fate) => {
+        const words = (): string => `${describeMessage(from, bytes)}: ${fate}`;
+        this.#trace.noteBytes(`${from}>${to} ${fate}`, bytes, words);
+      },
+    };
+  }
+
+  #lookDeep(): void {
+    for (const node of this.#cluster.nodes) if (!node.isPaused) this.#watch.checkDeep(node);
+    this.#cluster.scheduler.clock.after(DEEP_CHECK_INTERVAL_MS, () => this.#lookDeep());
+  }
+
+  /** Moves time on, and ends early when something has gone wrong. */
+  async #pass(durationMs: number): Promise<void> {
+    const { clock } = this.#cluster.scheduler;
+    const endMs = clock.monotonicMs() + durationMs;
+    await this.#cluster.scheduler.until(
+      () => clock.monotonicMs() >= endMs || this.#problems.length > 0,
+      durationMs,
+    );
+    this.#stopOnProblem();
+  }
+
+  async #until(condition: () => boolean, limitMs: number, what: string): Promise<void> {
+    const { clock } = this.#cluster.scheduler;
+    const endMs = clock.monotonicMs() + limitMs;
+    const isOver = (): boolean => clock.monotonicMs() >= endMs || this.#problems.length > 0;
+    await this.#cluster.scheduler.until(() => condition() || isOver(), limitMs);
+    this.#stopOnProblem();
+    if (!condition()) throw new Error(`within ${limitMs} ms this did not happen: ${what}`);
+  }
+
+  #stopOnProblem(): void {
+    if (this.#problems.length > 0) throw new RunStopped();
+  }
+
+  #search(): void {
+    const verdict = judgeLinearizable(this.#history.events, SEARCH_STEP_COUNT_MAX);
+    if (verdict.kind === 'invalid')
+      this.#fail(`not linearizable: ${verdict.reason} ${JSON.stringify(verdict.examples)}`);
+    if (verdict.kind === 'unknown') this.#searchesGivenUp += 1;
+  }
+
+  #fail(problem: string): void {
+    this.#problems.push(problem);
+  }
+}
+
+/** The run has failed already; nothing after it is worth looking at. */
+class RunStopped extends Error {}
+
+function makeCluster(plan: SimPlan): SimCluster {
+  const cluster = new SimCluster({
+    nodeCount: plan.nodeCount,
+    seed: plan.seed,
+    laneCount: plan.laneCounts,
+    driftPpm: plan.driftPpm,
+    hasClientPorts: true,
+    wal: { fileSizeBytes: plan.walFileSizeBytes },
+    latency: { diskMsMax: plan.diskMsMax, laneMsMax: plan.laneMsMax },
+    settings: {
+      checkpointIntervalMs: plan.checkpointIntervalMs,
+      retainedEntryCount: plan.retainedEntryCount,
+      sessionIdleTimeoutMs: plan.sessionIdleTimeoutMs,
+    },
+  });
+  cluster.network.weather = plan.weather;
+  cluster.clientNetwork.delayMsMax = plan.clientMsMax;
+  return cluster;
+}
+
+function isFollowing(node: SimNode, leader: SimNode): boolean {
+  const { soft } = node.node.replica;
+  return soft.leader === leader.id && soft.term === leader.node.replica.soft.term;
+}
+
+const appliedIndexOf = (node: SimNode): number => node.node.replica.applier.appliedIndex;
+
+function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const where = (error.stack ?? '').split('\n').slice(1, 4).join('\n');
+  return `${error.name}: ${error.message}\n${where}`;
+}
