@@ -31,7 +31,8 @@ export type { LoadedManifest, ShardManifest } from './segment/manifest.ts';
 export { readManifest } from './segment/manifest.ts';
 export type { RowDescription } from './segment/reader.ts';
 export { describeRowsFile } from './segment/reader.ts';
-export { manifestFiles, removeUnreferenced } from './segment/references.ts';
+export type { CheckpointFile } from './segment/references.ts';
+export { checkpointFiles, manifestFiles, removeUnreferenced } from './segment/references.ts';
 export type {
   Conflict,
   LaneCommand,

@@ -1,123 +1,25 @@
 /**
- * Immutable block files: segments, manifests, meta state. Layout of format version 1, all numbers
- * little-endian:
- *   header, 64 bytes: magic "HFBF", version u16, kind u16, checksum algorithm u16, zero u16,
- *     block size u32, payload size u64, zeros, crc32c of the 60 bytes before it
- *   then per block: up to 64 KiB of payload, checksum over (block bytes, block number u64)
+ * Reading and verifying immutable block files: segments, manifests, meta state (layout in
+ * checksummed-layout.ts, writing in checksummed-writer.ts).
+ *
  * Invariants: a file is complete and durable before it has its name; no byte is handed out before
  * the checksum of its block was verified; equal payload, kind and algorithm give equal files.
  */
-import { assert, HoldfastError, readU64, writeU64 } from '@holdfast/base';
-import { replaceFile } from './atomic-file.ts';
+import { assert, HoldfastError } from '@holdfast/base';
 import type { ChecksumAlgorithm, ChecksumAlgorithmFacts } from './checksum.ts';
+import { checksumAlgorithms } from './checksum.ts';
+import { digestSteps } from './checksummed-check.ts';
+import type { ChecksummedFileKind, Header } from './checksummed-layout.ts';
 import {
-  checksumAlgorithmById,
-  checksumAlgorithms,
-  crc32c,
-  createStreamDigest,
-} from './checksum.ts';
+  BLOCK_SIZE_BYTES,
+  blockChecksum,
+  CHECKSUMMED_FILE_HEADER_SIZE_BYTES,
+  corrupt,
+  fileSizeBytes,
+  readHeader,
+} from './checksummed-layout.ts';
 import type { Damage } from './damage.ts';
 import type { FileHandle, FileSystem } from './fs.ts';
-
-export const CHECKSUMMED_FILE_MAGIC = 0x4642_4648;
-export const CHECKSUMMED_FILE_VERSION = 1;
-export const BLOCK_SIZE_BYTES = 65_536;
-export const CHECKSUMMED_FILE_HEADER_SIZE_BYTES = 64;
-
-/** Codes are stored in files and never change. */
-const KIND_CODES = { segment: 1, growing: 2, manifest: 3, meta: 4 } as const;
-export type ChecksummedFileKind = keyof typeof KIND_CODES;
-
-export interface ChecksummedFileOptions {
-  readonly kind: ChecksummedFileKind;
-  readonly algorithm: ChecksumAlgorithm;
-}
-
-export interface ChecksummedFileFacts {
-  readonly sizeBytes: number;
-  readonly payloadSizeBytes: number;
-  /** sha256, hex, over all blocks with their checksums, then the header. */
-  readonly checksum: string;
-}
-
-interface Header {
-  readonly kind: ChecksummedFileKind;
-  readonly algorithm: ChecksumAlgorithm;
-  readonly payloadSizeBytes: number;
-}
-
-/**
- * Writes `chunks` as one file, atomically and durably; memory stays at one block plus one chunk.
- * @throws HoldfastError FILE_IO; the old file, if any, is then still in place
- */
-export function writeChecksummedFile(
-  fileSystem: FileSystem,
-  path: string,
-  options: ChecksummedFileOptions,
-  chunks: Iterable<Uint8Array>,
-): ChecksummedFileFacts {
-  return replaceFile(fileSystem, path, (handle) => {
-    const writer = new BlockWriter(handle, checksumAlgorithms[options.algorithm]);
-    for (const chunk of chunks) writer.append(chunk);
-    return writer.finish(options);
-  });
-}
-
-class BlockWriter {
-  readonly #handle: FileHandle;
-  readonly #facts: ChecksumAlgorithmFacts;
-  readonly #digest = createStreamDigest();
-  readonly #block = new Uint8Array(BLOCK_SIZE_BYTES);
-  #filled = 0;
-  #blockNumber = 0;
-  #position = CHECKSUMMED_FILE_HEADER_SIZE_BYTES;
-  #payloadSizeBytes = 0;
-
-  constructor(handle: FileHandle, facts: ChecksumAlgorithmFacts) {
-    this.#handle = handle;
-    this.#facts = facts;
-  }
-
-  append(chunk: Uint8Array): void {
-    let offset = 0;
-    while (offset < chunk.byteLength) {
-      const count = Math.min(BLOCK_SIZE_BYTES - this.#filled, chunk.byteLength - offset);
-      this.#block.set(chunk.subarray(offset, offset + count), this.#filled);
-      this.#filled += count;
-      offset += count;
-      if (this.#filled === BLOCK_SIZE_BYTES) this.#flush();
-    }
-    this.#payloadSizeBytes += chunk.byteLength;
-  }
-
-  finish(options: ChecksummedFileOptions): ChecksummedFileFacts {
-    if (this.#filled > 0) this.#flush();
-    const payloadSizeBytes = this.#payloadSizeBytes;
-    const header = encodeHeader({ ...options, payloadSizeBytes });
-    this.#handle.write([header], 0);
-    this.#digest.update(header);
-    const checksum = this.#digest.finishHex();
-    return { sizeBytes: this.#position, payloadSizeBytes, checksum };
-  }
-
-  #flush(): void {
-    const bytes = this.#block.subarray(0, this.#filled);
-    const checksum = blockChecksum(this.#facts, bytes, this.#blockNumber);
-    this.#handle.write([bytes, checksum], this.#position);
-    this.#digest.update(bytes);
-    this.#digest.update(checksum);
-    this.#position += bytes.byteLength + checksum.byteLength;
-    this.#blockNumber += 1;
-    this.#filled = 0;
-  }
-}
-
-/** The block number is part of the checksum: a block at another block's place never verifies. */
-function blockChecksum(facts: ChecksumAlgorithmFacts, bytes: Uint8Array, number: number) {
-  const suffix = new Uint8Array(8);
-  writeU64(new DataView(suffix.buffer), 0, number);
-  return facts.compute([bytes, suffix]);
-}
 
 /** An open, verified-on-read block file. Close it. */
 export class ChecksummedFileReader {
@@ -271,75 +173,9 @@ export function verifyChecksummedFile(fileSystem: FileSystem, path: string): rea
 
 /** Recomputes `ChecksummedFileFacts.checksum` from the bytes of the file as they are. */
 export function digestChecksummedFile(fileSystem: FileSystem, path: string): string {
-  const handle = fileSystem.open(path, 'read');
-  try {
-    const digest = createStreamDigest();
-    const size = handle.sizeBytes();
-    const buffer = new Uint8Array(BLOCK_SIZE_BYTES);
-    for (let at = CHECKSUMMED_FILE_HEADER_SIZE_BYTES; at < size; at += buffer.byteLength) {
-      digest.update(buffer.slice(0, handle.read(buffer, at)));
-    }
-    const header = new Uint8Array(CHECKSUMMED_FILE_HEADER_SIZE_BYTES);
-    digest.update(header.subarray(0, handle.read(header, 0)));
-    return digest.finishHex();
-  } finally {
-    handle.close();
+  const steps = digestSteps(fileSystem, path);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
   }
-}
-
-function fileSizeBytes(payloadSizeBytes: number, checksumSizeBytes: number): number {
-  const blockCount = Math.ceil(payloadSizeBytes / BLOCK_SIZE_BYTES);
-  return CHECKSUMMED_FILE_HEADER_SIZE_BYTES + payloadSizeBytes + blockCount * checksumSizeBytes;
-}
-
-function encodeHeader(header: Header): Uint8Array {
-  const bytes = new Uint8Array(CHECKSUMMED_FILE_HEADER_SIZE_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, CHECKSUMMED_FILE_MAGIC, true);
-  view.setUint16(4, CHECKSUMMED_FILE_VERSION, true);
-  view.setUint16(6, KIND_CODES[header.kind], true);
-  view.setUint16(8, checksumAlgorithms[header.algorithm].id, true);
-  view.setUint32(12, BLOCK_SIZE_BYTES, true);
-  writeU64(view, 16, header.payloadSizeBytes);
-  view.setUint32(60, crc32c(bytes.subarray(0, 60)), true);
-  return bytes;
-}
-
-function readHeader(handle: FileHandle, kindForError: ChecksummedFileKind): Header {
-  const bytes = new Uint8Array(CHECKSUMMED_FILE_HEADER_SIZE_BYTES);
-  const fail = (offset: number, what: string) => corrupt(kindForError, handle.path, offset, what);
-  if (handle.read(bytes, 0) !== bytes.byteLength) throw fail(0, 'is shorter than its header');
-  const view = new DataView(bytes.buffer);
-  if (view.getUint32(60, true) !== crc32c(bytes.subarray(0, 60))) {
-    throw fail(0, 'fails the checksum of its header');
-  }
-  if (view.getUint32(0, true) !== CHECKSUMMED_FILE_MAGIC) throw fail(0, 'is not a block file');
-  const version = view.getUint16(4, true);
-  if (version !== CHECKSUMMED_FILE_VERSION) throw unknownFormat(handle.path, 'version', version);
-  const kindCode = view.getUint16(6, true);
-  const kinds = Object.keys(KIND_CODES) as ChecksummedFileKind[];
-  const kind = kinds.find((name) => KIND_CODES[name] === kindCode);
-  if (kind === undefined) throw unknownFormat(handle.path, 'kind', kindCode);
-  const algorithmId = view.getUint16(8, true);
-  const algorithm = checksumAlgorithmById(algorithmId);
-  if (algorithm === undefined) throw unknownFormat(handle.path, 'checksum', algorithmId);
-  const blockSize = view.getUint32(12, true);
-  if (blockSize !== BLOCK_SIZE_BYTES) throw unknownFormat(handle.path, 'block size', blockSize);
-  return { kind, algorithm, payloadSizeBytes: readU64(view, 16) };
-}
-
-function corrupt(
-  kind: ChecksummedFileKind,
-  file: string,
-  offset: number,
-  what: string,
-): HoldfastError {
-  const code = kind === 'segment' || kind === 'growing' ? 'SEGMENT_CORRUPT' : 'FILE_CORRUPT';
-  const message = `${file} ${what} (offset ${offset}): restore it from another replica`;
-  return new HoldfastError(code, message, { details: { file, offset, kind } });
-}
-
-function unknownFormat(file: string, field: string, value: number): HoldfastError {
-  const message = `${file} has the unknown ${field} ${value}: upgrade this node`;
-  return new HoldfastError('FORMAT_UNKNOWN', message, { details: { file, field, value } });
 }

@@ -12,13 +12,12 @@ import {
   CHECKPOINT_PREVIOUS_FILE_NAME,
   readCheckpointFile,
 } from './checkpoint-root.ts';
+import { digestChecksummedFile, verifyChecksummedFile } from './checksummed-file.ts';
 import {
   BLOCK_SIZE_BYTES,
   CHECKSUMMED_FILE_MAGIC,
   CHECKSUMMED_FILE_VERSION,
-  digestChecksummedFile,
-  verifyChecksummedFile,
-} from './checksummed-file.ts';
+} from './checksummed-layout.ts';
 import type { Damage } from './damage.ts';
 import {
   COLLECTIONS_DIRECTORY_NAME,

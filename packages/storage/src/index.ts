@@ -1,4 +1,9 @@
-export { removeTemporaryFiles, replaceFile, writeAtomicFile } from './atomic-file.ts';
+export {
+  removeTemporaryFiles,
+  replaceFile,
+  TEMPORARY_SUFFIX,
+  writeAtomicFile,
+} from './atomic-file.ts';
 export type { JsonFormat } from './atomic-json.ts';
 export { readAtomicJson, writeAtomicJson } from './atomic-json.ts';
 export type {
@@ -31,18 +36,17 @@ export {
   xxh3_64,
   xxh128,
 } from './checksum.ts';
-export type {
-  ChecksummedFileFacts,
-  ChecksummedFileKind,
-  ChecksummedFileOptions,
-} from './checksummed-file.ts';
+export type { Steps } from './checksummed-check.ts';
+export { digestSteps, soundPrefixSteps } from './checksummed-check.ts';
 export {
-  BLOCK_SIZE_BYTES,
   ChecksummedFileReader,
   digestChecksummedFile,
   verifyChecksummedFile,
-  writeChecksummedFile,
 } from './checksummed-file.ts';
+export type { ChecksummedFileKind } from './checksummed-layout.ts';
+export { BLOCK_SIZE_BYTES } from './checksummed-layout.ts';
+export type { ChecksummedFileFacts, ChecksummedFileOptions } from './checksummed-writer.ts';
+export { ChecksummedFileWriter, writeChecksummedFile } from './checksummed-writer.ts';
 export type { Damage } from './damage.ts';
 export {
   COLLECTIONS_DIRECTORY_NAME,

@@ -25,8 +25,8 @@ import {
   ChecksummedFileReader,
   digestChecksummedFile,
   verifyChecksummedFile,
-  writeChecksummedFile,
 } from '../src/checksummed-file.ts';
+import { writeChecksummedFile } from '../src/checksummed-writer.ts';
 import { formatDataDirectory } from '../src/data-directory.ts';
 import { findLockHolder, lockDataDirectory } from '../src/data-lock.ts';
 import { readWholeFile } from '../src/fs.ts';

@@ -2,31 +2,47 @@
  * Which files checkpoints need, and the removal of all others. Both read the manifests first, so a
  * manifest that cannot be read removes nothing.
  */
-import { HoldfastError } from '@holdfast/base';
+import { HoldfastError, must } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
 import { joinPath } from '@holdfast/storage';
 import type { ShardManifestReference } from '../tasks.ts';
 import { readManifest } from './manifest.ts';
 import { COLLECTIONS_DIRECTORY, isOwnFileName } from './paths.ts';
 
+/** A file with the checksum that the checkpoint names it by (ChecksummedFileFacts.checksum). */
+export interface CheckpointFile {
+  /** Relative to the data directory. */
+  readonly path: string;
+  readonly checksum: string;
+}
+
 /**
- * Every file the given checkpoint needs, manifests included, relative to the data directory, in
- * order.
+ * Every file the given checkpoint needs, manifests included, ordered by path.
  * @throws HoldfastError CHECKPOINT_CORRUPT, FORMAT_UNKNOWN, FILE_IO
  */
+export function checkpointFiles(
+  fs: FileSystem,
+  dataDirectory: string,
+  references: readonly ShardManifestReference[],
+): readonly CheckpointFile[] {
+  const files = new Map<string, string>();
+  for (const reference of references) {
+    const { manifest } = readManifest(fs, dataDirectory, reference);
+    files.set(reference.manifestPath, reference.checksum);
+    for (const segment of manifest.segments) files.set(segment.path, segment.checksum);
+    const { file } = manifest.growing;
+    if (file !== null) files.set(file.path, file.checksum);
+  }
+  return [...files.keys()].sort().map((path) => ({ path, checksum: must(files.get(path)) }));
+}
+
+/** The paths of `checkpointFiles`. */
 export function manifestFiles(
   fs: FileSystem,
   dataDirectory: string,
   references: readonly ShardManifestReference[],
 ): string[] {
-  const paths = new Set<string>();
-  for (const reference of references) {
-    const { manifest } = readManifest(fs, dataDirectory, reference);
-    paths.add(reference.manifestPath);
-    for (const segment of manifest.segments) paths.add(segment.path);
-    if (manifest.growing.file !== null) paths.add(manifest.growing.file.path);
-  }
-  return [...paths].sort();
+  return checkpointFiles(fs, dataDirectory, references).map(({ path }) => path);
 }
 
 /**

@@ -146,6 +146,10 @@ export class DurableGroupLog implements GroupLog {
     return this.#index.sizeBytes;
   }
 
+  firstIndexWithin(sizeBytesMax: number): LogIndex {
+    return logIndex(Math.max(this.firstIndex(), this.#index.firstIndexWithin(sizeBytesMax)));
+  }
+
   setHardState(hardState: HardState): void {
     this.#hardState = hardState;
   }

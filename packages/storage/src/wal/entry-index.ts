@@ -200,6 +200,19 @@ export class EntryIndex {
     this.#origin += deadChunks * CHUNK_ENTRIES;
   }
 
+  /** Smallest index from which on all records together have at most `sizeBytesMax`. */
+  firstIndexWithin(sizeBytesMax: number): number {
+    let leftBytes = sizeBytesMax;
+    let index = this.lastIndex + 1;
+    while (index > this.#firstIndex) {
+      const { chunk, at } = this.#slot(index - 1);
+      leftBytes -= chunk?.sizes[at] ?? 0;
+      if (leftBytes < 0) break;
+      index -= 1;
+    }
+    return index;
+  }
+
   /** Takes the slot out of the totals. */
   #forget(index: number): void {
     const { chunk, at } = this.#slot(index);

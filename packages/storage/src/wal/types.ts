@@ -85,6 +85,10 @@ export interface GroupLog {
    */
   entries(low: LogIndex, high: LogIndex, sizeBytesMax: number): readonly Entry[] | 'compacted';
   base(): LogBase;
+  /** Bytes on disk of the entries firstIndex..lastIndex. */
+  readonly sizeBytes: number;
+  /** Smallest readable index from which on all entries have at most `sizeBytesMax` on disk. */
+  firstIndexWithin(sizeBytesMax: number): LogIndex;
   /** Null until the group has one. Its commit may be older than the newest hint appended. */
   hardState(): HardState | null;
   /**
