@@ -4,7 +4,7 @@
  *
  * Invariant: a data directory has at most one process at a time; `start` refuses otherwise.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, must } from '@holdfast/base';
 import { waitFor } from '../wait.ts';
@@ -59,11 +59,14 @@ const READY_TIMEOUT_MS = 60_000;
 
 export class ProcessCluster implements Cluster {
   readonly directory: string;
-  readonly #members: readonly MemberPlan[];
+  #members: readonly MemberPlan[];
+  /** Nodes whose directory may be empty: they start with the address of a running member. */
+  readonly #joining = new Set<NodeName>();
   readonly #processes = new Map<NodeName, NodeProcess>();
   readonly #isRemovedAtStop: boolean;
   readonly #settings: ServerSettings;
   readonly #runtimeFlags: readonly string[];
+  #nodeCountMax = 0;
 
   private constructor(
     directory: string,
@@ -98,16 +101,8 @@ export class ProcessCluster implements Cluster {
     const directory = options.directory ?? makeScratchDirectory(options.name ?? 'cluster');
     const ports = await findFreePorts(nodeCount * 2);
     const members = Array.from({ length: nodeCount }, (_unused, i) => {
-      const nodeName = `n${i + 1}`;
-      const home = join(directory, nodeName);
-      mkdirSync(home, { recursive: true });
-      const member: MemberPlan = {
-        nodeName,
-        address: `127.0.0.1:${must(ports[i * 2])}`,
-        peerAddress: `127.0.0.1:${must(ports[i * 2 + 1])}`,
-        dataDirectory: join(home, 'data'),
-        settingsPath: join(home, 'settings.json'),
-      };
+      const own = [must(ports[i * 2]), must(ports[i * 2 + 1])] as const;
+      const member = planMember(directory, `n${i + 1}`, own);
       writeSettings(member, options.settings ?? {});
       return member;
     });
@@ -126,6 +121,33 @@ export class ProcessCluster implements Cluster {
 
   addressOf(nodeName: NodeName): string {
     return this.#memberOf(nodeName).address;
+  }
+
+  /** Plans one more node, with an empty data directory that joins when it is started. */
+  async addNode(): Promise<NodeName> {
+    const numbers = this.#members.map(({ nodeName }) => Number(nodeName.slice(1)));
+    this.#nodeCountMax = Math.max(this.#nodeCountMax, ...numbers) + 1;
+    const [port, peerPort] = await findFreePorts(2);
+    const ports = [must(port), must(peerPort)] as const;
+    const member = planMember(this.directory, `n${this.#nodeCountMax}`, ports);
+    writeSettings(member, this.#settings);
+    this.#members = [...this.#members, member];
+    this.#joining.add(member.nodeName);
+    return member.nodeName;
+  }
+
+  /** Removes the data directory of a node that does not run: its next start joins anew. */
+  wipe(nodeName: NodeName): void {
+    assert(!this.isRunning(nodeName), 'a running node cannot be wiped', { nodeName });
+    rmSync(this.dataDirectoryOf(nodeName), { recursive: true, force: true });
+    this.#joining.add(nodeName);
+  }
+
+  /** The node left the cluster: from now on it is neither waited for nor started. */
+  forget(nodeName: NodeName): void {
+    assert(!this.isRunning(nodeName), 'a running node cannot be forgotten', { nodeName });
+    this.#members = this.#members.filter((member) => member.nodeName !== nodeName);
+    this.#processes.delete(nodeName);
   }
 
   /** What the node tells clients as its address from its next start on: a relay in front of it. */
@@ -169,11 +191,25 @@ export class ProcessCluster implements Cluster {
       new NodeProcess({
         nodeName,
         command: process.execPath,
-        commandArguments: [...this.#runtimeFlags, ...serveArguments(member, this.#members)],
+        commandArguments: [
+          ...this.#runtimeFlags,
+          ...serveArguments(member, this.#members),
+          ...(this.#joining.has(nodeName) ? this.#joinArguments(nodeName) : []),
+        ],
         environment: {},
         logPath: this.logPathOf(nodeName),
       }),
     );
+  }
+
+  /** Every other node is asked, so that one that is down does not matter. */
+  #joinArguments(nodeName: NodeName): readonly string[] {
+    const others = this.#members.filter((member) => member.nodeName !== nodeName);
+    const secret = others
+      .map((member) => join(member.dataDirectory, 'cluster.secret'))
+      .find((path) => existsSync(path));
+    const addresses = others.map((member) => member.peerAddress).join(',');
+    return ['--join', addresses, '--cluster-secret-file', must(secret, 'a node has the secret')];
   }
 
   async startAll(): Promise<void> {
@@ -275,4 +311,20 @@ export class ProcessCluster implements Cluster {
     }
     return null;
   }
+}
+
+function planMember(
+  directory: string,
+  nodeName: NodeName,
+  [port, peerPort]: readonly [number, number],
+): MemberPlan {
+  const home = join(directory, nodeName);
+  mkdirSync(home, { recursive: true });
+  return {
+    nodeName,
+    address: `127.0.0.1:${port}`,
+    peerAddress: `127.0.0.1:${peerPort}`,
+    dataDirectory: join(home, 'data'),
+    settingsPath: join(home, 'settings.json'),
+  };
 }
