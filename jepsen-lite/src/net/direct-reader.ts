@@ -4,6 +4,7 @@
  */
 import { HoldfastError } from '@holdfast/base';
 import {
+  type Consistency,
   decodeDown,
   decodeResult,
   encodeUp,
@@ -31,11 +32,15 @@ export class DirectReader {
   }
 
   /** @throws HoldfastError what the node refused with, or CONNECTION_LOST; a read has no effect */
-  async get(collection: string, id: PointId): Promise<StoredPoint | null> {
+  async get(
+    collection: string,
+    id: PointId,
+    consistency: Consistency = 'linearizable',
+  ): Promise<StoredPoint | null> {
     this.#connection ??= NodeConnection.open(this.#address, this.#timeoutMs);
     try {
       const connection = await this.#connection;
-      return await connection.get(collection, id);
+      return await connection.get(collection, id, consistency);
     } catch (thrown) {
       const isBroken = thrown instanceof HoldfastError && thrown.code === 'CONNECTION_LOST';
       if (isBroken) this.#connection = null;
@@ -79,7 +84,7 @@ class NodeConnection {
     });
   }
 
-  get(collection: string, id: PointId): Promise<StoredPoint | null> {
+  get(collection: string, id: PointId, consistency: Consistency): Promise<StoredPoint | null> {
     if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(connectionLost());
     const requestId = this.#nextId++;
     return new Promise((resolve, reject) => {
@@ -96,7 +101,13 @@ class NodeConnection {
           reject(error);
         },
       });
-      const request = { kind: 'get', collection, ids: [id], withPayload: true } as const;
+      const request = {
+        kind: 'get',
+        collection,
+        ids: [id],
+        withPayload: true,
+        consistency,
+      } as const;
       this.#socket.send(encodeUp({ id: requestId, timeoutMs: this.#timeoutMs, ...request }));
     });
   }

@@ -1,8 +1,8 @@
 /**
  * Every change of the membership, one after the other, on real processes under load: a fourth node
- * joins, takes the leadership, the first leader is removed, a wiped node comes back as another life,
- * a lost node is replaced by a new one, a leader is stopped in order. The clients know only the
- * first three nodes; at the end none of those that they were given need be there.
+ * joins, takes the leadership, the first leader is removed, a wiped node comes back as another
+ * life, a lost node is replaced by a new one, a leader is stopped in order. The clients know only
+ * the first three nodes; at the end none of those that they were given need be there.
  *
  * Promised: no operation fails beyond the retries of the client library, nothing acknowledged is
  * lost, and all members hold the same state.
@@ -34,6 +34,8 @@ export interface MembershipReport {
   readonly lostIds: readonly number[];
   readonly staleReads: readonly string[];
   readonly memberNames: readonly NodeName[];
+  /** Nodes that were removed or replaced. */
+  readonly removedNames: readonly NodeName[];
   readonly digest: string;
 }
 
@@ -64,6 +66,7 @@ class Membership {
   readonly #client: HoldfastClient;
   readonly #load: SteadyLoad;
   readonly #steps: MembershipStep[] = [];
+  readonly #removed: NodeName[] = [];
 
   constructor(options: MembershipOptions, client: HoldfastClient, load: SteadyLoad) {
     this.#options = options;
@@ -82,6 +85,7 @@ class Membership {
       await admin.removeMember(first);
       await cluster.signal(first, 'SIGTERM');
       cluster.forget(first);
+      this.#removed.push(first);
     });
     await this.#step('a wiped node comes back', async () => this.#wipe(await this.#follower()));
     await this.#step('a lost node is replaced', async () => this.#replace(await this.#follower()));
@@ -95,6 +99,7 @@ class Membership {
       lostIds: await this.#load.findLost(),
       staleReads: this.#load.staleReads,
       memberNames: (await admin.members()).members.map(({ nodeId }) => nodeId),
+      removedNames: this.#removed,
       digest: digests[0]?.digest ?? '',
     };
   }
@@ -135,6 +140,7 @@ class Membership {
     await cluster.signal(old, 'SIGKILL');
     cluster.wipe(old);
     cluster.forget(old);
+    this.#removed.push(old);
     const by = await cluster.addNode();
     await cluster.start(by);
     await this.#untilJoining(by);

@@ -1,7 +1,7 @@
 /**
- * A steady load of writes and linearizable reads that notes every acknowledgement and every failure.
- * A write is acknowledged or failed, never retried here: retries are the client library's business.
- * Each worker has a client, and so a session, of its own.
+ * A steady load of writes and linearizable reads that notes every acknowledgement and every
+ * failure. A write is acknowledged or failed, never retried here: retries are the client library's
+ * business. Each worker has a client, and so a session, of its own.
  */
 import { HoldfastError } from '@holdfast/base';
 import { HoldfastClient } from '@holdfast/client';
