@@ -9,6 +9,8 @@ import { noCounts } from '../src/testing/chaos-membership.ts';
 const STEP_COUNT = 4_000;
 const SEED_COUNT = 200;
 
+t.setTimeout(0);
+
 const replayed = process.env.HOLDFAST_SEED;
 const seeds =
   replayed === undefined ? Array.from({ length: SEED_COUNT }, (_, i) => i + 1) : [Number(replayed)];

@@ -8,10 +8,12 @@ import { assert, deriveSeed, SeededRandom, sumsEqual } from '@holdfast/base';
 import { decodeRaftMessage, encodeRaftMessage } from '../codec.ts';
 import type { RaftMessage } from '../messages.ts';
 import type { RaftOptions } from '../options.ts';
+import { HostFaults } from './chaos-host.ts';
 import { type MembershipCounts, MembershipStorm, MembershipWatcher } from './chaos-membership.ts';
 import { CoreCluster } from './core-cluster.ts';
 import { observedBy } from './observers.ts';
 import type { ReplicaObserver } from './sim-replica.ts';
+import { StormTime } from './storm-time.ts';
 
 export interface ChaosResult {
   readonly committedIndex: LogIndex;
@@ -20,6 +22,10 @@ export interface ChaosResult {
   readonly crashCount: number;
   readonly snapshotCount: number;
   readonly truncationCount: number;
+  readonly leaseReadsChecked: number;
+  readonly transfersCompleted: number;
+  readonly diskStallCount: number;
+  readonly pauseCount: number;
   readonly committedConfCount: number;
   readonly membership: MembershipCounts;
 }
@@ -39,11 +45,15 @@ export interface ChaosOptions {
 const NETWORK_COUNT_MAX = 200;
 /** Ticks a healed group may need; each costs a full settling. */
 const CONVERGENCE_TICK_COUNT_MAX = 400;
+/** Deliveries in a burst. */
+const BURST_COUNT = 12;
 
 /** Small limits, so that every bound is hit in a short run. */
-function raftOptionsOf(random: Random): Partial<RaftOptions> {
+function raftOptionsOf(random: Random, isMembershipOn: boolean): Partial<RaftOptions> {
+  // Long timeouts are for leases: much must be able to happen while one holds.
+  const longTicks = !isMembershipOn && random.nextBelow(3) === 0 ? 20 : 0;
   return {
-    electionTimeoutTicks: 3 + random.nextBelow(8),
+    electionTimeoutTicks: 3 + random.nextBelow(8) + longTicks,
     heartbeatIntervalTicks: 1,
     preVote: random.nextBelow(4) > 0,
     checkQuorum: random.nextBelow(4) > 0,
@@ -54,6 +64,8 @@ function raftOptionsOf(random: Random): Partial<RaftOptions> {
     entrySizeBytesMax: 1_000,
     applyingSizeBytesMax: 100 + random.nextBelow(1_000),
     pendingReadCountMax: 8,
+    diskStallTicks: 10 + random.nextBelow(40),
+    leaseDriftPpm: [0, 1_000, 50_000][random.nextBelow(3)]!,
   };
 }
 
@@ -72,6 +84,8 @@ interface Action {
 class Storm {
   readonly #random: Random;
   readonly #cluster: CoreCluster;
+  readonly #time: StormTime;
+  readonly #hosts: HostFaults;
   readonly #unreliability: number;
   readonly #watcher = new MembershipWatcher();
   readonly #membership: MembershipStorm;
@@ -88,9 +102,19 @@ class Storm {
     this.#random = new SeededRandom(deriveSeed(seed, 'storm'));
     const voters = ['a', 'b', 'c', 'd', 'e'].slice(0, [1, 2, 3, 3, 3, 3, 5, 5][this.#below(8)]);
     const learners = this.#below(3) === 0 ? ['z'] : [];
-    const raft = raftOptionsOf(this.#random);
+    const raft = raftOptionsOf(this.#random, isMembershipOn);
     const seen = observedBy(observer === undefined ? [this.#watcher] : [this.#watcher, observer]);
-    this.#cluster = new CoreCluster({ seed, voters, learners, raft, observer: seen });
+    const isLeaseEnabled = this.#below(isMembershipOn ? 5 : 2) === 0;
+    this.#cluster = new CoreCluster({
+      seed,
+      voters,
+      learners,
+      raft,
+      observer: seen,
+      isLeaseEnabled,
+    });
+    this.#time = new StormTime(this.#cluster, this.#random, raft.leaseDriftPpm ?? 0);
+    this.#hosts = new HostFaults(this.#cluster, this.#time, this.#random);
     this.#isMembershipOn = isMembershipOn;
     const random = new SeededRandom(deriveSeed(seed, 'membership'));
     this.#membership = new MembershipStorm(this.#cluster, random, this.#watcher.counts);
@@ -115,6 +139,8 @@ class Storm {
   converge(): void {
     const cluster = this.#cluster;
     cluster.heal();
+    this.#hosts.healDisks();
+    this.#hosts.resumeAll();
     for (const id of cluster.ids) if (!cluster.isUp(id)) cluster.restart(id);
     let markerIndex: LogIndex | null = null;
     for (let tick = 0; tick < CONVERGENCE_TICK_COUNT_MAX; tick++) {
@@ -134,17 +160,18 @@ class Storm {
   }
 
   result(): ChaosResult {
-    const { checker, ids } = this.#cluster;
-    const truncationCount = ids
-      .flatMap((id) => this.#cluster.replica(id).events)
-      .filter((event) => event.kind === 'logTruncated').length;
+    const { checker } = this.#cluster;
     return {
       committedIndex: checker.committedIndex,
       termsLed: checker.termsLed,
       readsChecked: checker.readsChecked,
       crashCount: this.#crashCount,
       snapshotCount: this.#snapshotCount,
-      truncationCount,
+      truncationCount: checker.eventCount('logTruncated'),
+      leaseReadsChecked: checker.leaseReadsChecked,
+      transfersCompleted: checker.transfersCompleted,
+      diskStallCount: checker.eventCount('diskStalled'),
+      pauseCount: this.#hosts.pauseCount,
       committedConfCount: checker.committedConfCount,
       membership: this.#watcher.counts,
     };
@@ -156,8 +183,11 @@ class Storm {
     return [
       // A change needs a leader that lasts: with them the network is quicker.
       { weight: this.#isMembershipOn ? 1_000 : 400, act: () => this.#deliverOne() },
-      { weight: pick(40, 100, 200), act: () => this.#tickAll() },
-      { weight: pick(0, 30, 90), act: () => this.#withUp((id) => this.#cluster.tick(id)) },
+      {
+        weight: pick(this.#isMembershipOn ? 40 : 20, 100, 200),
+        act: () => this.#time.tickAll(this.#hosts.running),
+      },
+      { weight: pick(0, 30, 90), act: () => this.#withUp((id) => this.#time.tickOne(id)) },
       { weight: pick(60, 180, 400), act: () => this.#withUp((id) => this.#syncSome(id)) },
       { weight: pick(30, 100, 200), act: () => this.#withUp((id) => this.#applyOne(id)) },
       { weight: pick(20, 60, 120), act: () => this.#withUp((id) => this.#propose(id)) },
@@ -168,7 +198,28 @@ class Storm {
       { weight: pick(0, 3, 8), act: () => this.#cutSome() },
       { weight: 5, act: () => this.#cluster.heal() },
       { weight: pick(0, 4, 12), act: () => this.#withUp((id) => this.#disturb(id)) },
+      ...this.#hostActions(),
       ...(this.#isMembershipOn ? this.#membershipActions() : []),
+    ];
+  }
+
+  /** Beside changes of members they must be rare, or no change is ever completed. */
+  #hostActions(): readonly Action[] {
+    const pick = (...weights: readonly number[]): number => weights[this.#below(weights.length)]!;
+    const rarely = (rare: number, ...often: readonly number[]): number =>
+      pick(...(this.#isMembershipOn ? [0, 0, rare] : often));
+    const hosts = this.#hosts;
+    const stall = (): void => this.#withUp((id) => hosts.stallDisk(this.#leaderOr(id)));
+    const pause = (): void => this.#withUp((id) => hosts.pause(this.#leaderOr(id)));
+    return [
+      { weight: rarely(0, 0, 0, 30, 90), act: () => this.#burst() },
+      { weight: this.#isMembershipOn ? 20 : 60, act: () => hosts.leaseReads() },
+      { weight: rarely(1, 0, 2, 8), act: () => hosts.coup() },
+      { weight: rarely(6, 0, 10, 40), act: () => this.#withUp((id) => hosts.transfer(id)) },
+      { weight: rarely(1, 0, 0, 3), act: stall },
+      { weight: 2, act: () => hosts.healDisks() },
+      { weight: rarely(1, 0, 1, 4), act: pause },
+      { weight: 15, act: () => hosts.resumeOne() },
     ];
   }
 
@@ -179,10 +230,6 @@ class Storm {
       { weight: pick(0, 2, 6), act: () => this.#withUp((id) => this.#membership.wipe(id)) },
       { weight: 15, act: () => this.#membership.readmit() },
     ];
-  }
-
-  #tickAll(): void {
-    for (const id of this.#cluster.up) this.#cluster.tick(id);
   }
 
   #isConverged(): boolean {
@@ -206,8 +253,8 @@ class Storm {
   }
 
   #withUp(act: (id: NodeId) => void): void {
-    const { up } = this.#cluster;
-    if (up.length > 0) act(up[this.#below(up.length)]!);
+    const { running } = this.#hosts;
+    if (running.length > 0) act(running[this.#below(running.length)]!);
   }
 
   /** Mostly the oldest message; sometimes any, twice, or not at all. */
@@ -227,11 +274,20 @@ class Storm {
     this.#deliver(arriving);
   }
 
+  /** Network and disks are fast beside the clocks: a whole election fits between two ticks. */
+  #burst(): void {
+    for (let i = 0; i < BURST_COUNT; i++) {
+      this.#deliverOne();
+      if (i % 3 === 0) this.#withUp((id) => this.#syncSome(id));
+    }
+  }
+
   #deliver(message: RaftMessage): void {
+    if (this.#hosts.holdBack(message)) return;
     this.#cluster.deliver(message);
     if (this.#intrude !== undefined)
       for (const extra of this.#intrude(message, this.#cluster)) this.#cluster.deliver(extra);
-    if (message.kind !== 'snapshot' || !this.#cluster.isUp(message.from)) return;
+    if (message.kind !== 'snapshot' || !this.#hosts.running.includes(message.from)) return;
     this.#snapshotCount += 1;
     // The report of the transfer reaches the leader's core, tells of a failure, or is lost.
     const fate = this.#below(3);
@@ -243,6 +299,7 @@ class Storm {
   }
 
   #syncSome(id: NodeId): void {
+    if (this.#hosts.isStalled(id)) return;
     const replica = this.#cluster.replica(id);
     const seqs = replica.log.unsyncedSeqs();
     if (seqs.length === 0) return;
@@ -273,7 +330,9 @@ class Storm {
   #crashOne(): void {
     this.#withUp((id) => {
       this.#crashCount += 1;
-      this.#cluster.crash(this.#leaderOr(id));
+      const victim = this.#leaderOr(id);
+      this.#hosts.forget(victim);
+      this.#cluster.crash(victim);
     });
   }
 

@@ -50,6 +50,8 @@ export class ClusterChecker implements ReplicaObserver {
   readonly #appliedThrough = new Map<string, LogIndex>();
   readsChecked = 0;
   leaseReadsChecked = 0;
+  transfersCompleted = 0;
+  readonly #eventCounts = new Map<RaftEvent['kind'], number>();
 
   constructor(first: ConfState, replicas: ReadonlyMap<NodeId, SimReplica>) {
     this.#confs.push({ conf: first, confIndex: 0 as LogIndex });
@@ -100,6 +102,11 @@ export class ClusterChecker implements ReplicaObserver {
     this.#lostDisks.set(replica.incarnation, replica.log);
   }
 
+  /** How often it was seen, on all replicas in all their lives. */
+  eventCount(kind: RaftEvent['kind']): number {
+    return this.#eventCounts.get(kind) ?? 0;
+  }
+
   readAsked(replica: SimReplica, requestId: number): void {
     this.#reads.set(`${replica.id}#${replica.boot}/${requestId}`, this.committedIndex);
   }
@@ -136,6 +143,9 @@ export class ClusterChecker implements ReplicaObserver {
 
   /** Nobody lies here and no disk forgets, so nobody may see a contradiction. */
   eventSeen(replica: SimReplica, event: RaftEvent): void {
+    this.#eventCounts.set(event.kind, this.eventCount(event.kind) + 1);
+    if (event.kind === 'transferEnded' && event.outcome === 'completed')
+      this.transfersCompleted += 1;
     assert(event.kind !== 'contradictionSeen', 'a contradiction was seen', {
       id: replica.id,
       event,

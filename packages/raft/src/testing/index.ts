@@ -6,6 +6,8 @@ export type { CoreClusterOptions } from './core-cluster.ts';
 export { CoreCluster, confOf, incarnationOf, memberNamed, payload } from './core-cluster.ts';
 export type { DamagedLogStart } from './damaged-log.ts';
 export { DamagedLog, EMPTY_BASE, lostRange } from './damaged-log.ts';
+export type { LeaseStormResult } from './lease-storm.ts';
+export { runLeaseStorm } from './lease-storm.ts';
 export type { InMemoryLogStart } from './memory-log.ts';
 export { InMemoryLog } from './memory-log.ts';
 export { doQuorumsOverlap } from './quorum-overlap.ts';
