@@ -80,7 +80,7 @@ export interface SnapshotEnd {
   readonly transferId: number;
 }
 
-/** The sender gives up; the receiver forgets what it has. */
+/** The sender gives up this attempt; the receiver keeps what it has for the next one. */
 export interface SnapshotAbort {
   readonly kind: 'snapshotAbort';
   readonly transferId: number;
@@ -93,6 +93,11 @@ export interface SnapshotReply {
   readonly transferId: number;
   readonly status: 'accepted' | 'progress' | 'installed' | 'failed';
   readonly receivedSizeBytes: number;
+  /**
+   * With `accepted`: bytes of each listed file, from its start, that the receiver already has and
+   * verified; the sender goes on behind them. Absent: none of any file.
+   */
+  readonly heldSizesBytes?: readonly number[];
   /** Present when `failed`. */
   readonly reason?: string;
 }
@@ -242,9 +247,9 @@ function checkChunk(fields: Fields): SnapshotChunk {
 }
 
 function checkReply(fields: Fields): SnapshotReply {
-  const known = new Set(['kind', 'transferId', 'status', 'receivedSizeBytes', 'reason']);
-  refuseUnknown(fields, known, '');
-  const { status } = fields;
+  const known = ['kind', 'transferId', 'status', 'receivedSizeBytes', 'heldSizesBytes', 'reason'];
+  refuseUnknown(fields, new Set(known), '');
+  const { status, heldSizesBytes } = fields;
   const isKnown =
     status === 'accepted' || status === 'progress' || status === 'installed' || status === 'failed';
   if (!isKnown) throw invalid('status', 'accepted, progress, installed or failed');
@@ -253,8 +258,15 @@ function checkReply(fields: Fields): SnapshotReply {
     transferId: u32At(fields.transferId, 'transferId'),
     status,
     receivedSizeBytes: integerAt(fields.receivedSizeBytes, SAFE_UNSIGNED, 'receivedSizeBytes'),
+    ...(heldSizesBytes === undefined ? {} : { heldSizesBytes: heldSizesAt(heldSizesBytes) }),
     ...(fields.reason === undefined ? {} : { reason: textAt(fields.reason, 'reason') }),
   };
+}
+
+function heldSizesAt(value: unknown): readonly number[] {
+  const list = listAt(value, 'heldSizesBytes');
+  if (list.length > SNAPSHOT_FILE_COUNT_MAX) throw invalid('heldSizesBytes', 'a shorter list');
+  return list.map((item, i) => integerAt(item, SAFE_UNSIGNED, `heldSizesBytes[${i}]`));
 }
 
 const u32At = (value: unknown, path: string): number => integerAt(value, U32, path);

@@ -80,6 +80,13 @@ const FRAMES: readonly PeerFrame[] = [
   { kind: 'snapshotEnd', transferId: 5 },
   { kind: 'snapshotAbort', transferId: 5, reason: 'stopping' },
   { kind: 'snapshotReply', transferId: 5, status: 'failed', receivedSizeBytes: 7, reason: 'full' },
+  {
+    kind: 'snapshotReply',
+    transferId: 5,
+    status: 'accepted',
+    receivedSizeBytes: 7,
+    heldSizesBytes: [7, 0],
+  },
 ];
 const codeOf = (run: () => unknown): string => {
   try {
@@ -137,6 +144,10 @@ t.test('a good checksum over a bad shape is a protocol error', async (t) => {
     { kind: 'raft', messages: [], from: 'n9' },
     { ...chunk, crc: 0, bytes: bytes(2 ** 20 + 1) },
     { kind: 'snapshotReply', transferId: 1, status: 'maybe', receivedSizeBytes: 0 },
+    {
+      ...{ kind: 'snapshotReply', transferId: 1, status: 'accepted', receivedSizeBytes: 0 },
+      heldSizesBytes: [-1],
+    },
     ...['../x', '/etc/passwd', 'a//b', 'a/./b', 'a/..', '', 'a\\b', 'a/b/', '.hidden', 'a\0b'].map(
       file,
     ),

@@ -3,6 +3,7 @@
  * write a temporary file beside it, fsync, rename over it, fsync the directory.
  * Invariant: when this returns, the new content survives a power cut.
  */
+import { HoldfastError } from '@holdfast/base';
 import type { FileHandle, FileSystem } from './fs.ts';
 import { joinPath, parentDirectory } from './fs.ts';
 
@@ -39,14 +40,31 @@ export function replaceFile<T>(
   const handle = fileSystem.open(temporaryPath, 'createNew');
   let result: T;
   try {
-    result = fill(handle);
-    handle.sync();
-  } finally {
-    handle.close();
+    try {
+      result = fill(handle);
+      handle.sync();
+    } finally {
+      handle.close();
+    }
+    fileSystem.rename(temporaryPath, path);
+  } catch (error) {
+    dropTemporary(fileSystem, temporaryPath);
+    throw error;
   }
-  fileSystem.rename(temporaryPath, path);
   fileSystem.syncDirectory(parentDirectory(path));
   return result;
+}
+
+/**
+ * After a failure: on a full disk what is left of every attempt would fill it for good. When it
+ * cannot be removed either, the failure before counts; the file is removed by the next start.
+ */
+export function dropTemporary(fileSystem: FileSystem, temporaryPath: string): void {
+  try {
+    if (fileSystem.exists(temporaryPath)) fileSystem.remove(temporaryPath);
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+  }
 }
 
 /** Removes what interrupted replacements left in `directory` (not below it). Returns the names. */

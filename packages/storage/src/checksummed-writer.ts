@@ -4,7 +4,7 @@
  * complete and durable before it has its name, and memory stays at one block plus one chunk.
  */
 import { assert } from '@holdfast/base';
-import { replaceFile, TEMPORARY_SUFFIX } from './atomic-file.ts';
+import { dropTemporary, replaceFile, TEMPORARY_SUFFIX } from './atomic-file.ts';
 import type { ChecksumAlgorithm, ChecksumAlgorithmFacts } from './checksum.ts';
 import { checksumAlgorithms, createStreamDigest } from './checksum.ts';
 import type { ChecksummedFileKind } from './checksummed-layout.ts';
@@ -96,7 +96,7 @@ class BlockWriter {
 }
 
 /** Between two syncs of a file that grows over many turns: the last one then has little to do. */
-const SYNC_EVERY_SIZE_BYTES = 8 * 1024 * 1024;
+const SYNC_EVERY_SIZE_BYTES = 2 * 1024 * 1024;
 
 /**
  * One file over many turns. Ends by `finish` or `abandon`; before `finish` returned the name does
@@ -148,6 +148,6 @@ export class ChecksummedFileWriter {
   abandon(): void {
     if (!this.#isEnded) this.#handle.close();
     this.#isEnded = true;
-    if (this.#fileSystem.exists(this.#handle.path)) this.#fileSystem.remove(this.#handle.path);
+    dropTemporary(this.#fileSystem, this.#handle.path);
   }
 }

@@ -180,7 +180,7 @@ export class NodeFileSystem implements FileSystem {
   syncDirectory(path: string): void {
     const descriptor = attempt('open', path, () => openSync(path, 'r'));
     try {
-      attempt('sync', path, () => fsyncSync(descriptor));
+      attempt('syncDirectory', path, () => fsyncSync(descriptor));
     } finally {
       closeSync(descriptor);
     }

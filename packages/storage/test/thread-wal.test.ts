@@ -182,3 +182,16 @@ t.test('a failure of the disk is told once, and close still ends', async (t) => 
   t.equal(tickets.at(-1), last, 'nothing is told durable after the failure');
   t.throws(() => wal.append(makeAppend({})), { code: 'WAL_IO' });
 });
+
+t.test('a corked ring hands over everything at once, in order', async (t) => {
+  const memory = createRingMemory(1_024);
+  const producer = new RingProducer(memory);
+  const consumer = new RingConsumer(memory);
+  producer.cork();
+  for (let i = 0; i < 5; i++) producer.push(1, Uint8Array.of(i));
+  t.equal(consumer.nextSizeBytes(), null, 'nothing is to be seen before');
+  producer.uncork();
+  for (let i = 0; i < 5; i++) t.strictSame([...(consumer.next()?.bytes ?? [])], [i]);
+  producer.push(1, Uint8Array.of(9));
+  t.strictSame([...(consumer.next()?.bytes ?? [])], [9], 'and then at once again');
+});

@@ -102,6 +102,11 @@ export class InlineWal implements Wal {
     return this.#mend(this.#front.discardDamaged(group, from));
   }
 
+  /** Nothing to do: it writes only in its own turns. */
+  cork(): void {}
+
+  uncork(): void {}
+
   onDurable(listener: DurableListener): void {
     this.#front.onDurable(listener);
   }

@@ -41,6 +41,7 @@ export class RingProducer {
   /** Pieces that did not fit, oldest first; the first one from `#pieceOffset`. */
   #pieces: Uint8Array[] = [];
   #pieceOffset = 0;
+  #isCorked = false;
 
   constructor(memory: RingMemory) {
     this.#control = new Int32Array(memory.control);
@@ -58,7 +59,18 @@ export class RingProducer {
     view.setUint32(0, bytes.byteLength, true);
     view.setUint32(4, kind, true);
     this.#pieces.push(header, bytes);
-    this.pump();
+    if (!this.#isCorked) this.pump();
+  }
+
+  /** Until `uncork` frames are only queued: the consumer then finds all of them at once. */
+  cork(): void {
+    assert(!this.#isCorked, 'a ring is corked once');
+    this.#isCorked = true;
+  }
+
+  uncork(): void {
+    this.#isCorked = false;
+    if (this.#pieces.length > 0) this.pump();
   }
 
   /** Moves what fits into the ring. Call when the consumer reports space. */

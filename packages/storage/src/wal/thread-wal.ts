@@ -106,6 +106,14 @@ export class ThreadWal implements Wal {
     return this.#mend(this.#front.discardDamaged(group, from));
   }
 
+  cork(): void {
+    this.#ring.cork();
+  }
+
+  uncork(): void {
+    this.#ring.uncork();
+  }
+
   onDurable(listener: DurableListener): void {
     this.#front.onDurable(listener);
   }

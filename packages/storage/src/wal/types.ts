@@ -146,6 +146,12 @@ export interface Wal {
    * with increasing tickets, on the caller's thread, never from inside `append`.
    */
   onDurable(listener: DurableListener): void;
+  /**
+   * Until `uncork` appends are only collected, so that those of one turn become one batch. Never
+   * across turns. Not nested.
+   */
+  cork(): void;
+  uncork(): void;
   /** WAL_IO, at most once; after it nothing becomes durable any more: stop the node. */
   onFailure(listener: WalFailureListener): void;
   /** The same object for the same group; an empty log for a group never seen. */
