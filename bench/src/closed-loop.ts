@@ -49,3 +49,25 @@ export async function runClosedLoop(
     latenciesMs,
   };
 }
+
+/** As runClosedLoop, for a number of calls. @throws whatever `call` throws first */
+export async function runClosedLoopCount(
+  options: { readonly inFlight: number; readonly count: number },
+  call: (callIndex: number) => Promise<void>,
+): Promise<void> {
+  let nextCall = 0;
+  let hasFailed = false;
+  const work = async (): Promise<void> => {
+    while (!hasFailed && nextCall < options.count) {
+      const callIndex = nextCall;
+      nextCall += 1;
+      try {
+        await call(callIndex);
+      } catch (thrown) {
+        hasFailed = true;
+        throw thrown;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: options.inFlight }, work));
+}

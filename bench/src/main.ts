@@ -6,10 +6,12 @@
  */
 import { fileURLToPath } from 'node:url';
 import { readEnvironment } from './environment.ts';
-import { parseOptions } from './options.ts';
+import { type BenchOptions, parseOptions } from './options.ts';
 import { renderTable, writeReport } from './report.ts';
 import type { Bench, BenchResult } from './result.ts';
+import { catchUpBench } from './suites/catch-up.ts';
 import { failoverBench } from './suites/failover.ts';
+import { falseElectionsBench } from './suites/false-elections.ts';
 import { ingestBench } from './suites/ingest.ts';
 import { memoryBench } from './suites/memory.ts';
 import { raftBench } from './suites/raft.ts';
@@ -22,6 +24,8 @@ const BENCHES: readonly Bench[] = [
   ingestBench,
   searchBench,
   failoverBench,
+  falseElectionsBench,
+  catchUpBench,
   memoryBench,
   recallBench,
   raftBench,
@@ -32,14 +36,17 @@ const EXIT_USAGE = 2;
 /** Progress goes to stderr: stdout holds the table and the JSON only. */
 const log = (line: string): void => void process.stderr.write(`${line}\n`);
 
-async function runBenches(benches: readonly Bench[], isQuick: boolean): Promise<number> {
+async function runBenches(
+  benches: readonly Bench[],
+  { isQuick, sizes }: BenchOptions,
+): Promise<number> {
   const results: BenchResult[] = [];
   let exitCode = 0;
   for (const bench of benches) {
     log(`== ${bench.name}: ${bench.description}`);
     const startMs = performance.now();
     try {
-      const outcome = await bench.run({ isQuick, log });
+      const outcome = await bench.run({ isQuick, sizes, log });
       results.push({ name: bench.name, durationMs: performance.now() - startMs, ...outcome });
     } catch (thrown) {
       exitCode = 1;
@@ -69,10 +76,12 @@ if (!options.ok) {
   log(options.error);
   process.exitCode = EXIT_USAGE;
 } else if (options.value.isHelpWanted) {
-  log('npm run bench [-- NAME...] [--quick]');
-  for (const bench of BENCHES) log(`  ${bench.name.padEnd(10)}${bench.description}`);
+  log('npm run bench [-- NAME...] [--quick] [--kills N] [--minutes N] [--entries N]');
+  for (const bench of BENCHES) log(`  ${bench.name.padEnd(17)}${bench.description}`);
 } else {
-  const { names, isQuick } = options.value;
-  const chosen = BENCHES.filter((bench) => names.length === 0 || names.includes(bench.name));
-  process.exitCode = await runBenches(chosen, isQuick);
+  const { names } = options.value;
+  const chosen = BENCHES.filter((bench) =>
+    names.length === 0 ? bench.isOnRequest !== true : names.includes(bench.name),
+  );
+  process.exitCode = await runBenches(chosen, options.value);
 }

@@ -2,6 +2,8 @@
  * What a benchmark hands back: named figures with their targets, and the raw samples behind them.
  */
 
+import type { BenchSizes } from './options.ts';
+
 export type TargetCheck = 'met' | 'missed' | 'notMeasured';
 
 export interface Figure {
@@ -27,12 +29,16 @@ export interface BenchResult {
 export interface BenchContext {
   /** Short and small, to see that everything works; figures of a quick run mean nothing. */
   readonly isQuick: boolean;
+  /** What the caller chose; each benchmark has its own defaults. */
+  readonly sizes: BenchSizes;
   readonly log: (line: string) => void;
 }
 
 export interface Bench {
   readonly name: string;
   readonly description: string;
+  /** Takes many minutes: runs only when named. */
+  readonly isOnRequest?: boolean;
   run(context: BenchContext): Promise<Omit<BenchResult, 'name' | 'durationMs'>>;
 }
 

@@ -1,6 +1,6 @@
 // The parts of the benchmarks that could make a figure lie: counting, percentiles, recall, reports.
 import t from 'tap';
-import { runClosedLoop } from '../src/closed-loop.ts';
+import { runClosedLoop, runClosedLoopCount } from '../src/closed-loop.ts';
 import { clusteredDataset } from '../src/dataset.ts';
 import { exactNearest, recallOf } from '../src/ground-truth.ts';
 import { parseOptions } from '../src/options.ts';
@@ -41,6 +41,26 @@ t.test(
     t.equal(result.rate, result.answeredCount / 0.03);
   },
 );
+
+t.test('a counted loop makes each call once, and stops at the first failure', async (t) => {
+  const made: number[] = [];
+  await runClosedLoopCount({ inFlight: 3, count: 10 }, async (i) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    made.push(i);
+  });
+  t.same(
+    made.sort((left, right) => left - right),
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+  );
+  let calls = 0;
+  const failing = runClosedLoopCount({ inFlight: 2, count: 1_000 }, async (i) => {
+    calls += 1;
+    await new Promise((resolve) => setImmediate(resolve));
+    if (i === 4) throw new Error('refused');
+  });
+  await t.rejects(failing, /refused/);
+  t.ok(calls < 20, `${calls} calls`);
+});
 
 t.test('a closed loop reports the first failure and stops asking', async (t) => {
   let calls = 0;
@@ -174,6 +194,12 @@ t.test('the command line names what it does not know', async (t) => {
     ok: true,
     value: { names: ['search'], isQuick: true },
   });
+  t.match(parseOptions(['writes', '--kills', '100', '--minutes', '0.5'], known), {
+    ok: true,
+    value: { names: ['writes'], sizes: { kills: 100, minutes: 0.5 } },
+  });
+  t.match(parseOptions(['--kills'], known), { ok: false, error: /--kills/ });
+  t.match(parseOptions(['--entries', '-3'], known), { ok: false, error: /--entries/ });
   t.match(parseOptions(['--fast'], known), { ok: false, error: /--fast/ });
   t.match(parseOptions(['reads'], known), { ok: false, error: /reads.*writes, search/ });
 });

@@ -198,3 +198,36 @@ t.test('the file system of a path is that of the longest mount point above it', 
   t.ok(isMemoryFileSystem('tmpfs'));
   t.notOk(isMemoryFileSystem('ext4'));
 });
+
+t.test('a silent relay swallows both ways, and mending resets what lost bytes', async (t) => {
+  const echo = await echoServer();
+  const proxy = await TcpProxy.listen({ host: '127.0.0.1', port: echo.port });
+  t.teardown(async () => {
+    await proxy.stop();
+    echo.server.close();
+  });
+  const socket = await connectTo(proxy.port);
+  socket.write('one');
+  t.equal(String(await once(socket, 'data')), 'one');
+  proxy.setMode({ kind: 'silence' });
+  const closed = closeOf(socket);
+  socket.write('two');
+  const other = await connectTo(proxy.port);
+  other.write('three');
+  const otherClosed = closeOf(other);
+  proxy.setMode({ kind: 'silence' });
+  // The relay has handled its bytes when a connection that is not silenced has come full circle.
+  const second = await TcpProxy.listen({ host: '127.0.0.1', port: echo.port });
+  t.teardown(() => second.stop());
+  const through = await connectTo(second.port);
+  through.write('four');
+  t.equal(String(await once(through, 'data')), 'four');
+  through.destroy();
+  proxy.setMode({ kind: 'pass' });
+  await Promise.all([closed, otherClosed]);
+  t.notOk(echo.received.some((chunk) => chunk.includes('two') || chunk.includes('three')));
+  const fresh = await connectTo(proxy.port);
+  fresh.write('five');
+  t.equal(String(await once(fresh, 'data')), 'five');
+  fresh.destroy();
+});

@@ -1,37 +1,43 @@
 /**
- * Kills the leader with SIGKILL again and again under load and measures the write gap: from the
- * last acknowledgement before the signal to the first acknowledgement of a later term. (The first
- * answer that arrives after the signal may still come from the dead leader's socket; it is not
- * counted.) At the end every acknowledged point is read back.
+ * Takes the leader away again and again under load and measures the write gap: from the last
+ * acknowledgement before the strike to the first acknowledgement of a later term. (The first answer
+ * that arrives after the strike may still come from the old leader's socket; it is not counted.)
+ * Three ways: SIGKILL, whose sockets close at once; SIGSTOP, which tells nobody; and a cut of its
+ * links to the other nodes, which tells nobody either and leaves it reachable for clients. At the
+ * end every acknowledged point is read back.
  */
 import { must } from '@holdfast/base';
-import { type Collection, HoldfastClient } from '@holdfast/client';
 import { type ProcessCluster, pause, waitFor } from '@holdfast/jepsen-lite';
-import { atMost, type Bench, below, figure } from '../result.ts';
+import { atMost, type Bench, type BenchContext, type Figure, figure } from '../result.ts';
 import { median, percentile } from '../statistics.ts';
-import { withCluster } from './with-cluster.ts';
+import { type ClusterUnderTest, withCluster } from './with-cluster.ts';
+import { findLost, WriteLoad } from './write-load.ts';
 
+const COLLECTION = 'failover';
 const CLIENT_COUNT = 16;
 const DIMENSION = 16;
-const MEDIAN_GAP_MS_MAX = 1_500;
-const GAP_MS_MAX = 3_000;
-/** Load before each kill and after each recovery, so that no round inherits the one before. */
+const KILL_COUNT_DEFAULT = 20;
+/** Of each silent way; they take a timeout each. */
+const SILENT_SHARE = 0.2;
+/** Load before each strike and after each recovery, so that no round inherits the one before. */
 const STEADY_MS = 1_000;
-const WRITE_TIMEOUT_MS = 30_000;
 const GAP_TIMEOUT_MS = 30_000;
-const READ_BATCH_COUNT = 500;
 
-interface Acknowledgement {
-  readonly timeMs: number;
-  readonly term: number;
-  readonly id: number;
-  readonly version: number;
-}
+type Strike = 'SIGKILL' | 'SIGSTOP' | 'isolation';
+
+const TARGETS: Readonly<
+  Record<Strike, { readonly medianMs: number; readonly maxMs: number | null }>
+> = {
+  SIGKILL: { medianMs: 400, maxMs: 1_500 },
+  SIGSTOP: { medianMs: 1_200, maxMs: null },
+  isolation: { medianMs: 1_200, maxMs: null },
+};
 
 interface GapSample {
+  readonly strike: Strike;
   readonly leader: string;
   readonly term: number;
-  readonly killedAtMs: number;
+  readonly struckAtMs: number;
   readonly lastAcknowledgedMs: number;
   readonly firstAcknowledgedMs: number;
   readonly newTerm: number;
@@ -40,147 +46,124 @@ interface GapSample {
 
 export const failoverBench: Bench = {
   name: 'failover',
-  description: 'SIGKILL of the leader under 16 closed-loop clients, 20 times',
-  run: (context) =>
-    withCluster('failover', {}, async ({ cluster, client }) => {
-      await client.createCollection({ name: 'failover', dimension: DIMENSION, metric: 'l2' });
-      const load = await Load.start(cluster.addresses);
-      const samples: GapSample[] = [];
-      const roundCount = context.isQuick ? 1 : 20;
-      try {
-        for (let round = 0; round < roundCount; round++) {
-          const sample = await killLeaderOnce(cluster, load);
-          samples.push(sample);
-          context.log(
-            `failover ${round + 1}: ${sample.leader} of term ${sample.term} killed, gap ` +
-              `${Math.round(sample.gapMs)} ms`,
-          );
-        }
-      } finally {
-        await load.stop();
-      }
-      const lost = await findLost(client.collection('failover'), load.acknowledgements);
-      const gaps = samples.map((sample) => sample.gapMs);
-      return {
-        figures: [
-          below('write gap, median', median(gaps), 'ms', MEDIAN_GAP_MS_MAX),
-          below('write gap, max', percentile(gaps, 1), 'ms', GAP_MS_MAX),
-          figure('kills', samples.length, ''),
-          figure('acknowledged writes', load.acknowledgements.length, ''),
-          atMost('acknowledged writes lost', lost.length, '', 0),
-          figure('writes not acknowledged', load.failureCount, ''),
-        ],
-        notes: ['etcd measured on such a machine: 1.1-2.3 s'],
-        raw: {
-          samples,
-          lost: lost.slice(0, 100),
-          failures: load.failureCodes,
-          acknowledgedMs: load.acknowledgements.map((one) => Math.round(one.timeMs * 10) / 10),
-        },
-      };
-    }),
+  description: 'the leader killed (--kills N, 20), stopped and isolated, under 16 clients',
+  run: async (context) => {
+    const killCount = context.sizes.kills ?? (context.isQuick ? 1 : KILL_COUNT_DEFAULT);
+    const silentCount = Math.max(1, Math.round(killCount * SILENT_SHARE));
+    const times = (count: number, strike: Strike) => Array.from({ length: count }, () => strike);
+    const open = [...times(killCount, 'SIGKILL'), ...times(silentCount, 'SIGSTOP')];
+    // Only the cut of links needs proxies between the nodes; they would slow the others down.
+    const rounds = [
+      await runStrikes(context, open, false),
+      await runStrikes(context, times(silentCount, 'isolation'), true),
+    ];
+    const samples = rounds.flatMap((round) => round.samples);
+    const sum = (count: (round: Round) => number) =>
+      rounds.reduce((total, round) => total + count(round), 0);
+    return {
+      figures: [
+        ...(['SIGKILL', 'SIGSTOP', 'isolation'] as const).flatMap((one) => figuresOf(one, samples)),
+        figure(
+          'acknowledged writes',
+          sum(({ acknowledgedCount }) => acknowledgedCount),
+          '',
+        ),
+        atMost(
+          'acknowledged writes lost',
+          sum(({ lost }) => lost.length),
+          '',
+          0,
+        ),
+        figure(
+          'writes not acknowledged',
+          sum(({ failureCount }) => failureCount),
+          '',
+        ),
+      ],
+      notes: ['etcd measured on such a machine: 1.1-2.3 s after SIGKILL'],
+      raw: { samples, lost: rounds.flatMap(({ lost }) => lost.slice(0, 100)) },
+    };
+  },
 };
 
-async function killLeaderOnce(cluster: ProcessCluster, load: Load): Promise<GapSample> {
+interface Round {
+  readonly samples: readonly GapSample[];
+  readonly acknowledgedCount: number;
+  readonly failureCount: number;
+  readonly lost: readonly number[];
+}
+
+function runStrikes(
+  context: BenchContext,
+  strikes: readonly Strike[],
+  hasPeerProxies: boolean,
+): Promise<Round> {
+  const body = async ({ cluster, client }: ClusterUnderTest): Promise<Round> => {
+    await client.createCollection({ name: COLLECTION, dimension: DIMENSION, metric: 'l2' });
+    const { addresses } = cluster;
+    const load = await WriteLoad.start({
+      ...{ addresses, collection: COLLECTION, dimension: DIMENSION, clientCount: CLIENT_COUNT },
+    });
+    const samples: GapSample[] = [];
+    try {
+      for (const strike of strikes) {
+        const sample = await strikeOnce(cluster, load, strike);
+        samples.push(sample);
+        context.log(
+          `failover ${samples.length}: ${strike} of ${sample.leader}, term ${sample.term}, ` +
+            `gap ${Math.round(sample.gapMs)} ms`,
+        );
+      }
+    } finally {
+      await load.stop();
+    }
+    const { acknowledgements, failureCount } = load;
+    const lost = await findLost(client.collection(COLLECTION), acknowledgements);
+    return { samples, acknowledgedCount: acknowledgements.length, failureCount, lost };
+  };
+  return withCluster('failover', {}, body, { hasPeerProxies });
+}
+
+function figuresOf(strike: Strike, samples: readonly GapSample[]): readonly Figure[] {
+  const gaps = samples.filter((one) => one.strike === strike).map(({ gapMs }) => gapMs);
+  const { medianMs, maxMs } = TARGETS[strike];
+  const max = percentile(gaps, 1);
+  return [
+    atMost(`write gap after ${strike}, median of ${gaps.length}`, median(gaps), 'ms', medianMs),
+    maxMs === null
+      ? figure(`write gap after ${strike}, max`, max, 'ms')
+      : atMost(`write gap after ${strike}, max`, max, 'ms', maxMs),
+  ];
+}
+
+async function strikeOnce(
+  cluster: ProcessCluster,
+  load: WriteLoad,
+  strike: Strike,
+): Promise<GapSample> {
   await cluster.waitUntilReady();
   await pause(STEADY_MS);
   const { nodeName, term } = await cluster.waitUntilReady();
-  const killedAtMs = performance.now();
+  const struckAtMs = performance.now();
   const last = must(load.acknowledgements.at(-1), 'load must have been acknowledged before');
-  await cluster.signal(nodeName, 'SIGKILL');
+  if (strike === 'isolation') cluster.isolate(nodeName);
+  else await cluster.signal(nodeName, strike);
   const first = await waitFor(
     { what: 'an acknowledgement of a later term', timeoutMs: GAP_TIMEOUT_MS, pollIntervalMs: 5 },
     () => load.firstOfLaterTerm(term),
   );
   await pause(STEADY_MS);
-  await cluster.start(nodeName);
+  if (strike === 'SIGKILL') await cluster.start(nodeName);
+  else if (strike === 'SIGSTOP') await cluster.signal(nodeName, 'SIGCONT');
+  else cluster.heal();
   return {
+    strike,
     leader: nodeName,
     term,
-    killedAtMs,
+    struckAtMs,
     lastAcknowledgedMs: last.timeMs,
     firstAcknowledgedMs: first.timeMs,
     newTerm: first.term,
     gapMs: first.timeMs - last.timeMs,
   };
-}
-
-/** Sixteen clients of the public library, each with one write in flight at any time. */
-class Load {
-  readonly acknowledgements: Acknowledgement[] = [];
-  readonly failureCodes: Record<string, number> = {};
-  readonly #clients: readonly HoldfastClient[];
-  #isStopped = false;
-  #nextId = 1;
-  #workers: Promise<unknown> = Promise.resolve();
-
-  private constructor(clients: readonly HoldfastClient[]) {
-    this.#clients = clients;
-  }
-
-  static async start(addresses: readonly string[]): Promise<Load> {
-    const clients = await Promise.all(
-      Array.from({ length: CLIENT_COUNT }, () =>
-        HoldfastClient.connect({ nodes: [...addresses], timeoutMs: WRITE_TIMEOUT_MS }),
-      ),
-    );
-    const load = new Load(clients);
-    load.#workers = Promise.all(
-      clients.map((client) => load.#write(client.collection('failover'))),
-    );
-    return load;
-  }
-
-  get failureCount(): number {
-    return Object.values(this.failureCodes).reduce((total, count) => total + count, 0);
-  }
-
-  /**
-   * Terms never go back in the order of acknowledgements of one leader; the scan is from the end.
-   */
-  firstOfLaterTerm(term: number): Acknowledgement | null {
-    let first: Acknowledgement | null = null;
-    for (let i = this.acknowledgements.length - 1; i >= 0; i--) {
-      const one = must(this.acknowledgements[i]);
-      if (one.term <= term) break;
-      first = one;
-    }
-    return first;
-  }
-
-  async stop(): Promise<void> {
-    this.#isStopped = true;
-    await this.#workers;
-    await Promise.all(this.#clients.map((client) => client.close()));
-  }
-
-  async #write(collection: Collection): Promise<void> {
-    const vector = new Float32Array(DIMENSION);
-    while (!this.#isStopped) {
-      const id = this.#nextId++;
-      vector[0] = id;
-      try {
-        const { index, term } = await collection.upsert([{ id, vector: vector.slice() }]);
-        this.acknowledgements.push({ timeMs: performance.now(), term, id, version: index });
-      } catch (thrown) {
-        const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : 'unknown';
-        this.failureCodes[code] = (this.failureCodes[code] ?? 0) + 1;
-      }
-    }
-  }
-}
-
-/** Linearizable reads of every acknowledged id; the version must be that of the acknowledgement. */
-async function findLost(
-  collection: Collection,
-  acknowledgements: readonly Acknowledgement[],
-): Promise<readonly number[]> {
-  const lost: number[] = [];
-  for (let start = 0; start < acknowledgements.length; start += READ_BATCH_COUNT) {
-    const batch = acknowledgements.slice(start, start + READ_BATCH_COUNT);
-    const points = await collection.get(batch.map((one) => one.id));
-    const versions = new Map(points.map((point) => [Number(point.id), point.version]));
-    for (const { id, version } of batch) if (versions.get(id) !== version) lost.push(id);
-  }
-  return lost;
 }

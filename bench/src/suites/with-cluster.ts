@@ -4,6 +4,7 @@ import {
   fileSystemTypeOf,
   isMemoryFileSystem,
   ProcessCluster,
+  type ProcessClusterOptions,
   type ServerSettings,
   waitFor,
 } from '@holdfast/jepsen-lite';
@@ -32,8 +33,9 @@ export async function withCluster<Answer>(
   name: string,
   settings: ServerSettings,
   body: (underTest: ClusterUnderTest) => Promise<Answer>,
+  options: Pick<ProcessClusterOptions, 'hasPeerProxies'> = {},
 ): Promise<Answer> {
-  const cluster = await ProcessCluster.launch({ name: `bench-${name}`, settings });
+  const cluster = await ProcessCluster.launch({ name: `bench-${name}`, settings, ...options });
   let client: HoldfastClient | null = null;
   try {
     const fileSystemType = fileSystemTypeOf(cluster.directory);

@@ -28,6 +28,7 @@ import {
   toRows,
 } from './node-http.ts';
 import { NodeProcess } from './node-process.ts';
+import { PeerProxies } from './peer-proxies.ts';
 import { makeScratchDirectory, removeScratchDirectory } from './scratch-directory.ts';
 import {
   formCluster,
@@ -48,6 +49,8 @@ export interface ProcessClusterOptions {
   readonly isKept?: boolean;
   /** Server configuration, the same on every node. */
   readonly settings?: ServerSettings;
+  /** Puts a proxy on every link between nodes, for `isolate`. Default false. */
+  readonly hasPeerProxies?: boolean;
   /** Flags of the Node.js runtime itself, for example `--cpu-prof` to profile the servers. */
   readonly runtimeFlags?: readonly string[];
 }
@@ -66,13 +69,15 @@ export class ProcessCluster implements Cluster {
   readonly #isRemovedAtStop: boolean;
   readonly #settings: ServerSettings;
   readonly #runtimeFlags: readonly string[];
-  #nodeCountMax = 0;
+  readonly #proxies: PeerProxies | null;
 
   private constructor(
     directory: string,
     members: readonly MemberPlan[],
     options: ProcessClusterOptions,
+    proxies: PeerProxies | null,
   ) {
+    this.#proxies = proxies;
     this.directory = directory;
     this.#members = members;
     this.#settings = options.settings ?? {};
@@ -106,7 +111,8 @@ export class ProcessCluster implements Cluster {
       writeSettings(member, options.settings ?? {});
       return member;
     });
-    const cluster = new ProcessCluster(directory, members, options);
+    const proxies = options.hasPeerProxies === true ? await PeerProxies.open(members) : null;
+    const cluster = new ProcessCluster(directory, members, options, proxies);
     await formCluster(members);
     return cluster;
   }
@@ -183,19 +189,28 @@ export class ProcessCluster implements Cluster {
     await Promise.all(nodeNames.map((nodeName) => this.signal(nodeName, 'SIGKILL')));
   }
 
+  /** Cuts the node off from the others without telling anyone; clients still reach it. */
+  isolate(nodeName: NodeName): void {
+    must(this.#proxies, 'the cluster was made without hasPeerProxies').cutOff(nodeName, {
+      kind: 'silence',
+    });
+  }
+
+  /** Mends every link between the nodes. */
+  heal(): void {
+    this.#proxies?.heal();
+  }
+
   async start(nodeName: NodeName): Promise<void> {
     assert(!this.isRunning(nodeName), 'the node runs already', { nodeName });
     const member = this.#memberOf(nodeName);
+    const seen = this.#proxies?.asSeenBy(nodeName, this.#members) ?? this.#members;
     this.#processes.set(
       nodeName,
       new NodeProcess({
         nodeName,
         command: process.execPath,
-        commandArguments: [
-          ...this.#runtimeFlags,
-          ...serveArguments(member, this.#members),
-          ...(this.#joining.has(nodeName) ? this.#joinArguments(nodeName) : []),
-        ],
+        commandArguments: [...this.#runtimeFlags, ...serveArguments(member, seen)],
         environment: {},
         logPath: this.logPathOf(nodeName),
       }),
@@ -279,6 +294,7 @@ export class ProcessCluster implements Cluster {
         if (!(await process.goneWithin(STOP_TIMEOUT_MS))) await process.signal('SIGKILL');
       }),
     );
+    await this.#proxies?.close();
     if (this.#isRemovedAtStop) removeScratchDirectory(this.directory);
   }
 

@@ -13,7 +13,12 @@ export type ProxyMode =
   /** Every byte waits, in both directions, in order. */
   | { readonly kind: 'delay'; readonly delayMs: number }
   /** Requests arrive, answers vanish; the connection looks alive. */
-  | { readonly kind: 'dropReplies' };
+  | { readonly kind: 'dropReplies' }
+  /**
+   * Nothing passes either way, and nobody is told: what a cut cable looks like. Connections that
+   * lost bytes are reset when the mode changes.
+   */
+  | { readonly kind: 'silence' };
 
 export interface ProxyTarget {
   readonly host: string;
@@ -30,6 +35,7 @@ export class TcpProxy {
   readonly #timers = new Set<NodeJS.Timeout>();
   #mode: ProxyMode = { kind: 'pass' };
   #droppedBytes = 0;
+  #hasSwallowed = false;
 
   private constructor(target: ProxyTarget) {
     this.#target = target;
@@ -58,8 +64,11 @@ export class TcpProxy {
   }
 
   setMode(mode: ProxyMode): void {
+    const isBroken = mode.kind === 'cut' || (this.#hasSwallowed && mode.kind !== 'silence');
     this.#mode = mode;
-    if (mode.kind === 'cut') for (const socket of this.#sockets) socket.resetAndDestroy();
+    if (!isBroken) return;
+    this.#hasSwallowed = false;
+    for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
   async stop(): Promise<void> {
@@ -85,7 +94,9 @@ export class TcpProxy {
       from.on('error', () => to.destroy());
       from.on('close', () => {
         this.#sockets.delete(from);
-        to.destroy();
+        // Through a cut cable nobody hears a connection end either.
+        if (this.#mode.kind === 'silence') this.#hasSwallowed = true;
+        else to.destroy();
       });
     }
   }
@@ -101,6 +112,9 @@ export class TcpProxy {
       case 'dropReplies':
         if (isReply) this.#droppedBytes += chunk.byteLength;
         else if (!to.destroyed) to.write(chunk);
+        return;
+      case 'silence':
+        this.#hasSwallowed = true;
         return;
       case 'delay':
         this.#forwardLater(chunk, to, mode.delayMs);
