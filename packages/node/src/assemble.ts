@@ -29,13 +29,17 @@ import {
 import { RaftCore } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
-import { joinPath, recoverCheckpointRoot } from '@holdfast/storage';
-import { loadMeta, manifestReferences } from './replica/checkpointer.ts';
-import type { Defer } from './replica/driver.ts';
+import { recoverCheckpointRoot } from '@holdfast/storage';
+import { manifestReferences } from './replica/checkpointer.ts';
+import type { Defer } from './replica/group-host.ts';
+import { GroupHost } from './replica/group-host.ts';
 import { LogStore } from './replica/log-store.ts';
+import { loadMeta } from './replica/meta-file.ts';
 import { Replica } from './replica/replica.ts';
+import type { ReplicaLimits } from './replica/replica-parts.ts';
+import { REPLICA_LIMITS_DEFAULT } from './replica/replica-parts.ts';
 import { ReplicaService } from './replica/replica-service.ts';
-import { STAGING_DIRECTORY } from './replica/snapshot-installer.ts';
+import { pauseBy } from './replica/slices.ts';
 import type { PeerTransport } from './service-api.ts';
 import { MetaMachine } from './state/meta-machine.ts';
 
@@ -49,6 +53,8 @@ export interface AssembleOptions {
   readonly checkpointLogSizeBytes: number;
   readonly retainedEntryCount: number;
   readonly sessionIdleTimeoutMs: number;
+  /** What is not given is as in REPLICA_LIMITS_DEFAULT. */
+  readonly limits?: Partial<ReplicaLimits>;
   /** Peer addresses, host:port, of the cluster that this node waits to join. */
   readonly joinAddresses?: readonly string[];
   /** host:port that clients use; asked again whenever it is told to someone. */
@@ -88,7 +94,7 @@ export async function assembleNode(
   const root = found?.root ?? null;
   refuseDamagedLog(wal, identity);
   await alignLogWithCheckpoint(wal, identity, root);
-  const meta = root === null ? MetaMachine.empty() : loadMeta(fileSystem, dataDirectory, root);
+  const meta = await metaOf(options, parts, root);
   await host.open({
     appliedIndex: meta.appliedIndex,
     definitions: meta.catalogue.all(),
@@ -96,16 +102,16 @@ export async function assembleNode(
   });
   const conf = root?.meta.conf ?? makeConf(identity.firstConfiguration);
   const confIndex = root?.meta.confIndex ?? logIndex(0);
-  // What an interrupted transfer left; before the transport can hand over the next one.
-  fileSystem.removeTree(joinPath(dataDirectory, STAGING_DIRECTORY));
-  const snapshotMeta = () => replica.checkpointer.root?.meta ?? null;
-  const core = makeCore(options, parts, { conf, confIndex }, meta, snapshotMeta);
+  const core = makeCore(options, parts, { conf, confIndex }, meta, () =>
+    replica.snapshots.offered(),
+  );
+  const groups = new GroupHost(parts);
+  parts.transport.onMessages((messages) => groups.receive(messages));
   const publicAddressOf = (nodeId: NodeId): string | null => {
     if (nodeId === identity.nodeId) return options.publicAddress();
     const known = memberOf(replica.membership.conf, nodeId);
     return parts.transport.publicAddressOf(nodeId) ?? known?.clientAddress ?? null;
   };
-  let checkpointCount = 0;
   const replica: Replica = new Replica(
     {
       clusterId: identity.clusterId,
@@ -119,18 +125,16 @@ export async function assembleNode(
       checkpointLogSizeBytes: options.checkpointLogSizeBytes,
       retainedEntryCount: options.retainedEntryCount,
       sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
+      limits: { ...REPLICA_LIMITS_DEFAULT, ...options.limits },
       joinAddresses: options.joinAddresses ?? [],
     },
     {
       ...parts,
+      groups,
       core,
       meta,
       root,
-      nextCheckpointId: (index) => {
-        checkpointCount += 1;
-        const salt = parts.random.nextU32().toString(16).padStart(8, '0');
-        return `${identity.incarnation.slice(0, 8)}-${index}-${checkpointCount}-${salt}`;
-      },
+      nextCheckpointId: checkpointNames(identity, parts.random),
       publicAddressOf,
     },
   );
@@ -140,9 +144,29 @@ export async function assembleNode(
     wal,
     host,
     clock: parts.clock,
+    defer: parts.defer,
     publicAddressOf,
   });
   return { replica, service };
+}
+
+function metaOf(
+  { dataDirectory }: AssembleOptions,
+  { fileSystem, defer }: AssembleParts,
+  root: CheckpointRoot | null,
+): Promise<MetaMachine> | MetaMachine {
+  if (root === null) return MetaMachine.empty();
+  return loadMeta(fileSystem, dataDirectory, root, pauseBy(defer));
+}
+
+/** Unique per node and start. */
+function checkpointNames(identity: NodeIdentity, random: Random): (index: LogIndex) => string {
+  let count = 0;
+  return (index) => {
+    count += 1;
+    const salt = random.nextU32().toString(16).padStart(8, '0');
+    return `${identity.incarnation.slice(0, 8)}-${index}-${count}-${salt}`;
+  };
 }
 
 function makeCore(

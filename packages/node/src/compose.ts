@@ -90,6 +90,7 @@ async function openNode(
       identity,
       dataDirectory: config.data,
       retainedEntryCount: config.logRetentionEntryCount,
+      limits: config,
       publicAddress: () => publicAddress,
       joinAddresses: config.join?.map(formatEndpoint) ?? [],
     },

@@ -66,6 +66,53 @@ export interface PeerProgress {
   readonly lagEntries: number;
 }
 
+/** Since the node started. */
+export interface RaftCounts {
+  readonly elections: number;
+  readonly preVotes: number;
+  readonly votesGranted: number;
+  readonly roleChanges: number;
+  readonly stepDowns: number;
+  readonly transfersCompleted: number;
+  readonly transfersFailed: number;
+  readonly configurationChanges: number;
+  readonly logTruncations: number;
+  readonly diskStalls: number;
+  readonly messagesRefused: number;
+}
+
+/** A snapshot under way, either way. */
+export interface SnapshotProgress {
+  readonly peer: NodeId;
+  readonly snapshotId: string;
+  readonly index: number;
+  /** What the receiver has, counting what it had before. */
+  readonly heldSizeBytes: number;
+  readonly sizeBytes: number;
+}
+
+/** What the replica is busy with and has done, for pages and metrics. */
+export interface ReplicaActivity {
+  readonly raft: RaftCounts;
+  readonly log: {
+    readonly firstIndex: number;
+    readonly sizeBytes: number;
+    /** Kept from here on for a snapshot that is being sent; 0 while none is. */
+    readonly pinnedIndex: number;
+    /** What kept it from being cut further after the newest checkpoint. */
+    readonly heldBy: 'checkpoint' | 'retention' | 'follower' | 'transfer' | 'archive';
+  };
+  readonly checkpoint: { readonly index: number; readonly failuresInRow: number };
+  readonly snapshots: {
+    readonly begun: number;
+    readonly completed: number;
+    readonly failed: number;
+    readonly givenUp: number;
+    readonly outgoing: readonly SnapshotProgress[];
+    readonly incoming: SnapshotProgress | null;
+  };
+}
+
 /**
  * How a node stands to its cluster. `joining`: it waits to be added; `leaving`: a change that takes
  * it or its vote away is under way; `removed`: it may be stopped.
@@ -94,6 +141,7 @@ export interface NodeStatus {
   readonly wal: WalStatus;
   /** Filled on the leader only. */
   readonly peers: readonly PeerProgress[];
+  readonly activity: ReplicaActivity;
   readonly eventLoopDelayMs?: number;
   /** Why the node stopped working, in one sentence; null while it works. */
   readonly failure: string | null;
@@ -121,8 +169,9 @@ export interface OutgoingSnapshotFile {
    */
   readonly checksum: string;
   /**
-   * Bytes of [offset, offset + length), verified by whoever reads them. The transport asks for each
-   * range once, in order. The buffer may be reused after the promise of the next call.
+   * Bytes of [offset, offset + length), verified by whoever reads them. The transport asks in
+   * order, and not for what the receiver has already. May take its time: the transfer goes at this
+   * pace. The buffer may be reused after the promise of the next call.
    */
   read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
 }
@@ -134,6 +183,8 @@ export interface OutgoingSnapshot {
   /** Encoded by the caller (SnapshotMeta and what else it needs): opaque, at most 4 MiB. */
   readonly meta: Uint8Array;
   readonly files: readonly OutgoingSnapshotFile[];
+  /** Called when the receiver told how much of all files it has, counting what it had before. */
+  onProgress?(heldSizeBytes: number): void;
   /** Called when the transfer ended, either way: release the files. */
   release?(): void;
 }
@@ -153,12 +204,18 @@ export interface IncomingSnapshot {
 
 /** One transfer on the receiving side. Calls come strictly one after the other. */
 export interface SnapshotSink {
-  /** Chunks come in file order, then in offset order, without gaps; each passed its checksum. */
+  /** Bytes of each file, from its start, that need not be sent. Absent: all must be. */
+  readonly heldSizesBytes?: readonly number[];
+  /**
+   * Chunks come in file order, then in offset order, without gaps behind what is held; each passed
+   * its checksum.
+   */
   write(fileIndex: number, offset: number, bytes: Uint8Array): void | Promise<void>;
   /** All bytes are here: verify every file's checksum, fsync. Resolved = acknowledged. */
   finish(): void | Promise<void>;
   /**
-   * The transfer broke before finish resolved: remove the staging directory. Called at most once.
+   * The transfer broke before finish resolved. What is here may be kept for the next attempt.
+   * Called at most once.
    */
   abort(reason: string): void | Promise<void>;
 }
@@ -185,6 +242,8 @@ export interface PeerTransportStats {
   readonly connectedPeerCount: number;
   readonly guestCount: number;
   readonly messagesSent: number;
+  /** Each holds what one turn had for one peer. */
+  readonly framesSent: number;
   readonly messagesReceived: number;
   /** Not connected, or the bounded queue of the peer was full. */
   readonly messagesDropped: number;

@@ -247,6 +247,8 @@ t.test('a follower behind the compacted log catches up by a snapshot', async (t)
   const follower = cluster.nodes.find((node) => node !== leader);
   if (follower === undefined) throw new Error('three nodes have a follower');
   follower.kill();
+  // A follower that was heard a moment ago holds the log.
+  await cluster.scheduler.advance(2_000);
   for (let i = 0; i < 80; i++) {
     await write(cluster, leader, model, i % IDS.length, i);
     if (i % 10 === 9) await cluster.scheduler.resolve(leader.node.replica.checkpoint());

@@ -108,6 +108,8 @@ t.test(
     const behind = cluster.nodes.find((node) => node.node.replica.soft.role !== 'leader');
     if (behind === undefined) throw new Error('three nodes have a follower');
     behind.kill();
+    // A follower that was heard a moment ago holds the log.
+    await cluster.scheduler.advance(2_000);
     const request: Request = {
       id: 1,
       kind: 'upsert',

@@ -61,6 +61,8 @@ async function behindTheLog(
   await cluster.execute(leader, upsert(range(10), 2));
   await cluster.digests();
   behind.kill();
+  // A follower that was heard a moment ago holds the log.
+  await cluster.scheduler.advance(2_000);
   for (let i = 0; i < 3; i++) {
     await cluster.execute(leader, upsert(range(20), 3 + i));
     await cluster.scheduler.resolve(leader.node.replica.checkpoint());

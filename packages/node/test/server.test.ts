@@ -420,6 +420,12 @@ t.test('the HTTP pages: health is open, the others ask for the key', async (t) =
   t.match(metrics, /^holdfast_commit_index 12$/m);
   t.match(metrics, /^holdfast_role\{role="leader"\} 1$/m);
   t.match(metrics, /^holdfast_peer_lag_entries\{peer="n2"\} 2$/m);
+  t.match(metrics, /^holdfast_raft_elections_total 1$/m);
+  t.match(metrics, /^holdfast_raft_messages_refused_total 11$/m);
+  t.match(metrics, /^holdfast_log_held_by\{holder="follower"\} 1$/m);
+  t.match(metrics, /^holdfast_checkpoint_failures_in_row 1$/m);
+  t.match(metrics, /^holdfast_snapshot_held_bytes\{direction="send",peer="n2"\} 500$/m);
+  t.match(metrics, /^holdfast_snapshot_size_bytes\{direction="send",peer="n2"\} 2000$/m);
   t.equal((await fetch(`http://${address}/nothing`, { headers })).status, 404);
 });
 

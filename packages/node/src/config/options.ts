@@ -217,6 +217,30 @@ export const OPTIONS = {
     10_000,
     'Entries kept behind a checkpoint, so that a slow peer needs no snapshot.',
   ),
+  logRetentionSizeBytesMax: bytes(
+    0,
+    1024 * 1024 * MIB,
+    256 * MIB,
+    'And at most so many bytes of them.',
+  ),
+  followerLogHoldSizeBytesMax: bytes(
+    0,
+    1024 * 1024 * MIB,
+    512 * MIB,
+    'Log the leader keeps for a reachable follower that lags; further behind it gets a snapshot.',
+  ),
+  snapshotTransferBytesPerSecMax: bytes(
+    64 * 1024,
+    64 * 1024 * MIB,
+    64 * MIB,
+    'How fast snapshots leave this node, all receivers together.',
+  ),
+  snapshotLogHoldSizeBytesMax: bytes(
+    MIB,
+    1024 * 1024 * MIB,
+    2_048 * MIB,
+    'Log kept for a snapshot transfer under way; over it the transfer is given up.',
+  ),
   sessionIdleTimeoutMs: milliseconds(
     1_000,
     30 * 24 * HOUR_MS,

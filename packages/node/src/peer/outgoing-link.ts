@@ -102,6 +102,7 @@ export class OutgoingLink {
       const messages = this.#queue.take(PEER_MESSAGE_COUNT_MAX, FRAME_BODY_SIZE_BYTES_MAX);
       const frame = encodePeerFrame({ kind: 'raft', messages });
       counters.messagesSent += messages.length;
+      counters.framesSent += 1;
       counters.bytesSent += frame.byteLength;
       // A failed write also closes the socket, which is handled there.
       socket.send(frame, () => {

@@ -75,6 +75,7 @@ export const DEFAULT_PEER_TIMING: PeerTiming = {
 
 export interface PeerCounters {
   messagesSent: number;
+  framesSent: number;
   messagesReceived: number;
   messagesDropped: number;
   bytesSent: number;
@@ -166,6 +167,7 @@ const REMEMBERED_ADDRESS_COUNT_MAX = 128;
 function zeroCounters(): PeerCounters {
   return {
     messagesSent: 0,
+    framesSent: 0,
     messagesReceived: 0,
     messagesDropped: 0,
     bytesSent: 0,

@@ -1,7 +1,7 @@
 /**
- * Streams one checkpoint to one peer over a connection of its own. At most a window of bytes is
- * un-acknowledged, so neither side buffers more than that, and the control connection is not
- * delayed.
+ * Streams one checkpoint to one peer over a connection of its own, going on behind what the peer
+ * holds of it already. At most a window of bytes is un-acknowledged, so neither side buffers more
+ * than that, and the control connection is not delayed.
  */
 import { assert, HoldfastError, type TimerHandle, toHoldfastError } from '@holdfast/base';
 import {
@@ -92,13 +92,28 @@ export class SnapshotSender {
     }));
     this.#send({ kind: 'snapshotBegin', transferId: TRANSFER_ID, group, meta, files: infos });
     await this.#until(() => this.#reply !== null);
-    for (const [fileIndex, file] of files.entries()) await this.#sendFile(fileIndex, file);
+    const held = this.#heldSizesBytes();
+    this.#sentSizeBytes = held.reduce((sum, sizeBytes) => sum + sizeBytes, 0);
+    for (const [fileIndex, file] of files.entries()) {
+      await this.#sendFile(fileIndex, file, held[fileIndex] ?? 0);
+    }
     this.#send({ kind: 'snapshotEnd', transferId: TRANSFER_ID });
     await this.#until(() => this.#reply?.status === 'installed');
   }
 
-  async #sendFile(fileIndex: number, file: OutgoingSnapshotFile): Promise<void> {
-    for (let offset = 0; offset < file.sizeBytes; ) {
+  /** What the receiver kept of an earlier attempt, or has anyway; per file. */
+  #heldSizesBytes(): readonly number[] {
+    const { files } = this.#snapshot;
+    const held = this.#reply?.heldSizesBytes ?? files.map(() => 0);
+    const isSound =
+      held.length === files.length &&
+      held.every((sizeBytes, i) => sizeBytes <= (files[i]?.sizeBytes ?? 0));
+    if (isSound) return held;
+    throw new HoldfastError('PEER_PROTOCOL', `${this.#member.nodeId} holds more than it was sent`);
+  }
+
+  async #sendFile(fileIndex: number, file: OutgoingSnapshotFile, from: number): Promise<void> {
+    for (let offset = from; offset < file.sizeBytes; ) {
       const length = Math.min(SNAPSHOT_CHUNK_SIZE_BYTES, file.sizeBytes - offset);
       const bytes = await this.#read(file, offset, length);
       const place = { transferId: TRANSFER_ID, fileIndex, offset };
@@ -160,6 +175,7 @@ export class SnapshotSender {
       return;
     }
     this.#reply = frame;
+    this.#snapshot.onProgress?.(frame.receivedSizeBytes);
     this.#wake?.();
   }
 

@@ -1,7 +1,8 @@
 /**
  * The receiving side of one snapshot connection: frames are handled strictly one after the other,
- * chunks must come in order and without gaps, and the sink hears exactly one of finish and abort.
- * What goes wrong ends this transfer with a reason for the sender; the next begin starts anew.
+ * chunks must come in order and without gaps behind what the sink holds already, and the sink
+ * hears exactly one of finish and abort. What goes wrong ends this transfer with a reason for the
+ * sender; the next begin goes on from what the sink kept.
  */
 import { assert, groupId, HoldfastError, type NodeId, toHoldfastError } from '@holdfast/base';
 import {
@@ -24,6 +25,7 @@ interface Transfer {
   readonly id: number;
   readonly files: readonly IncomingSnapshotFile[];
   readonly sink: SnapshotSink;
+  readonly heldSizesBytes: readonly number[];
   fileIndex: number;
   offset: number;
   receivedSizeBytes: number;
@@ -118,12 +120,20 @@ export class SnapshotTransfer {
     const group = groupId(frame.group);
     // The bytes are views of the frame, which lives as long as anyone holds them.
     const sink = await receiver.begin({ group, from, meta: frame.meta, files });
+    const heldSizesBytes = sink.heldSizesBytes ?? files.map(() => 0);
+    assert(heldSizesBytes.length === files.length, 'what is held is told for every file');
+    const receivedSizeBytes = heldSizesBytes.reduce((sum, sizeBytes) => sum + sizeBytes, 0);
     this.#transfer = {
-      ...{ id: frame.transferId, files, sink },
-      ...{ fileIndex: 0, offset: 0, receivedSizeBytes: 0, reportedSizeBytes: 0 },
+      ...{ id: frame.transferId, files, sink, heldSizesBytes, fileIndex: 0 },
+      ...{
+        offset: heldSizesBytes[0] ?? 0,
+        receivedSizeBytes,
+        reportedSizeBytes: receivedSizeBytes,
+      },
     };
     skipFullFiles(this.#transfer);
-    this.#reply({ transferId: frame.transferId, status: 'accepted', receivedSizeBytes: 0 });
+    const { transferId } = frame;
+    this.#reply({ transferId, status: 'accepted', receivedSizeBytes, heldSizesBytes });
   }
 
   async #chunk(frame: SnapshotChunk): Promise<void> {
@@ -183,13 +193,13 @@ export class SnapshotTransfer {
   }
 }
 
-/** Empty files have no chunks. */
+/** Empty files, and those that were here before, have no chunks. */
 function skipFullFiles(transfer: Transfer): void {
   for (;;) {
     const file = transfer.files[transfer.fileIndex];
     if (file === undefined || transfer.offset < file.sizeBytes) return;
     transfer.fileIndex += 1;
-    transfer.offset = 0;
+    transfer.offset = transfer.heldSizesBytes[transfer.fileIndex] ?? 0;
   }
 }
 

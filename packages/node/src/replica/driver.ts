@@ -9,7 +9,7 @@
  * Ordering kept: appends go to the WAL in seq order; a gated message leaves only after its append
  * is durable; entries are applied only when committed and durable here.
  */
-import type { Clock, GroupId, HoldfastError, LogIndex, TimerHandle, Timers } from '@holdfast/base';
+import type { Clock, GroupId, HoldfastError, LogIndex } from '@holdfast/base';
 import { assert, toHoldfastError } from '@holdfast/base';
 import type {
   AppendRequest,
@@ -24,15 +24,13 @@ import type {
   SoftState,
 } from '@holdfast/raft';
 import type { LogAppend, Wal } from '@holdfast/storage';
+import type { GroupHost, GroupMember } from './group-host.ts';
 
 /** Messages stepped in one turn before others get theirs. */
 const STEPS_PER_TURN_MAX = 1_024;
 /** Inbound messages waiting; over it the newest are dropped, which Raft tolerates. */
 const INBOX_COUNT_MAX = 16_384;
 const CATCH_UP_TICKS_MAX = 2;
-
-/** Runs `callback` soon, after pending socket reads. setImmediate in production. */
-export type Defer = (callback: () => void) => void;
 
 export interface DriverListener {
   onApply(request: ApplyRequest): void;
@@ -53,8 +51,8 @@ export interface DriverOptions {
   readonly group: GroupId;
   readonly wal: Wal;
   readonly clock: Clock;
-  readonly timers: Timers;
-  readonly defer: Defer;
+  /** Shared by all groups of the node. */
+  readonly host: GroupHost;
   readonly tickIntervalMs: number;
   /** Sends to peers; `snapshot` messages need their bytes sent first, which the sender arranges. */
   readonly send: (messages: readonly RaftMessage[]) => void;
@@ -67,7 +65,7 @@ interface OutstandingAppend {
   readonly ticket: number;
 }
 
-export class Driver {
+export class Driver implements GroupMember {
   readonly #options: DriverOptions;
   readonly #core: RaftCore;
   readonly #outstanding: OutstandingAppend[] = [];
@@ -76,8 +74,6 @@ export class Driver {
   #durableTicket = 0;
   #durableSeq = 0;
   #lastTickMs: number;
-  #tickTimer: TimerHandle | null = null;
-  #isTurnScheduled = false;
   #isStopped = false;
   #droppedMessageCount = 0;
 
@@ -85,22 +81,27 @@ export class Driver {
     this.#options = options;
     this.#core = options.core;
     this.#lastTickMs = options.clock.monotonicMs();
-    options.wal.onDurable((ticket) => this.#onDurable(ticket));
-    options.wal.onFailure((error) => this.fail(error));
   }
 
   get droppedMessageCount(): number {
     return this.#droppedMessageCount;
   }
 
+  get group(): GroupId {
+    return this.#options.group;
+  }
+
+  get tickDueMs(): number {
+    return this.#lastTickMs + this.#options.tickIntervalMs;
+  }
+
   start(): void {
-    this.#armTick();
-    this.wake();
+    this.#options.host.add(this);
   }
 
   stop(): void {
     this.#isStopped = true;
-    this.#tickTimer?.cancel();
+    this.#options.host.remove(this);
   }
 
   /** Stops and reports; nothing is acknowledged, sent or applied afterwards. */
@@ -126,14 +127,14 @@ export class Driver {
     this.wake();
   }
 
-  /** Asks for a turn soon; many calls give one turn. */
+  /** Asks for a turn soon; many calls give one turn. Before `start` nothing happens. */
   wake(): void {
-    if (this.#isTurnScheduled || this.#isStopped) return;
-    this.#isTurnScheduled = true;
-    this.#options.defer(() => {
-      this.#isTurnScheduled = false;
-      if (!this.#isStopped) this.#guard(() => this.#turn());
-    });
+    if (!this.#isStopped) this.#options.host.wake(this);
+  }
+
+  /** Called by the host. */
+  turn(): void {
+    if (!this.#isStopped) this.#guard(() => this.#turn());
   }
 
   /** Runs a call into the core now; a broken invariant stops the replica. */
@@ -174,20 +175,6 @@ export class Driver {
     listener.onTick(nowMs);
   }
 
-  #armTick(): void {
-    if (this.#isStopped) return;
-    const { timers, tickIntervalMs, clock } = this.#options;
-    const untilDueMs = this.#lastTickMs + tickIntervalMs - clock.monotonicMs();
-    this.#tickTimer = timers.after(Math.max(1, untilDueMs), () => {
-      this.wake();
-      this.#armTickAfterTurn();
-    });
-  }
-
-  #armTickAfterTurn(): void {
-    this.#options.defer(() => this.#armTick());
-  }
-
   #carryOut(ready: Ready): void {
     const { listener, send } = this.#options;
     if (ready.events.length > 0) listener.onEvents(ready.events);
@@ -215,7 +202,8 @@ export class Driver {
     else this.#gated.push(gated);
   }
 
-  #onDurable(ticket: number): void {
+  /** Called by the host: every append with a ticket up to this is durable. */
+  onDurable(ticket: number): void {
     if (this.#isStopped) return;
     assert(ticket >= this.#durableTicket, 'durable tickets never go back', { ticket });
     this.#durableTicket = ticket;

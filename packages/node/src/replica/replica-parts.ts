@@ -16,7 +16,8 @@ import type { ShardHost } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, Wal } from '@holdfast/storage';
 import type { PeerTransport } from '../service-api.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
-import type { Defer } from './driver.ts';
+import type { Defer, GroupHost } from './group-host.ts';
+import { pauseBy } from './slices.ts';
 
 export interface ReplicaOptions {
   readonly clusterId: ClusterId;
@@ -30,13 +31,34 @@ export interface ReplicaOptions {
   readonly checkpointLogSizeBytes: number;
   readonly retainedEntryCount: number;
   readonly sessionIdleTimeoutMs: number;
+  readonly limits: ReplicaLimits;
   /** Peer addresses of the cluster that this node waits to join; empty otherwise. */
   readonly joinAddresses: readonly string[];
 }
 
+/** Of snapshots and of the log kept for others; see the settings of the same names. */
+export interface ReplicaLimits {
+  readonly snapshotTransferBytesPerSecMax: number;
+  readonly snapshotLogHoldSizeBytesMax: number;
+  readonly logRetentionSizeBytesMax: number;
+  readonly followerLogHoldSizeBytesMax: number;
+}
+
+const MIB = 1024 * 1024;
+export const REPLICA_LIMITS_DEFAULT: ReplicaLimits = {
+  // Half of a gigabit line, and a fraction of what one disk reads.
+  snapshotTransferBytesPerSecMax: 64 * MIB,
+  // A snapshot of 60 GB at the rate above takes a quarter of an hour.
+  snapshotLogHoldSizeBytesMax: 2_048 * MIB,
+  logRetentionSizeBytesMax: 256 * MIB,
+  followerLogHoldSizeBytesMax: 512 * MIB,
+};
+
 export interface ReplicaParts {
   readonly core: RaftCore;
   readonly wal: Wal;
+  /** Gives this group its turns and its messages. */
+  readonly groups: GroupHost;
   readonly host: ShardHost;
   readonly meta: MetaMachine;
   readonly root: CheckpointRoot | null;
@@ -63,7 +85,7 @@ export function checkpointParts(options: ReplicaOptions, parts: ReplicaParts) {
     group: options.group,
     confAt: (index: LogIndex) => core.confAt(index),
     nextId: nextCheckpointId,
-    retainedEntryCount: options.retainedEntryCount,
+    pause: pauseBy(parts.defer),
     root,
     logger,
   };

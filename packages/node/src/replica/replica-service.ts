@@ -15,9 +15,12 @@ import type {
   PeerProgress,
   StateDigest,
 } from '../service-api.ts';
+import type { Defer } from './group-host.ts';
 import { roleOf } from './member-list.ts';
+import { digestMeta } from './meta-file.ts';
 import type { Replica } from './replica.ts';
 import { RequestExecutor } from './request-executor.ts';
+import { pauseBy } from './slices.ts';
 
 /** Lane counters shown by status() are at most this old. */
 const LANE_STATS_AGE_MAX_MS = 500;
@@ -28,6 +31,7 @@ export interface ReplicaServiceParts {
   readonly wal: Wal;
   readonly host: ShardHost;
   readonly clock: Clock;
+  readonly defer: Defer;
   /** Public address of a member, null while unknown. */
   readonly publicAddressOf: (nodeId: NodeId) => string | null;
 }
@@ -91,6 +95,7 @@ export class ReplicaService implements NodeService {
       lanes: this.#lanes,
       wal: { bytesWritten, batches, syncs, lastSyncMs },
       peers: raft.role === 'leader' ? this.#peers() : [],
+      activity: replica.activity(),
       failure: this.#failure,
     };
   }
@@ -118,14 +123,14 @@ export class ReplicaService implements NodeService {
 
   /** Digest of the whole replicated state at one applied index, equal on every replica there. */
   stateDigest(): Promise<StateDigest> {
-    const { replica, host } = this.#parts;
+    const { replica, host, defer } = this.#parts;
     return replica.applier.barrier(async (appliedIndex) => {
-      const metaBytes = replica.meta.toBytes();
+      const metaDigest = await digestMeta(replica.meta, pauseBy(defer));
       const shards = [...(await host.digests(appliedIndex))].sort(
         (left, right) => left.uid - right.uid || left.shard - right.shard,
       );
       const lines = shards.map((shard) => `${shard.uid}/${shard.shard}/${shard.digest}\n`);
-      const digest = xxh128([metaBytes, new TextEncoder().encode(lines.join(''))]);
+      const digest = xxh128([new TextEncoder().encode([metaDigest, ...lines].join('\n'))]);
       return { digest: toHex(digest), appliedIndex };
     });
   }

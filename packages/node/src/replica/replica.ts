@@ -9,12 +9,13 @@ import type { LeaderHint } from '@holdfast/protocol';
 import type { ApplyRequest, RaftEvent, RaftMessage, RaftStatus, SoftState } from '@holdfast/raft';
 import type { CheckpointRoot } from '@holdfast/storage';
 import { LaneReader } from '../routing/lane-reader.ts';
+import type { ReplicaActivity } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import { leaseDisabled, notLeader, shuttingDown } from './answers.ts';
 import type { AppliedEntry } from './applier.ts';
 import { Applier } from './applier.ts';
-import { CheckpointSchedule } from './checkpoint-schedule.ts';
+import { CheckpointRunner } from './checkpoint-runner.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
@@ -24,11 +25,12 @@ import { LeaderClock } from './leader-clock.ts';
 import { LeaderReadiness } from './leader-readiness.ts';
 import { Membership } from './membership.ts';
 import { Proposals } from './proposals.ts';
+import { RaftCounters } from './raft-counters.ts';
 import { ReadGate } from './read-gate.ts';
+import { activityOf } from './replica-activity.ts';
 import { checkpointParts, type ReplicaOptions, type ReplicaParts } from './replica-parts.ts';
 import { sessionExpiryCommand } from './session-expiry.ts';
-import { SnapshotExchange } from './snapshot-exchange.ts';
-import { SnapshotInstaller } from './snapshot-installer.ts';
+import { compactionParts, Snapshots } from './snapshots.ts';
 
 /** Deadlines are looked at this often: a request may be up to this late. */
 const EXPIRY_INTERVAL_MS = 50;
@@ -41,19 +43,19 @@ export class Replica {
   readonly lanes: LaneReader;
   readonly applier: Applier;
   readonly checkpointer: Checkpointer;
+  readonly checkpoints: CheckpointRunner;
+  readonly snapshots: Snapshots;
   readonly membership: Membership;
   readonly #options: ReplicaOptions;
   readonly #parts: ReplicaParts;
   readonly #driver: Driver;
-  readonly #installer: SnapshotInstaller;
-  readonly #snapshots: SnapshotExchange;
   readonly #announcer: JoinAnnouncer;
   readonly #failover: FastFailover;
+  readonly #counters = new RaftCounters();
   readonly #proposals = new Proposals();
   readonly #reads: ReadGate;
   readonly #readiness: LeaderReadiness;
   readonly #leaderClock: LeaderClock;
-  readonly #schedule: CheckpointSchedule;
   readonly #listeners: SoftStateListener[] = [];
   #soft: SoftState;
   #nextExpiryMs = 0;
@@ -71,11 +73,6 @@ export class Replica {
     this.#reads = new ReadGate(nowMs);
     this.#leaderClock = new LeaderClock(clock);
     this.#readiness = new LeaderReadiness();
-    this.#schedule = new CheckpointSchedule(
-      { intervalMs: options.checkpointIntervalMs, logSizeBytes: options.checkpointLogSizeBytes },
-      nowMs(),
-      wal.stats().bytesWritten,
-    );
     this.applier = new Applier({
       host,
       meta: parts.meta,
@@ -87,30 +84,31 @@ export class Replica {
       ...checkpointParts(options, parts),
       applier: this.applier,
       wal,
+      compaction: compactionParts(options, parts, () => this.snapshots),
     });
-    this.#installer = new SnapshotInstaller({
-      fileSystem: parts.fileSystem,
-      dataDirectory: options.dataDirectory,
-      checkpointer: this.checkpointer,
-      deliver: (message) => this.#driver.receive([message]),
-      onFailure: (error) => this.#driver.fail(error),
-      logger: parts.logger,
-    });
-    this.#snapshots = new SnapshotExchange({
+    this.checkpoints = new CheckpointRunner({
       ...parts,
-      dataDirectory: options.dataDirectory,
+      checkpointer: this.checkpointer,
+      schedule: {
+        intervalMs: options.checkpointIntervalMs,
+        logSizeBytes: options.checkpointLogSizeBytes,
+      },
+      onSucceeded: () => this.snapshots.installer.sweep(),
+      onFatal: (error) => this.#driver.fail(error),
+    });
+    this.snapshots = new Snapshots({
+      options,
+      parts,
       applier: this.applier,
       checkpointer: this.checkpointer,
-      report: (peer, snapshotId, isOk) =>
-        this.#driver.withCore((core) => core.reportSnapshot(peer, snapshotId, isOk)),
+      driver: () => this.#driver,
     });
     this.#driver = new Driver({
       core,
       group: options.group,
       wal,
       clock,
-      timers: parts.timers,
-      defer: parts.defer,
+      host: parts.groups,
       tickIntervalMs: options.tickIntervalMs,
       send: (messages) => this.#send(messages),
       listener: this.#driverListener(),
@@ -127,8 +125,7 @@ export class Replica {
     parts.transport.onPeerState((peer, state) => {
       if (state === 'disconnected') this.#failover.onPeerLost(peer);
     });
-    parts.transport.onMessages((messages) => this.#driver.receive(messages));
-    parts.transport.onSnapshot(this.#installer);
+    parts.transport.onSnapshot(this.snapshots.installer);
   }
 
   #makeMembership(): Membership {
@@ -203,6 +200,7 @@ export class Replica {
       this.#isStopped = true;
       this.#abandon(shuttingDown());
       this.#failover.stop();
+      this.snapshots.exchange.cancel('this node is shutting down');
       this.#announcer.stop();
       this.#driver.stop();
     }
@@ -261,18 +259,23 @@ export class Replica {
     return { nodeId: leader, address: this.#parts.publicAddressOf(leader) ?? '' };
   }
 
-  /** Asks for a checkpoint now; resolves with it. */
+  activity(): ReplicaActivity {
+    const { checkpointer, checkpoints, snapshots } = this;
+    const log = this.#parts.wal.groupLog(this.#options.group);
+    return activityOf({ log, raft: this.#counters.counts, checkpointer, checkpoints, snapshots });
+  }
+
+  /** Asks for a checkpoint now; resolves with it. Rejects: the node stops, or tries again later. */
   checkpoint(): Promise<CheckpointRoot> {
-    const { clock, wal } = this.#parts;
-    this.#schedule.started(clock.monotonicMs(), wal.stats().bytesWritten);
-    return this.checkpointer.run();
+    return this.checkpoints.run();
   }
 
   #send(messages: readonly RaftMessage[]): void {
     const direct = messages.filter((message) => message.kind !== 'snapshot');
     if (direct.length > 0) this.#parts.transport.send(direct);
     if (direct.length === messages.length) return;
-    for (const message of messages) if (message.kind === 'snapshot') this.#snapshots.send(message);
+    for (const message of messages)
+      if (message.kind === 'snapshot') this.snapshots.exchange.send(message);
   }
 
   #onTurn(): void {
@@ -297,7 +300,8 @@ export class Replica {
       this.#nextSessionExpiryMs = nowMs + SESSION_EXPIRY_INTERVAL_MS;
       this.#expireSessions(nowMs);
     }
-    this.#checkpointIfDue(nowMs);
+    this.snapshots.exchange.onTick(nowMs);
+    this.checkpoints.onTick(nowMs, this.applier.appliedIndex);
   }
 
   #onApply(request: ApplyRequest): void {
@@ -324,7 +328,7 @@ export class Replica {
   }
 
   #restore(meta: SnapshotMeta): void {
-    this.#snapshots.restore(meta).then(
+    this.snapshots.exchange.restore(meta).then(
       (index) => {
         this.#proposals.abandon();
         this.membership.onApplied([], index);
@@ -345,12 +349,14 @@ export class Replica {
       this.#proposals.abandon();
       this.#proposals.refuseWaiting(notLeader(this.leaderHint()));
       this.#readiness.end(notLeader(this.leaderHint()));
+      this.snapshots.exchange.cancel('this node leads no more');
     }
     this.membership.onSoftState(state);
     for (const listener of this.#listeners) listener(state);
   }
 
   #onEvents(events: readonly RaftEvent[]): void {
+    this.#counters.count(events);
     for (const event of events) {
       if (event.kind === 'contradictionSeen')
         this.#parts.logger.error({ event }, 'a peer contradicts this replica; compare their logs');
@@ -358,7 +364,7 @@ export class Replica {
       else this.#parts.logger.info({ event }, 'raft');
       this.membership.onEvent(event);
       if (event.kind === 'snapshotNeeded' && this.checkpointer.root === null) {
-        this.checkpoint().catch((error: unknown) => this.#driver.fail(error));
+        this.checkpoints.runInBackground();
       }
     }
   }
@@ -370,12 +376,6 @@ export class Replica {
     if (command === null) return;
     // Losing this proposal is fine: the next round finds the same sessions.
     this.propose(command, nowMs + SESSION_EXPIRY_INTERVAL_MS).catch(() => undefined);
-  }
-
-  #checkpointIfDue(nowMs: number): void {
-    const { bytesWritten } = this.#parts.wal.stats();
-    if (!this.#schedule.isDue(nowMs, bytesWritten) || this.applier.appliedIndex === 0) return;
-    this.checkpoint().catch((error: unknown) => this.#driver.fail(error));
   }
 
   #onFailure(error: HoldfastError): void {

@@ -4,186 +4,142 @@
  * the core never believes in a state whose bytes are not durable here (raft.md 2.4).
  *
  * An interrupted transfer leaves the old state untouched: files in staging, or files that no root
- * names. Sealed segments are equal on every replica, so moving one over its twin changes nothing;
- * growing files and manifests carry the checkpoint id in their names.
+ * names. What is in staging is gone on with (snapshot-staging.ts). Sealed segments are equal on
+ * every replica, so moving one over its twin changes nothing; growing files and manifests carry the
+ * checkpoint id in their names.
  */
 import type { Logger, NodeId } from '@holdfast/base';
 import { assert, HoldfastError } from '@holdfast/base';
 import type { RaftMessage } from '@holdfast/raft';
-import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
-import { manifestFiles } from '@holdfast/shard-worker';
-import type { CheckpointRoot, FileHandle, FileSystem } from '@holdfast/storage';
-import {
-  joinPath,
-  parentDirectory,
-  verifyChecksummedFile,
-  writeCheckpointRoot,
-} from '@holdfast/storage';
+import type { CheckpointRoot, FileSystem } from '@holdfast/storage';
+import { writeCheckpointRoot } from '@holdfast/storage';
 import type {
   IncomingSnapshot,
-  OutgoingSnapshot,
-  OutgoingSnapshotFile,
+  SnapshotProgress,
   SnapshotReceiver,
   SnapshotSink,
 } from '../service-api.ts';
 import type { Checkpointer } from './checkpointer.ts';
-import { manifestReferences } from './checkpointer.ts';
-
-export const STAGING_DIRECTORY = 'staging';
-/** What a checkpoint may contain: nothing else is written on a peer's word. */
-const ALLOWED_PATH = /^(meta|collections\/\d+\/\d+)\/[a-zA-Z0-9][a-zA-Z0-9._-]*$/;
-
-interface SnapshotHeader {
-  readonly metaFile: CheckpointRoot['metaFile'];
-  readonly shards: CheckpointRoot['shards'];
-  /** The raft `snapshot` message, encoded, base64. */
-  readonly message: string;
-}
+import type { Pause } from './slices.ts';
+import type { SnapshotHeader, SnapshotMessage } from './snapshot-header.ts';
+import { decodeSnapshotHeader, protocolError } from './snapshot-header.ts';
+import { SnapshotStaging, stagingPath } from './snapshot-staging.ts';
 
 export interface SnapshotInstallerOptions {
   readonly fileSystem: FileSystem;
   readonly dataDirectory: string;
   readonly checkpointer: Checkpointer;
+  /** Why the core would not take this message now, or null: nothing is installed against it. */
+  readonly refusal: (message: SnapshotMessage) => string | null;
   /** Steps the raft message once its bytes are durable. */
   readonly deliver: (message: RaftMessage) => void;
   /** The root on disk may be either generation: the node must stop. */
   readonly onFailure: (error: unknown) => void;
+  readonly pause: Pause;
   readonly logger: Logger;
 }
 
-/** The newest checkpoint as files to send; `message` must be about that checkpoint. */
-export function outgoingSnapshot(
-  fileSystem: FileSystem,
-  dataDirectory: string,
-  checkpointer: Checkpointer,
-  message: Extract<RaftMessage, { kind: 'snapshot' }>,
-): OutgoingSnapshot | null {
-  const root = checkpointer.root;
-  if (root === null || root.meta.id !== message.meta.id) return null;
-  const release = checkpointer.pin();
-  const references = manifestReferences(root);
-  const paths = [root.metaFile.path, ...manifestFiles(fileSystem, dataDirectory, references)];
-  const files = paths.map((path) => new SnapshotFileSource(fileSystem, dataDirectory, path));
-  const header: SnapshotHeader = {
-    metaFile: root.metaFile,
-    shards: root.shards,
-    message: Buffer.from(encodeRaftMessage(message)).toString('base64'),
-  };
-  return {
-    group: message.group,
-    id: root.meta.id,
-    meta: new TextEncoder().encode(JSON.stringify(header)),
-    files,
-    release() {
-      for (const file of files) file.close();
-      release();
-    },
-  };
-}
-
-class SnapshotFileSource implements OutgoingSnapshotFile {
-  readonly path: string;
-  readonly sizeBytes: number;
-  /** Files carry their own block checksums; the receiver verifies those. */
-  readonly checksum = 'own';
-  readonly #fileSystem: FileSystem;
-  readonly #fullPath: string;
-  #handle: FileHandle | null = null;
-
-  constructor(fileSystem: FileSystem, dataDirectory: string, path: string) {
-    this.path = path;
-    this.#fileSystem = fileSystem;
-    this.#fullPath = joinPath(dataDirectory, path);
-    this.sizeBytes = fileSystem.sizeBytes(this.#fullPath);
-  }
-
-  read(offset: number, length: number): Uint8Array {
-    this.#handle ??= this.#fileSystem.open(this.#fullPath, 'read');
-    const bytes = new Uint8Array(length);
-    const count = this.#handle.read(bytes, offset);
-    if (count !== length) {
-      throw new HoldfastError('FILE_CORRUPT', `${this.#fullPath} is shorter than it was`, {
-        details: { path: this.#fullPath, offset },
-      });
-    }
-    return bytes;
-  }
-
-  close(): void {
-    this.#handle?.close();
-    this.#handle = null;
-  }
+interface Transfer {
+  readonly header: SnapshotHeader;
+  readonly from: NodeId;
+  readonly staging: SnapshotStaging;
+  readonly unpin: () => void;
 }
 
 export class SnapshotInstaller implements SnapshotReceiver {
   readonly #options: SnapshotInstallerOptions;
   #isBusy = false;
+  #transfer: Transfer | null = null;
+  /** Something was staged since the last sweep. */
+  #isStagingInUse = true;
 
   constructor(options: SnapshotInstallerOptions) {
     this.#options = options;
   }
 
-  begin(snapshot: IncomingSnapshot): SnapshotSink {
+  get progress(): SnapshotProgress | null {
+    if (this.#transfer === null) return null;
+    const { header, from, staging } = this.#transfer;
+    const { id, index } = header.message.meta;
+    const { heldSizeBytes, sizeBytes } = staging;
+    return { peer: from, snapshotId: id, index, heldSizeBytes, sizeBytes };
+  }
+
+  async begin(snapshot: IncomingSnapshot): Promise<SnapshotSink> {
     if (this.#isBusy) {
       throw new HoldfastError('OVERLOADED', 'another snapshot is being received; retry later', {
         details: { retryAfterMs: 1_000 },
       });
     }
-    const { header, message } = parseHeader(snapshot.meta, snapshot.from);
-    for (const { path } of snapshot.files) {
-      if (!ALLOWED_PATH.test(path)) {
-        throw new HoldfastError('PEER_PROTOCOL', `a snapshot must not contain '${path}'`);
-      }
-    }
-    const staging = new Staging(this.#options.fileSystem, this.#stagingPath(), snapshot);
+    const header = decodeSnapshotHeader(snapshot.meta, snapshot.from);
+    if (header.message.group !== snapshot.group) throw protocolError('is of another group');
+    this.#refuseStale(header.message);
     this.#isBusy = true;
+    this.#isStagingInUse = true;
+    const unpin = this.#pinPresent();
+    try {
+      const { fileSystem, dataDirectory, pause } = this.#options;
+      const { files, from } = snapshot;
+      const staging = await SnapshotStaging.open({ fileSystem, dataDirectory, files, pause });
+      const transfer = { header, from, staging, unpin };
+      this.#transfer = transfer;
+      return this.#sink(transfer);
+    } catch (error) {
+      unpin();
+      this.#isBusy = false;
+      throw error;
+    }
+  }
+
+  /**
+   * Removes what no transfer touched since the last call: the peer that was sending it has caught
+   * this node up in another way. Called after each of this node's own checkpoints.
+   */
+  sweep(): void {
+    if (this.#isBusy) return;
+    const { fileSystem, dataDirectory } = this.#options;
+    if (!this.#isStagingInUse) fileSystem.removeTree(stagingPath(dataDirectory));
+    this.#isStagingInUse = false;
+  }
+
+  #sink(transfer: Transfer): SnapshotSink {
+    const { staging } = transfer;
     // The staging folder is this transfer's own until it has ended, once, in either way.
     let isEnded = false;
     return {
+      heldSizesBytes: staging.heldSizesBytes,
       write: (fileIndex, offset, bytes) => staging.write(fileIndex, offset, bytes),
       finish: async () => {
         assert(!isEnded, 'a transfer ends once');
         isEnded = true;
         try {
-          staging.seal();
-          await this.#install(header, message, snapshot);
-          this.#options.deliver(message);
+          await staging.seal();
+          await this.#install(transfer);
+          this.#options.deliver(transfer.header.message);
         } finally {
-          staging.close();
-          this.#discard();
+          this.#end(transfer);
         }
       },
       abort: (reason) => {
         if (isEnded) return;
         isEnded = true;
         this.#options.logger.warn(
-          { from: snapshot.from, snapshot: message.meta.id, reason },
-          'snapshot was interrupted',
+          { ...this.progress, reason },
+          'a snapshot was interrupted; what is here is kept for the next attempt',
         );
-        staging.close();
-        this.#discard();
+        this.#end(transfer);
       },
     };
   }
 
-  async #install(
-    header: SnapshotHeader,
-    message: Extract<RaftMessage, { kind: 'snapshot' }>,
-    snapshot: IncomingSnapshot,
-  ): Promise<void> {
+  async #install({ header, staging }: Transfer): Promise<void> {
     const { fileSystem, dataDirectory, checkpointer, logger } = this.#options;
+    const { message } = header;
     await checkpointer.idle();
+    this.#refuseStale(message);
     const present = checkpointer.root;
     if (present !== null && present.meta.index >= message.meta.index) return;
-    const directories = new Set<string>();
-    for (const { path } of snapshot.files) {
-      const target = joinPath(dataDirectory, path);
-      const directory = parentDirectory(target);
-      if (!directories.has(directory)) fileSystem.makeDirectory(directory);
-      directories.add(directory);
-      fileSystem.rename(joinPath(this.#stagingPath(), path), target);
-    }
-    for (const directory of directories) fileSystem.syncDirectory(directory);
+    staging.install();
     const root: CheckpointRoot = {
       generation: (present?.generation ?? 0) + 1,
       meta: message.meta,
@@ -197,83 +153,25 @@ export class SnapshotInstaller implements SnapshotReceiver {
       throw error;
     }
     checkpointer.adopt(root);
-    logger.info({ index: root.meta.index, files: snapshot.files.length }, 'snapshot is installed');
+    fileSystem.removeTree(stagingPath(dataDirectory));
+    logger.info({ index: root.meta.index, sizeBytes: staging.sizeBytes }, 'snapshot is installed');
   }
 
-  #stagingPath(): string {
-    return joinPath(this.#options.dataDirectory, STAGING_DIRECTORY);
+  #refuseStale(message: SnapshotMessage): void {
+    const reason = this.#options.refusal(message);
+    if (reason !== null) throw protocolError(`is not for this node now: ${reason}`);
   }
 
-  #discard(): void {
-    this.#options.fileSystem.removeTree(this.#stagingPath());
+  /** Files of this node's own checkpoints may be part of the snapshot: they must stay. */
+  #pinPresent(): () => void {
+    const { checkpointer } = this.#options;
+    return checkpointer.root === null ? () => undefined : checkpointer.pin(checkpointer.root);
+  }
+
+  #end(transfer: Transfer): void {
+    transfer.staging.close();
+    transfer.unpin();
+    this.#transfer = null;
     this.#isBusy = false;
   }
-}
-
-/** Files of one transfer, outside the live tree until every one is complete and verified. */
-class Staging {
-  readonly #fileSystem: FileSystem;
-  readonly #path: string;
-  readonly #snapshot: IncomingSnapshot;
-  readonly #handles = new Map<number, FileHandle>();
-
-  constructor(fileSystem: FileSystem, path: string, snapshot: IncomingSnapshot) {
-    this.#fileSystem = fileSystem;
-    this.#path = path;
-    this.#snapshot = snapshot;
-    fileSystem.removeTree(path);
-    fileSystem.makeDirectory(path);
-  }
-
-  write(fileIndex: number, offset: number, bytes: Uint8Array): void {
-    this.#handleOf(fileIndex).write([bytes], offset);
-  }
-
-  /** Makes every file durable, then verifies what is really there. */
-  seal(): void {
-    this.#snapshot.files.forEach((file, fileIndex) => {
-      const handle = this.#handleOf(fileIndex);
-      handle.sync();
-      const path = joinPath(this.#path, file.path);
-      if (handle.sizeBytes() !== file.sizeBytes) throw damaged(path, 'has the wrong size');
-      const damage = verifyChecksummedFile(this.#fileSystem, path);
-      if (damage.length > 0) throw damaged(path, 'fails its checksum');
-    });
-    this.close();
-  }
-
-  close(): void {
-    for (const handle of this.#handles.values()) handle.close();
-    this.#handles.clear();
-  }
-
-  #handleOf(fileIndex: number): FileHandle {
-    const open = this.#handles.get(fileIndex);
-    if (open !== undefined) return open;
-    const file = this.#snapshot.files[fileIndex];
-    assert(file !== undefined, 'a chunk belongs to a listed file', { fileIndex });
-    const path = joinPath(this.#path, file.path);
-    this.#fileSystem.makeDirectory(parentDirectory(path));
-    const handle = this.#fileSystem.open(path, 'createNew');
-    this.#handles.set(fileIndex, handle);
-    return handle;
-  }
-}
-
-function parseHeader(
-  bytes: Uint8Array,
-  from: NodeId,
-): { header: SnapshotHeader; message: Extract<RaftMessage, { kind: 'snapshot' }> } {
-  const header = JSON.parse(new TextDecoder().decode(bytes)) as SnapshotHeader;
-  const message = decodeRaftMessage(new Uint8Array(Buffer.from(header.message, 'base64')), from);
-  if (message.kind !== 'snapshot') {
-    throw new HoldfastError('PEER_PROTOCOL', 'a snapshot transfer carries a snapshot message');
-  }
-  return { header, message };
-}
-
-function damaged(path: string, what: string): HoldfastError {
-  return new HoldfastError('FILE_CORRUPT', `${path} ${what}; the sender must try again`, {
-    details: { path },
-  });
 }

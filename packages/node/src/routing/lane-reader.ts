@@ -4,7 +4,7 @@
  */
 import type { LaneRead, ShardHost } from '@holdfast/shard-worker';
 import type { Applier } from '../replica/applier.ts';
-import type { Defer } from '../replica/driver.ts';
+import type { Defer } from '../replica/group-host.ts';
 import type { LaneAnswers } from './scatter-gather.ts';
 import { ReadBatch } from './scatter-gather.ts';
 

@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { NodeService, NodeStatus, PeerTransportStats, Role } from '../service-api.ts';
 import type { Admission } from './admission.ts';
+import { registerReplicaMetrics } from './replica-metrics.ts';
 
 const ROLES: readonly Role[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 /** 0.1 ms (a cached read) to 10 s (the default request timeout). */
@@ -56,6 +57,7 @@ export class Metrics {
       registers,
     });
     registerStatusGauges(this.#registry, sources.service);
+    registerReplicaMetrics(this.#registry, sources.service);
     registerServerGauges(this.#registry, sources.admission);
     if (sources.peerStats !== undefined) registerPeerMetrics(this.#registry, sources.peerStats);
   }
@@ -164,6 +166,7 @@ type PeerNumber = readonly [name: string, help: string, key: keyof PeerTransport
 
 const PEER_COUNTERS: readonly PeerNumber[] = [
   ['peer_messages_sent_total', 'Raft messages sent.', 'messagesSent'],
+  ['peer_frames_sent_total', 'Frames of Raft messages sent.', 'framesSent'],
   ['peer_messages_received_total', 'Raft messages received.', 'messagesReceived'],
   ['peer_messages_dropped_total', 'Raft messages dropped before sending.', 'messagesDropped'],
   ['peer_bytes_sent_total', 'Bytes sent to peers.', 'bytesSent'],

@@ -2,17 +2,18 @@
  * The replicated meta state: catalogue and sessions. Pure: it sees entries in log order and says
  * what the lanes have to do; the applier carries that out and fills the result slots.
  *
- * Invariant: two machines that saw the same entries have equal `toBytes()` once all slots are
+ * Invariant: two machines that saw the same entries have equal `pieces()` once all slots are
  * filled. Log time never goes back.
  */
-import type { Entry, LogIndex, Term } from '@holdfast/base';
-import { assert, logIndex, unreachable } from '@holdfast/base';
+import type { Entry, LogIndex, SessionId, Term } from '@holdfast/base';
+import { assert, logIndex, must, sessionId, unreachable } from '@holdfast/base';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
 import type { ApplyResult, ApplyValue, ResultSlot } from './apply-result.ts';
 import { Catalogue } from './catalogue.ts';
 import type { Command } from './command.ts';
 import { decodeCommand } from './command.ts';
-import type { SessionSnapshot } from './sessions.ts';
+import type { MetaHead } from './meta-rows.ts';
+import { encodeMetaHead, FrameReader, FrameWriter } from './meta-rows.ts';
 import { SessionTable } from './sessions.ts';
 
 /** What an entry still needs after the meta state has seen it. */
@@ -32,21 +33,13 @@ export type MetaStep =
       readonly ops: Uint8Array;
     };
 
-interface MetaSnapshot {
-  readonly version: 1;
-  readonly appliedIndex: number;
-  readonly logTimeMs: number;
-  readonly collections: readonly CollectionDefinition[];
-  readonly sessions: readonly SessionSnapshot[];
-}
-
 export class MetaMachine {
   readonly catalogue: Catalogue;
   readonly sessions: SessionTable;
   #appliedIndex: LogIndex;
   #logTimeMs: number;
 
-  private constructor(
+  constructor(
     catalogue: Catalogue,
     sessions: SessionTable,
     appliedIndex: LogIndex,
@@ -97,28 +90,27 @@ export class MetaMachine {
     }
   }
 
-  /** Canonical bytes of the whole meta state; also what its digest is made of. */
-  toBytes(): Uint8Array {
-    const snapshot: MetaSnapshot = {
-      version: 1,
-      appliedIndex: this.#appliedIndex,
-      logTimeMs: this.#logTimeMs,
-      collections: this.catalogue.all(),
-      sessions: this.sessions.toSnapshot(),
-    };
-    return new TextEncoder().encode(JSON.stringify(snapshot));
-  }
-
-  /** `bytes` were written by `toBytes` and their checksum was verified. */
-  static fromBytes(bytes: Uint8Array): MetaMachine {
-    const snapshot = JSON.parse(new TextDecoder().decode(bytes)) as MetaSnapshot;
-    assert(snapshot.version === 1, 'meta snapshot version is known', { version: snapshot.version });
-    return new MetaMachine(
-      Catalogue.fromSnapshot(snapshot.collections),
-      SessionTable.fromSnapshot(snapshot.sessions),
-      logIndex(snapshot.appliedIndex),
-      snapshot.logTimeMs,
-    );
+  /**
+   * Canonical bytes of the whole meta state in pieces of about 64 KiB; also what its digest is made
+   * of. Only between batches (every slot is filled), and nothing may be applied until it is done.
+   */
+  *pieces(): Generator<Uint8Array, void, undefined> {
+    yield encodeMetaHead();
+    const writer = new FrameWriter();
+    writer.head({ appliedIndex: this.#appliedIndex, logTimeMs: this.#logTimeMs });
+    for (const definition of this.catalogue.all()) {
+      writer.collection(definition);
+      if (writer.isFull) yield must(writer.take());
+    }
+    for (const session of this.sessions.all()) {
+      writer.session(session);
+      for (const result of this.sessions.resultsOf(session.id)) {
+        writer.result(result);
+        if (writer.isFull) yield must(writer.take());
+      }
+    }
+    writer.end();
+    yield must(writer.take());
   }
 
   #execute(entry: Entry, command: Command, slot: ResultSlot): MetaStep {
@@ -162,6 +154,39 @@ export class MetaMachine {
     const { definition } = outcome;
     const step = done(slot, succeeded(entry, { kind: 'collectionCreated', definition }));
     return outcome.kind === 'created' ? { kind: 'createShards', slot, definition } : step;
+  }
+}
+
+/** Builds a machine from the frames that `pieces` gave, one after the other. */
+export class MetaLoader {
+  readonly #definitions: CollectionDefinition[] = [];
+  readonly #sessions = new SessionTable();
+  #head: MetaHead | null = null;
+  #session: SessionId | null = null;
+  readonly #reader = new FrameReader({
+    head: (head) => {
+      this.#head = head;
+    },
+    collection: (definition) => void this.#definitions.push(definition),
+    session: (session) => {
+      this.#session = sessionId(session.id);
+      this.#sessions.restore(session);
+    },
+    result: (row) =>
+      this.#sessions.restoreResult(must(this.#session, 'a result has a session'), row),
+  });
+
+  /** A frame without its size. */
+  take(frame: Uint8Array): void {
+    this.#reader.read(frame);
+  }
+
+  /** Asserts that nothing is missing. */
+  finish(): MetaMachine {
+    assert(this.#reader.isEnded, 'the meta rows have an end');
+    const { appliedIndex, logTimeMs } = must(this.#head, 'the meta rows have a head');
+    const catalogue = Catalogue.fromSnapshot(this.#definitions);
+    return new MetaMachine(catalogue, this.#sessions, logIndex(appliedIndex), logTimeMs);
   }
 }
 

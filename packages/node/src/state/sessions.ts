@@ -7,9 +7,10 @@
  * everything here is a function of the log. Time is log time.
  */
 import type { LogIndex, SessionId } from '@holdfast/base';
-import { assert, sessionId } from '@holdfast/base';
-import type { ApplyResult, ResultSlot } from './apply-result.ts';
+import { assert, must, sessionId } from '@holdfast/base';
+import type { ResultSlot } from './apply-result.ts';
 import type { SessionStamp } from './command.ts';
+import type { ResultRow, SessionRow } from './meta-rows.ts';
 
 /** Results kept per session. A client with more unacknowledged writes is refused definitely. */
 export const SESSION_WINDOW_MAX = 1_024;
@@ -32,17 +33,6 @@ export type SessionAdmission =
       readonly kind: 'refuse';
       readonly code: 'SESSION_EXPIRED' | 'SESSION_WINDOW_FULL' | 'SEQUENCE_REUSED';
     };
-
-export interface SessionSnapshot {
-  readonly id: number;
-  readonly lastActiveMs: number;
-  readonly ackedThrough: number;
-  readonly results: readonly {
-    readonly sequence: number;
-    readonly bodyHash: string;
-    readonly result: ApplyResult;
-  }[];
-}
 
 export class SessionTable {
   readonly #sessions = new Map<SessionId, SessionRecord>();
@@ -111,35 +101,30 @@ export class SessionTable {
     return count;
   }
 
-  /** Only between batches: every slot must be filled. */
-  toSnapshot(): readonly SessionSnapshot[] {
-    return [...this.#sessions.values()].map((session) => ({
-      id: session.id,
-      lastActiveMs: session.lastActiveMs,
-      ackedThrough: session.ackedThrough,
-      results: [...session.results].map(([sequence, { bodyHash, slot }]) => {
-        assert(slot.result !== null, 'a snapshot needs every result', { sequence });
-        return { sequence, bodyHash: bodyHash.toString(16), result: slot.result };
-      }),
-    }));
+  /** In order of opening. */
+  all(): Iterable<SessionRow & { readonly id: SessionId }> {
+    return this.#sessions.values();
   }
 
-  static fromSnapshot(snapshots: readonly SessionSnapshot[]): SessionTable {
-    const table = new SessionTable();
-    for (const { id, lastActiveMs, ackedThrough, results } of snapshots) {
-      table.#sessions.set(sessionId(id), {
-        id: sessionId(id),
-        lastActiveMs,
-        ackedThrough,
-        results: new Map(
-          results.map(({ sequence, bodyHash, result }) => [
-            sequence,
-            { bodyHash: BigInt(`0x${bodyHash}`), slot: { result } },
-          ]),
-        ),
-      });
+  /** In order of admission. Only between batches: every slot must be filled. */
+  *resultsOf(id: SessionId): Generator<ResultRow, void, undefined> {
+    const { results } = must(this.#sessions.get(id), 'a session that is listed is known');
+    for (const [sequence, { bodyHash, slot }] of results) {
+      assert(slot.result !== null, 'a snapshot needs every result', { sequence });
+      yield { sequence, bodyHash, result: slot.result };
     }
-    return table;
+  }
+
+  /** From a checkpoint: sessions in the order of `all`, each before its results. */
+  restore({ id, lastActiveMs, ackedThrough }: SessionRow): void {
+    const known = sessionId(id);
+    assert(!this.#sessions.has(known), 'a session is restored once', { id });
+    this.#sessions.set(known, { id: known, lastActiveMs, ackedThrough, results: new Map() });
+  }
+
+  restoreResult(id: SessionId, { sequence, bodyHash, result }: ResultRow): void {
+    const { results } = must(this.#sessions.get(id), 'a result has a session');
+    results.set(sequence, { bodyHash, slot: { result } });
   }
 
   #forgetAcked(session: SessionRecord, ackedThrough: number): void {

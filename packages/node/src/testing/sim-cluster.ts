@@ -49,6 +49,7 @@ export interface SimClusterOptions {
       | 'checkpointLogSizeBytes'
       | 'retainedEntryCount'
       | 'sessionIdleTimeoutMs'
+      | 'limits'
     >
   >;
 }

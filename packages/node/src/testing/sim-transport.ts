@@ -19,6 +19,7 @@ import type {
 } from '../service-api.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { SimScheduler } from './sim-scheduler.ts';
+import { streamSnapshot } from './sim-snapshot.ts';
 
 const CHUNK_SIZE_BYTES = 64 * 1024;
 
@@ -76,6 +77,9 @@ export class SimNetwork {
   readonly #cuts = new Set<string>();
   #weather: Weather;
   observer: NetworkObserver | null = null;
+  /** Of snapshot transfers. Tests make it small to have many boundaries. */
+  chunkSizeBytes = CHUNK_SIZE_BYTES;
+  snapshotBytesDelivered = 0;
 
   constructor(options: SimNetworkOptions) {
     this.#options = options;
@@ -324,10 +328,11 @@ export class SimTransport implements PeerTransport {
     const broken = new Promise<never>((_resolve, reject) => {
       breakNow = () => reject(unreachablePeer(to));
     });
+    broken.catch(() => undefined);
     this.watch(breakNow);
     peer?.watch(breakNow);
     try {
-      await Promise.race([broken, this.#stream(to, peer, snapshot)]);
+      await Promise.race([broken, this.#stream(to, peer, snapshot, broken)]);
       this.#snapshotsSent += 1;
     } finally {
       this.unwatch(breakNow);
@@ -336,29 +341,29 @@ export class SimTransport implements PeerTransport {
     }
   }
 
-  async #stream(to: NodeId, peer: SimTransport | null, snapshot: OutgoingSnapshot): Promise<void> {
-    const receiver = peer === null ? null : peer.#receiver;
-    if (receiver === null) throw unreachablePeer(to);
-    const { group, meta, files } = snapshot;
-    const listed = files.map(({ path, sizeBytes, checksum }) => ({ path, sizeBytes, checksum }));
-    const sink = await receiver.begin({ group, meta, files: listed, from: this.#nodeId });
-    for (const [fileIndex, file] of files.entries()) {
-      for (let offset = 0; offset < file.sizeBytes; offset += CHUNK_SIZE_BYTES) {
-        const length = Math.min(CHUNK_SIZE_BYTES, file.sizeBytes - offset);
-        const bytes = await file.read(offset, length);
-        await this.#network.pass(this.#nodeId, to);
-        // The process that had begun to receive is gone, and its sink with it.
-        if (this.#network.endpoint(to) !== peer) throw unreachablePeer(to);
-        const isSenderGone = this.#network.endpoint(this.#nodeId) !== this;
-        if (isSenderGone || this.#network.reach(this.#nodeId, to) === null) {
-          await sink.abort('the connection broke');
-          throw unreachablePeer(to);
-        }
-        await sink.write(fileIndex, offset, bytes);
-      }
-    }
-    await sink.finish();
-    if (peer !== null) peer.#snapshotsReceived += 1;
+  async #stream(
+    to: NodeId,
+    peer: SimTransport | null,
+    snapshot: OutgoingSnapshot,
+    broken: Promise<never>,
+  ): Promise<void> {
+    if (peer === null || peer.#receiver === null) throw unreachablePeer(to);
+    const network = this.#network;
+    await streamSnapshot({
+      ...{ from: this.#nodeId, snapshot, receiver: peer.#receiver, broken },
+      chunkSizeBytes: network.chunkSizeBytes,
+      isReceiverAlive: () => network.endpoint(to) === peer,
+      pass: async (sizeBytes) => {
+        await network.pass(this.#nodeId, to);
+        const isUp =
+          network.endpoint(to) === peer &&
+          network.endpoint(this.#nodeId) === this &&
+          network.reach(this.#nodeId, to) !== null;
+        if (!isUp) throw unreachablePeer(to);
+        network.snapshotBytesDelivered += sizeBytes;
+      },
+    });
+    peer.#snapshotsReceived += 1;
   }
 
   publicAddressOf(): string | null {
@@ -370,6 +375,7 @@ export class SimTransport implements PeerTransport {
       connectedPeerCount: 0,
       guestCount: 0,
       messagesSent: 0,
+      framesSent: 0,
       messagesReceived: 0,
       messagesDropped: 0,
       bytesSent: 0,

@@ -14,6 +14,22 @@ type Execute = (request: Request, context: ExecuteContext) => Promise<ResultBody
 
 const ID = '0123456789abcdef0123456789abcdef';
 
+const ACTIVITY: NodeStatus['activity'] = {
+  raft: {
+    ...{ elections: 1, preVotes: 2, votesGranted: 3, roleChanges: 4, stepDowns: 5 },
+    ...{ transfersCompleted: 6, transfersFailed: 7, configurationChanges: 8 },
+    ...{ logTruncations: 9, diskStalls: 10, messagesRefused: 11 },
+  },
+  log: { firstIndex: 3, sizeBytes: 1_234, pinnedIndex: 2, heldBy: 'follower' },
+  checkpoint: { index: 8, failuresInRow: 1 },
+  snapshots: {
+    ...{ begun: 4, completed: 1, failed: 2, givenUp: 1, incoming: null },
+    outgoing: [
+      { peer: nodeId('n2'), snapshotId: 'a', index: 8, heldSizeBytes: 500, sizeBytes: 2_000 },
+    ],
+  },
+};
+
 export class FakeService implements NodeService {
   readonly executed: Request[] = [];
   readonly listeners: ((change: LeaderChange) => void)[] = [];
@@ -46,6 +62,7 @@ export class FakeService implements NodeService {
       lanes: [{ liveRowCount: 5, tailRowCount: 1, graphRowCount: 4, deletedRowCount: 2 }],
       wal: { bytesWritten: 100, batches: 3, syncs: 3, lastSyncMs: 0.2 },
       peers: [{ nodeId: nodeId('n2'), matchIndex: 11, isRecentlyActive: true, lagEntries: 2 }],
+      activity: ACTIVITY,
       failure: null,
       ...this.statusPatch,
     };
