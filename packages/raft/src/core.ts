@@ -67,7 +67,7 @@ export class RaftCore {
     this.#state = new ReplicaState(resolveOptions(options), log);
     this.#highWater = highWaterOf(this.#state);
     this.#soft = this.#currentSoft();
-    this.#toldConf = this.#state.confs.first;
+    this.#toldConf = this.#state.confs.initial;
     this.#check();
   }
 
@@ -128,8 +128,10 @@ export class RaftCore {
   }
 
   /**
-   * The configuration in force at `index`, for any index from the applied one on (and back to the
-   * start of the log, except where a restart began later): what a snapshot of `index` must carry.
+   * The configuration in force at `index`: what a snapshot of `index` must carry. For any index
+   * from the applied one on, up to the commit index; a snapshot under way to the state machine
+   * leaves a gap before its own index, in which nothing can be applied; after a restart in that
+   * state only indexes from the snapshot's on may be asked for.
    */
   confAt(index: LogIndex): ConfAtIndex {
     return this.#state.confs.at(index);

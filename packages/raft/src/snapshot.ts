@@ -72,9 +72,10 @@ export function onSnapshot(state: ReplicaState, message: SnapshotMessage): void 
     acknowledge(state, message, meta.index);
     return;
   }
-  outbox.dropAcksFrom((log.committed + 1) as LogIndex);
+  const committedBefore = log.committed;
+  outbox.dropAcksFrom((committedBefore + 1) as LogIndex);
   log.restore(meta);
-  restoreConf(state, meta);
+  restoreConf(state, meta, committedBefore);
   outbox.event({ kind: 'snapshotRestored', index: meta.index });
   acknowledge(state, message, meta.index);
 }

@@ -241,6 +241,19 @@ t.test(
   },
 );
 
+t.test(
+  'the host is told of a configuration that the log held and the reader did not',
+  async (t) => {
+    // The checkpoint is from before the change, the state machine has applied it since.
+    const conf = confOf([...THREE, 'd']);
+    const data = encodeConf(conf);
+    const sum = testHash(new Uint8Array(16), termOf(1), at(1), 'conf', data);
+    const entries = [{ index: at(1), term: termOf(1), type: 'conf' as const, data, sum }];
+    const bench = new Bench({ entries, term: 1, commit: 1, applied: 1 });
+    t.same(bench.take()[0]?.conf, { conf, confIndex: 1 });
+  },
+);
+
 // Snapshots.
 
 t.test('a snapshot carries the configuration of its index, not a newer one', async (t) => {
@@ -283,6 +296,16 @@ t.test('a snapshot behind, at or after a change leaves the right configuration',
     bench.take();
     t.match(bench.status, { confIndex, conf: { learners } });
   }
+});
+
+t.test('until a snapshot is applied, the configuration before it is still known', async (t) => {
+  const bench = new Bench({ terms: [1, 1], term: 1, commit: 2, applied: 2 });
+  const meta = { ...logOf([1, 1, 1, 1, 1]).at(-1)!, conf: confOf(['a', 'd']), confIndex: at(4) };
+  bench.step('b', 1, { kind: 'snapshot', meta: { ...meta, id: 's' } });
+  bench.take();
+  t.equal(bench.core.confAt(at(2)).confIndex, 0);
+  t.equal(bench.core.confAt(at(5)).confIndex, 4);
+  t.same(bench.status.conf.voters, ['a', 'd']);
 });
 
 t.test('a learner far behind joins by a snapshot and is promoted all the same', async (t) => {

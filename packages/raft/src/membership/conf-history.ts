@@ -22,20 +22,18 @@ export const CONF_HISTORY_COUNT_MAX = 256;
 const SCAN_SIZE_BYTES_MAX = 1024 * 1024;
 
 export class ConfHistory {
+  /** Where the log's reader said it starts from. */
+  readonly initial: ConfAtIndex;
   #confs: ConfAtIndex[];
 
-  constructor(first: ConfAtIndex) {
-    this.#confs = [first];
+  constructor(initial: ConfAtIndex) {
+    this.initial = initial;
+    this.#confs = [initial];
   }
 
   /** The one in force. */
   get current(): ConfAtIndex {
     return this.#confs[this.#confs.length - 1]!;
-  }
-
-  /** The oldest one kept; before anything was appended, the one the log started from. */
-  get first(): ConfAtIndex {
-    return this.#confs[0]!;
   }
 
   /** The one that comes back if the current one is truncated; null when it cannot be. */
@@ -80,9 +78,17 @@ export class ConfHistory {
     return this.#confs.length < count;
   }
 
-  /** A snapshot replaced the log. */
-  reset(base: ConfAtIndex): void {
-    this.#confs = [base];
+  /**
+   * A snapshot with `base` replaced the log, which was committed up to `committed`. What was in
+   * force up to there stays known: the state machine is still there until the snapshot is applied.
+   */
+  restore(base: ConfAtIndex, committed: LogIndex): void {
+    this.truncate((committed + 1) as LogIndex);
+    assert(base.confIndex >= this.current.confIndex, 'a snapshot lacks a committed configuration', {
+      confIndex: base.confIndex,
+      committed: this.current.confIndex,
+    });
+    if (base.confIndex > this.current.confIndex) this.#confs.push(base);
   }
 
   /** Forgets what was in force only before `baseIndex`, and more when there are too many. */

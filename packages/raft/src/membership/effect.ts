@@ -39,8 +39,12 @@ export function revertConfs(state: ReplicaState, from: LogIndex): void {
 }
 
 /** The log now starts after the snapshot, which carries the configuration of its index. */
-export function restoreConf(state: ReplicaState, { conf, confIndex }: SnapshotMeta): void {
-  state.confs.reset({ conf, confIndex });
+export function restoreConf(
+  state: ReplicaState,
+  { conf, confIndex }: SnapshotMeta,
+  committedBefore: LogIndex,
+): void {
+  state.confs.restore({ conf, confIndex }, committedBefore);
   putInForce(state, 'restored');
 }
 

@@ -186,7 +186,7 @@ export class MembershipStorm {
 
   #someStep(leader: NodeId, conf: ConfState): ConfChangeStep {
     const nodeId = this.#below(4) === 0 ? leader : this.#oneOf(conf.members).nodeId;
-    switch (this.#below(8)) {
+    switch (this.#below(10)) {
       case 0:
       case 1:
         return { kind: 'remove', nodeId };
@@ -200,6 +200,8 @@ export class MembershipStorm {
         const member = { ...this.#oneOf(conf.members), address: `moved-${this.#below(9)}:2` };
         return { kind: 'updateMember', member };
       }
+      case 6:
+        return { kind: 'setLeases', isEnabled: this.#below(2) === 0 };
       default: {
         const fate = this.#below(3);
         const replaces = fate === 0 ? nodeId : null;

@@ -83,16 +83,23 @@ export class ClusterChecker implements ReplicaObserver {
   /** To be called after every input to `replica`. */
   check(replica: SimReplica): void {
     replica.core.checkInvariants();
-    const { role, term, commit, applied, firstIndex } = replica.core.status();
+    const { role, term, commit, applied } = replica.core.status();
+    const { conf, confIndex } = replica.core.status();
+    assert(
+      replica.conf.confIndex === confIndex &&
+        sumsEqual(encodeConf(replica.conf.conf), encodeConf(conf)),
+      'the host was not told of a configuration',
+      { told: replica.conf.confIndex, confIndex },
+    );
     if (role === 'leader') this.#checkLeader(replica, term);
     this.#checkCommit(replica, commit, term);
-    // While an installed snapshot waits to be applied, what lies before it is gone.
-    if (this.#confs.length === 1 || applied + 1 < firstIndex) return;
-    const { confIndex } = replica.core.confAt(applied);
+    // Restarted between taking over a snapshot and applying it, a replica knows nothing older.
+    if (applied < replica.firstConfIndex) return;
+    const kept = replica.core.confAt(applied).confIndex;
     const committed = this.#confAt(applied).confIndex;
-    assert(confIndex === committed, 'another configuration was committed at an index', {
+    assert(kept === committed, 'another configuration was committed at an index', {
       applied,
-      confIndex,
+      kept,
       committed,
     });
   }

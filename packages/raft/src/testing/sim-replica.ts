@@ -6,6 +6,7 @@
 import type { Entry, Incarnation, LogIndex, NodeId, SnapshotMeta } from '@holdfast/base';
 import { assert, EMPTY_LOG_SUM, sumsEqual } from '@holdfast/base';
 import { RaftCore } from '../core.ts';
+import type { ConfAtIndex } from '../membership/conf-history.ts';
 import type { RaftMessage } from '../messages.ts';
 import type { RaftOptions } from '../options.ts';
 import type { AppendRequest, ApplyRequest, RaftEvent, ReadState, Ready } from '../ready.ts';
@@ -36,6 +37,10 @@ export class SimReplica {
   appliedSum: Uint8Array;
   /** What a crash leaves of the state machine; its index is the log's `applied`. */
   checkpointSum: Uint8Array;
+  /** The configuration the host goes by: what it was told last. */
+  conf: ConfAtIndex;
+  /** Nothing is known of configurations before this one. */
+  readonly firstConfIndex: LogIndex;
   reads: ReadState[] = [];
   events: RaftEvent[] = [];
 
@@ -56,6 +61,9 @@ export class SimReplica {
     this.#observer = wiring.observer;
     this.#send = wiring.send;
     this.core = new RaftCore(options, log);
+    const { conf, confIndex } = log.initialState();
+    this.conf = { conf, confIndex };
+    this.firstConfIndex = confIndex;
     this.appliedIndex = log.initialState().applied;
     this.appliedSum = wiring.appliedSum ?? EMPTY_LOG_SUM;
     this.checkpointSum = this.appliedSum;
@@ -83,6 +91,7 @@ export class SimReplica {
     for (const message of ready.send) this.#leave(message);
     this.#gated.push(...ready.sendAfter);
     if (ready.apply !== null) this.#toApply.push(ready.apply);
+    if (ready.conf !== null) this.conf = ready.conf;
     for (const read of ready.reads) {
       this.reads.push(read);
       this.#observer.readAnswered?.(this, read);
