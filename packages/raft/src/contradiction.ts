@@ -81,9 +81,13 @@ function contradictionOf(state: ReplicaState, message: FromLeader): Contradictio
       state.owedIndex = Math.max(state.owedIndex, message.commit) as LogIndex;
       return 'acknowledged-entries-missing';
     case 'snapshot': {
-      const { index, sum, term: snapshotTerm } = message.meta;
-      if (index <= log.committed || log.term(index) !== snapshotTerm) return null;
-      return sumsEqual(log.sumAt(index), sum) ? null : 'log-forked';
+      const { confIndex, index, sum, term: snapshotTerm } = message.meta;
+      if (index <= log.committed) return null;
+      if (log.term(index) === snapshotTerm)
+        return sumsEqual(log.sumAt(index), sum) ? null : 'log-forked';
+      // It would replace the log; so it must know every configuration that is committed here.
+      const known = state.confs.at(log.committed).confIndex;
+      return confIndex < known ? 'committed-entry-replaced' : null;
     }
     default:
       return contradictionOfAppend(state, message);

@@ -5,7 +5,7 @@ import t from 'tap';
 import { runChaos } from '../src/testing/chaos.ts';
 import { runLeaseStorm } from '../src/testing/lease-storm.ts';
 
-const STEP_COUNT = 4_000;
+const STEP_COUNT = 3_000;
 const SEED_COUNT = 240;
 const LEASE_STEP_COUNT = 400;
 
