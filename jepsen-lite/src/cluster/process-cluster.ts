@@ -69,6 +69,7 @@ export class ProcessCluster implements Cluster {
   readonly #isRemovedAtStop: boolean;
   readonly #settings: ServerSettings;
   readonly #runtimeFlags: readonly string[];
+  #nodeCountMax = 0;
   readonly #proxies: PeerProxies | null;
 
   private constructor(
@@ -210,7 +211,11 @@ export class ProcessCluster implements Cluster {
       new NodeProcess({
         nodeName,
         command: process.execPath,
-        commandArguments: [...this.#runtimeFlags, ...serveArguments(member, seen)],
+        commandArguments: [
+          ...this.#runtimeFlags,
+          ...serveArguments(member, seen),
+          ...(this.#joining.has(nodeName) ? this.#joinArguments(nodeName) : []),
+        ],
         environment: {},
         logPath: this.logPathOf(nodeName),
       }),
