@@ -308,6 +308,18 @@ t.test('until a snapshot is applied, the configuration before it is still known'
   t.same(bench.status.conf.voters, ['a', 'd']);
 });
 
+t.test('a snapshot that lacks a committed configuration is refused', async (t) => {
+  const data = encodeConf(confOf([...THREE, 'd']));
+  const sum = testHash(new Uint8Array(16), termOf(1), at(1), 'conf', data);
+  const entries = [{ index: at(1), term: termOf(1), type: 'conf' as const, data, sum }];
+  const bench = new Bench({ entries, term: 1, commit: 1 });
+  const meta = { ...logOf([1, 1, 1]).at(-1)!, conf: confOf(THREE), confIndex: at(0) };
+  bench.step('b', 1, { kind: 'snapshot', meta: { ...meta, id: 's' } });
+  bench.take();
+  t.match(bench.status, { confIndex: 1, lastIndex: 1 });
+  t.match(bench.events.at(-1), { kind: 'contradictionSeen' });
+});
+
 t.test('a learner far behind joins by a snapshot and is promoted all the same', async (t) => {
   const cluster = groupOf(THREE);
   for (let i = 0; i < 30; i++) cluster.propose('a', `${i}`);
