@@ -143,6 +143,8 @@ export interface NodeStatus {
   readonly peers: readonly PeerProgress[];
   readonly activity: ReplicaActivity;
   readonly eventLoopDelayMs?: number;
+  /** Our wall clock minus the median of the voters; null while too few are known to judge. */
+  readonly clockSkewMs: number | null;
   /** Why the node stopped working, in one sentence; null while it works. */
   readonly failure: string | null;
 }

@@ -2,7 +2,7 @@
  * Members come and go while a cluster works. Whole nodes on virtual time: what an operator asks is
  * executed as it comes over the wire, and the state of every member is compared afterwards.
  */
-import { HoldfastError, must } from '@holdfast/base';
+import { HoldfastError, incarnation, type Member, makeConf, must, nodeId } from '@holdfast/base';
 import type {
   ChangeMembersResult,
   ListMembersResult,
@@ -11,7 +11,9 @@ import type {
   ResultBody,
   UpsertResult,
 } from '@holdfast/protocol';
+import type { PeerStatus } from '@holdfast/raft';
 import t from 'tap';
+import { planChange } from '../src/replica/member-plan.ts';
 import { SimCluster, type SimClusterOptions, type SimNode } from '../src/testing/sim-cluster.ts';
 
 type Asked = Request extends infer Each ? (Each extends Request ? Omit<Each, 'id'> : never) : never;
@@ -459,4 +461,50 @@ t.test('a member that moves tells its new addresses to everybody', async (t) => 
     const member = node.node.service.members().find(({ nodeId }) => nodeId === n.id);
     t.equal(member?.publicAddress, 'elsewhere:1', node.id);
   }
+});
+
+t.test(
+  'a checkpoint made while a change is not committed carries the members before it',
+  async (t) => {
+    const world = await World.start();
+    await world.write(5);
+    await world.joining('n4');
+    const leader = await world.cluster.leader();
+    const followers = await world.followers();
+    const { scheduler } = world.cluster;
+    for (const node of followers.filter(({ id }) => id !== 'n4')) node.pause();
+    const deadlineMs = scheduler.clock.monotonicMs() + 60_000;
+    const request = { id: 1, kind: 'addMember', nodeId: 'n4' } as const;
+    const added = leader.node.service.execute(request, { deadlineMs });
+    await scheduler.until(() => leader.node.replica.membership.conf.members.length === 4, 1_000);
+    const root = await scheduler.resolve(leader.node.replica.checkpoint());
+    t.equal(root.meta.conf.members.length, 3, 'the change may still be taken back');
+    t.equal(root.meta.confIndex, 0);
+    for (const node of followers) node.resume();
+    t.match(await scheduler.resolve(added), { isChanged: true });
+  },
+);
+
+t.test('another life of a member is let in only while its old life is silent', (t) => {
+  const member = (id: string, life: string): Member => ({
+    nodeId: nodeId(id),
+    incarnation: incarnation(life.repeat(32)),
+    address: `${id}:2`,
+    clientAddress: null,
+  });
+  const conf = makeConf([member('n1', 'a'), member('n2', 'b'), member('n3', 'c')]);
+  const newcomer = member('n2', 'd');
+  const peer = (isRecentlyActive: boolean) =>
+    ({ id: nodeId('n2'), matchIndex: 0, isRecentlyActive }) as PeerStatus;
+  const plan = (isRecentlyActive: boolean) =>
+    planChange(
+      { id: 1, kind: 'addMember', nodeId: 'n2' },
+      { conf, newcomer, peers: [peer(isRecentlyActive)], lastIndex: 9 },
+    );
+  t.same(plan(false), [
+    { kind: 'remove', nodeId: 'n2' },
+    { kind: 'addLearner', member: newcomer, promotion: { replaces: null } },
+  ]);
+  t.throws(() => plan(true), { code: 'MEMBER_EXISTS' });
+  t.end();
 });

@@ -1,10 +1,11 @@
 /**
  * Goal: the small parts of a replica keep their promises one by one; the whole is tested elsewhere.
  */
-import { logIndex, nodeId, term } from '@holdfast/base';
+import { logIndex, type NodeId, nodeId, term } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 import type { DropReason } from '@holdfast/raft';
 import t from 'tap';
+import { isClockRight, medianOffsetMs, ownSkewMs } from '../src/replica/clock-median.ts';
 import { LeaderClock } from '../src/replica/leader-clock.ts';
 import { LeaderReadiness } from '../src/replica/leader-readiness.ts';
 import { dropError, PENDING_PROPOSAL_COUNT_MAX, Proposals } from '../src/replica/proposals.ts';
@@ -21,7 +22,7 @@ const accept = (index: number, entryTerm: number) => () =>
 
 t.test('a stamp never goes back, whatever the wall clock does', async (t) => {
   const clock = new VirtualClock(1_000_000);
-  const stamps = new LeaderClock(clock);
+  const stamps = new LeaderClock(clock, () => 0);
   stamps.startTerm(2_000_000);
   t.equal(stamps.nextStampMs(), 2_000_000, 'a new leader starts at the last stamp of the log');
   clock.advance(1_500);
@@ -31,6 +32,64 @@ t.test('a stamp never goes back, whatever the wall clock does', async (t) => {
   t.equal(stamps.nextStampMs(), 2_001_500);
   stamps.startTerm(2_001_500);
   t.ok(stamps.nextStampMs() > 5_000_000, 'the next term starts at the wall clock again');
+});
+
+t.test('log time starts at the clock of a quorum, and waits while it is not known', async (t) => {
+  const clock = new VirtualClock(9_000_000);
+  let offsetMs: number | null = null;
+  const stamps = new LeaderClock(clock, () => offsetMs);
+  stamps.startTerm(1_000_000);
+  t.equal(stamps.nextStampMs(), 1_000_000, 'its own clock alone moves nothing');
+  clock.advance(250);
+  t.equal(stamps.nextStampMs(), 1_000_250, 'but time goes on');
+  offsetMs = -7_000_000;
+  t.equal(stamps.nextStampMs(), 2_000_250, 'the median, once it is known');
+  offsetMs = 0;
+  clock.advance(250);
+  t.equal(stamps.nextStampMs(), 2_000_500, 'and for the whole term');
+});
+
+t.test('one wrong clock among three is known as such by everybody', async (t) => {
+  const voters = ['n1', 'n2', 'n3'].map(nodeId);
+  const [n1, n2, n3] = voters as [NodeId, NodeId, NodeId];
+  const right = {
+    voters,
+    self: n1,
+    offsetsMs: new Map([
+      [n2, 60_000],
+      [n3, -20],
+    ]),
+  };
+  t.equal(medianOffsetMs(right), 0);
+  t.equal(ownSkewMs(right), -0);
+  t.ok(isClockRight(right, n1));
+  t.ok(isClockRight(right, n3));
+  t.notOk(isClockRight(right, n2));
+  const wrong = {
+    voters,
+    self: n2,
+    offsetsMs: new Map([
+      [n1, -60_000],
+      [n3, -60_020],
+    ]),
+  };
+  t.equal(medianOffsetMs(wrong), -60_000);
+  t.equal(ownSkewMs(wrong), 60_000);
+  const two = { voters, self: n2, offsetsMs: new Map([[n1, -60_000]]) };
+  t.equal(medianOffsetMs(two), -60_000, 'of two the earlier: being ahead cannot be undone');
+  t.equal(ownSkewMs(two), null, 'but two do not say who is wrong');
+  const alone = { voters, self: n2, offsetsMs: new Map() };
+  t.equal(medianOffsetMs(alone), null);
+  const learner = {
+    voters,
+    self: nodeId('n9'),
+    offsetsMs: new Map([
+      [n1, 5],
+      [n2, 6],
+      [n3, 7],
+    ]),
+  };
+  t.equal(medianOffsetMs(learner), 6, 'the clock of a node without a vote does not count');
 });
 
 t.test('a write is answered by the entry of its own term, and only by that', async (t) => {

@@ -5,7 +5,8 @@
  * peer was the leader, this replica forgets it (role and term unchanged), so it may grant votes
  * under the log rule, and starts a pre-vote after a random delay; refused ones are repeated until
  * the ordinary election timeout takes over. A replica that still hears the leader refuses, so one
- * broken link deposes nobody, and the next heartbeat of the same term restores the leader.
+ * broken link deposes nobody, and the next heartbeat of the same term restores the leader. A
+ * replica that is bound by a lease forgets nobody before the bond ends.
  */
 import type { NodeId, Random, TimerHandle, Timers } from '@holdfast/base';
 import type { RaftCore } from '@holdfast/raft';
@@ -21,6 +22,8 @@ export interface FastFailoverOptions {
   readonly random: Random;
   /** After this long the core's own timer is the one that campaigns. */
   readonly electionTimeoutMs: number;
+  /** False: this replica leaves it to the others, and to the core's own timer. */
+  readonly isHurried: () => boolean;
   readonly withCore: (action: (core: RaftCore) => void) => void;
 }
 
@@ -28,6 +31,8 @@ export class FastFailover {
   readonly #options: FastFailoverOptions;
   #timer: TimerHandle | null = null;
   #remainingMs = 0;
+  /** The lost leader, while a lease binds this replica not to forget it. */
+  #bondedTo: NodeId | null = null;
 
   constructor(options: FastFailoverOptions) {
     this.#options = options;
@@ -37,8 +42,10 @@ export class FastFailover {
     this.#options.withCore((core) => {
       const { leader, role } = core.status();
       if (leader !== peer || role !== 'follower') return;
-      core.forgetLeader();
-      this.#remainingMs = this.#options.electionTimeoutMs;
+      // Bound by a lease it cannot yet; the bond ends an election timeout after the last heartbeat.
+      this.#bondedTo = core.forgetLeader() ? null : peer;
+      const timeoutCount = this.#bondedTo === null ? 1 : 2;
+      this.#remainingMs = timeoutCount * this.#options.electionTimeoutMs;
       this.#arm(FIRST_DELAY_MS_MIN, FIRST_DELAY_MS_MAX);
     });
   }
@@ -60,10 +67,17 @@ export class FastFailover {
   }
 
   #campaign(core: RaftCore): void {
+    if (this.#bondedTo !== null && core.status().leader === this.#bondedTo) {
+      if (core.forgetLeader()) this.#bondedTo = null;
+      else {
+        this.#arm(REPEAT_DELAY_MS_MIN, REPEAT_DELAY_MS_MAX);
+        return;
+      }
+    }
     const { conf, leader, role } = core.status();
     const isElectable = role === 'follower' || role === 'preCandidate';
     if (leader !== null || !isElectable || !conf.voters.includes(this.#options.nodeId)) return;
-    core.campaign();
+    if (this.#options.isHurried()) core.campaign();
     this.#arm(REPEAT_DELAY_MS_MIN, REPEAT_DELAY_MS_MAX);
   }
 }

@@ -96,6 +96,7 @@ export class ReplicaService implements NodeService {
       wal: { bytesWritten, batches, syncs, lastSyncMs },
       peers: raft.role === 'leader' ? this.#peers() : [],
       activity: replica.activity(),
+      clockSkewMs: replica.clockWatch.skewMs,
       failure: this.#failure,
     };
   }

@@ -17,13 +17,21 @@ import type { AppliedEntry } from './applier.ts';
 import { Applier } from './applier.ts';
 import { CheckpointRunner } from './checkpoint-runner.ts';
 import { Checkpointer } from './checkpointer.ts';
+import type { ClockWatch } from './clock-watch.ts';
 import type { DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
-import { FastFailover } from './fast-failover.ts';
-import { JoinAnnouncer } from './join-announcer.ts';
+import type { FastFailover } from './fast-failover.ts';
+import type { JoinAnnouncer } from './join-announcer.ts';
 import { LeaderClock } from './leader-clock.ts';
 import { LeaderReadiness } from './leader-readiness.ts';
-import { Membership } from './membership.ts';
+import {
+  type MemberParts,
+  makeAnnouncer,
+  makeClockWatch,
+  makeFailover,
+  makeMembership,
+} from './member-parts.ts';
+import type { Membership } from './membership.ts';
 import { Proposals } from './proposals.ts';
 import { RaftCounters } from './raft-counters.ts';
 import { ReadGate } from './read-gate.ts';
@@ -46,6 +54,7 @@ export class Replica {
   readonly checkpoints: CheckpointRunner;
   readonly snapshots: Snapshots;
   readonly membership: Membership;
+  readonly clockWatch: ClockWatch;
   readonly #options: ReplicaOptions;
   readonly #parts: ReplicaParts;
   readonly #driver: Driver;
@@ -71,7 +80,7 @@ export class Replica {
     const { role, term, leader } = core.status();
     this.#soft = { role, term, leader };
     this.#reads = new ReadGate(nowMs);
-    this.#leaderClock = new LeaderClock(clock);
+    this.#leaderClock = new LeaderClock(clock, () => this.clockWatch.medianOffsetMs());
     this.#readiness = new LeaderReadiness();
     this.applier = new Applier({
       host,
@@ -113,41 +122,25 @@ export class Replica {
       send: (messages) => this.#send(messages),
       listener: this.#driverListener(),
     });
-    this.membership = this.#makeMembership();
-    this.#announcer = this.#makeAnnouncer();
-    this.#failover = new FastFailover({
-      nodeId: options.nodeId,
-      timers: parts.timers,
-      random: parts.random,
-      electionTimeoutMs: options.electionTimeoutMs,
-      withCore: (action) => this.#driver.withCore(action),
-    });
+    const memberParts = this.#memberParts();
+    this.membership = makeMembership(memberParts);
+    this.#announcer = makeAnnouncer(memberParts, this.membership);
+    this.clockWatch = makeClockWatch(memberParts, this.membership);
+    this.#failover = makeFailover(memberParts, this.clockWatch);
     parts.transport.onPeerState((peer, state) => {
       if (state === 'disconnected') this.#failover.onPeerLost(peer);
     });
     parts.transport.onSnapshot(this.snapshots.installer);
   }
 
-  #makeMembership(): Membership {
-    const { core, publicAddressOf, transport, wal } = this.#parts;
-    const { clusterId, group, incarnation, nodeId } = this.#options;
-    return new Membership({
-      ...{ clusterId, nodeId, incarnation, core, transport, publicAddressOf },
+  #memberParts(): MemberParts {
+    return {
+      options: this.#options,
+      parts: this.#parts,
       withCore: (action) => this.#driver.withCore(action),
       whenLeaderReady: (deadlineMs) => this.whenLeaderReady(deadlineMs),
-      termAt: (index) => {
-        const term = wal.groupLog(group).term(index);
-        return typeof term === 'number' ? term : 0;
-      },
-    });
-  }
-
-  #makeAnnouncer(): JoinAnnouncer {
-    const { transport, timers, logger } = this.#parts;
-    return new JoinAnnouncer({
-      ...{ transport, timers, logger, addresses: this.#options.joinAddresses },
-      isJoining: () => this.membership.state === 'joining',
-    });
+      isLeader: () => this.#soft.role === 'leader',
+    };
   }
 
   #driverListener(): DriverListener {
@@ -302,6 +295,7 @@ export class Replica {
     }
     this.snapshots.exchange.onTick(nowMs);
     this.checkpoints.onTick(nowMs, this.applier.appliedIndex);
+    this.clockWatch.onTick(nowMs);
   }
 
   #onApply(request: ApplyRequest): void {

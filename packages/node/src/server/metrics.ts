@@ -115,6 +115,11 @@ const STATUS_GAUGES: readonly StatusNumber[] = [
     (s) => sumLanes(s, 'deletedRowCount'),
   ],
   ['wal_last_sync_seconds', 'Duration of the last log sync.', (s) => s.wal.lastSyncMs / 1_000],
+  [
+    'clock_skew_seconds',
+    'Own wall clock minus the median of the voters; 0 while unknown.',
+    (s) => (s.clockSkewMs ?? 0) / 1_000,
+  ],
   ['event_loop_delay_seconds', 'Event loop delay.', (s) => (s.eventLoopDelayMs ?? 0) / 1_000],
 ];
 

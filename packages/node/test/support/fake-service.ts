@@ -63,6 +63,7 @@ export class FakeService implements NodeService {
       wal: { bytesWritten: 100, batches: 3, syncs: 3, lastSyncMs: 0.2 },
       peers: [{ nodeId: nodeId('n2'), matchIndex: 11, isRecentlyActive: true, lagEntries: 2 }],
       activity: ACTIVITY,
+      clockSkewMs: 12,
       failure: null,
       ...this.statusPatch,
     };
