@@ -50,6 +50,8 @@ export class ClusterChecker implements ReplicaObserver {
   readonly #appliedThrough = new Map<string, LogIndex>();
   readsChecked = 0;
   leaseReadsChecked = 0;
+  transfersCompleted = 0;
+  readonly #eventCounts = new Map<RaftEvent['kind'], number>();
 
   constructor(first: ConfState, replicas: ReadonlyMap<NodeId, SimReplica>) {
     this.#confs.push({ conf: first, confIndex: 0 as LogIndex });
@@ -83,11 +85,12 @@ export class ClusterChecker implements ReplicaObserver {
     replica.core.checkInvariants();
     const { role, term, commit, applied } = replica.core.status();
     const { conf, confIndex } = replica.core.status();
-    const told = replica.conf;
-    assert(told.conf === conf, 'the host was not told of a configuration', {
-      told: told.confIndex,
-      confIndex,
-    });
+    assert(
+      replica.conf.confIndex === confIndex &&
+        sumsEqual(encodeConf(replica.conf.conf), encodeConf(conf)),
+      'the host was not told of a configuration',
+      { told: replica.conf.confIndex, confIndex },
+    );
     if (role === 'leader') this.#checkLeader(replica, term);
     this.#checkCommit(replica, commit, term);
     // Restarted between taking over a snapshot and applying it, a replica knows nothing older.
@@ -104,6 +107,11 @@ export class ClusterChecker implements ReplicaObserver {
   /** `replica` is about to lose its disk for good. */
   diskLost(replica: SimReplica): void {
     this.#lostDisks.set(replica.incarnation, replica.log);
+  }
+
+  /** How often it was seen, on all replicas in all their lives. */
+  eventCount(kind: RaftEvent['kind']): number {
+    return this.#eventCounts.get(kind) ?? 0;
   }
 
   readAsked(replica: SimReplica, requestId: number): void {
@@ -142,6 +150,9 @@ export class ClusterChecker implements ReplicaObserver {
 
   /** Nobody lies here and no disk forgets, so nobody may see a contradiction. */
   eventSeen(replica: SimReplica, event: RaftEvent): void {
+    this.#eventCounts.set(event.kind, this.eventCount(event.kind) + 1);
+    if (event.kind === 'transferEnded' && event.outcome === 'completed')
+      this.transfersCompleted += 1;
     assert(event.kind !== 'contradictionSeen', 'a contradiction was seen', {
       id: replica.id,
       event,
