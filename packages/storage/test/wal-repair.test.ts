@@ -5,9 +5,11 @@ import { VirtualClock } from '@holdfast/base/testing';
 import t from 'tap';
 import { readWholeFile } from '../src/fs.ts';
 import { fsckDataDirectory } from '../src/fsck.ts';
+import { describeWalFile } from '../src/inspect.ts';
 import { CrashSignal } from '../src/testing/fault-plan.ts';
 import type { CrashOptions } from '../src/testing/memory-fs.ts';
 import { MemoryFileSystem } from '../src/testing/memory-fs.ts';
+import { FIRST_BATCH_OFFSET } from '../src/wal/format.ts';
 import { InlineWal } from '../src/wal/inline-wal.ts';
 import type { DamagedRange } from '../src/wal/types.ts';
 import { CONFIRM_IDLE_MS } from '../src/wal/wal-writer.ts';
@@ -29,20 +31,20 @@ import {
   WAL_DIRECTORY,
 } from './support.ts';
 
-const OPTIONS = { ...SMALL_WAL, fileSizeBytes: 16 * 1024, batchSizeBytesMax: 2048 };
+const OPTIONS = { ...SMALL_WAL, fileSizeBytes: 32 * 1024, batchSizeBytesMax: 2048 };
 const FIRST_FILE = `${WAL_DIRECTORY}/0000000000000001.wal`;
 const open = (fileSystem: MemoryFileSystem): InlineWal =>
   InlineWal.open({ fileSystem, directory: WAL_DIRECTORY, options: OPTIONS });
 
-/** Twelve entries in three batches, confirmed; every byte of data differs from all others. */
-async function writeLog(): Promise<{
+/** Four entries in each batch, confirmed; the commit hint is two behind the batch before. */
+async function writeLog(batches = 3): Promise<{
   readonly fileSystem: MemoryFileSystem;
   readonly entries: readonly Entry[];
 }> {
   const fileSystem = new MemoryFileSystem();
   const wal = open(fileSystem);
   const log = wal.groupLog(GROUP_ONE);
-  for (let batch = 0; batch < 3; batch++) {
+  for (let batch = 0; batch < batches; batch++) {
     const first = batch * 4 + 1;
     const entries = makeEntries(sumAt(log, first - 1), first, 4, { sizeBytes: 600 });
     wal.append(makeAppend({ entries, hardState: makeHardState(1, Math.max(0, first - 2)) }));
@@ -53,6 +55,17 @@ async function writeLog(): Promise<{
   return { fileSystem, entries };
 }
 
+function positionOf(fileSystem: MemoryFileSystem, entry: Entry): number {
+  return Buffer.from(readWholeFile(fileSystem, FIRST_FILE)).indexOf(Buffer.from(entry.data));
+}
+
+function erase(fileSystem: MemoryFileSystem, from: number, to: number): void {
+  const handle = fileSystem.open(FIRST_FILE, 'readWrite');
+  handle.write([new Uint8Array(to - from)], from);
+  handle.sync();
+  handle.close();
+}
+
 /** Spoils the data of entries low..high. */
 function damage(
   fileSystem: MemoryFileSystem,
@@ -60,10 +73,8 @@ function damage(
   low: number,
   high = low,
 ): void {
-  const bytes = Buffer.from(readWholeFile(fileSystem, FIRST_FILE));
   for (const entry of entries.slice(low - 1, high)) {
-    const position = bytes.indexOf(Buffer.from(entry.data));
-    fileSystem.flipBit(FIRST_FILE, position + 100, 3);
+    fileSystem.flipBit(FIRST_FILE, positionOf(fileSystem, entry) + 100, 3);
   }
 }
 
@@ -139,6 +150,40 @@ t.test('only the entries that were lost repair a range, and only all of them', a
   await wal.close();
 });
 
+t.test('entries that nothing names any more must still lead to the entry after them', async (t) => {
+  const { fileSystem, entries } = await writeLog();
+  const position = positionOf(fileSystem, entries[5]!);
+  // Records 6 and 7, headers included.
+  erase(fileSystem, position - 90, position + 1290);
+  const wal = open(fileSystem);
+  const log = wal.groupLog(GROUP_ONE);
+  t.match(log.damage(), [{ low: 6, high: 7, lastTerm: null, lastSum: null }]);
+  const other = makeEntry(entries[4]!.sum, 6, 1, new Uint8Array(3));
+  const forged = [other, makeEntry(other.sum, 7, 1, new Uint8Array(3))];
+  await t.rejects(wal.repair(GROUP_ONE, forged), {
+    code: 'REPAIR_REFUSED',
+    message: /entry 8, which is intact, does not follow it/,
+  });
+  await heal(wal, GROUP_ONE, entries);
+  t.ok(sameEntries(readAll(log), entries));
+  await wal.close();
+});
+
+t.test('what is known committed is never put in doubt, what is not may be', async (t) => {
+  const { fileSystem, entries } = await writeLog(6);
+  const batches = [...describeWalFile(fileSystem, FIRST_FILE)].filter(
+    ({ kind }) => kind === 'batch',
+  );
+  t.ok(batches.length >= 7, 'the one of the start, and six');
+  // The fourth and fifth batch, entries 13 to 20: the third says commit 7 and holds 9 to 12.
+  erase(fileSystem, batches[4]!.offset, batches[6]!.offset);
+  const wal = open(fileSystem);
+  t.same(wal.groupLog(GROUP_ONE).damage().map(span), ['8-20']);
+  await heal(wal, GROUP_ONE, entries);
+  t.ok(sameEntries(readAll(wal.groupLog(GROUP_ONE)), entries));
+  await wal.close();
+});
+
 t.test('what was repaired stays repaired, over restarts, rolls and further damage', async (t) => {
   const { fileSystem, entries } = await writeLog();
   damage(fileSystem, entries, 2, 11);
@@ -163,12 +208,12 @@ t.test('what was repaired stays repaired, over restarts, rolls and further damag
   t.same(third.groupLog(GROUP_ONE).damage().map(span), ['1-1']);
   await heal(third, GROUP_ONE, entries);
   t.ok(sameEntries(readAll(third.groupLog(GROUP_ONE)), [...entries, ...more]));
-  const base = { index: logIndex(12), term: term(1), sum: entries[11]!.sum };
+  const base = { index: logIndex(40), term: term(1), sum: more[27]!.sum };
   third.compact(GROUP_ONE, base);
   third.pump();
   t.equal(fileSystem.exists(FIRST_FILE), false, 'compacted, the damaged file goes');
   await third.close();
-  t.ok(sameEntries(readAll(open(fileSystem).groupLog(GROUP_ONE)), more));
+  t.ok(sameEntries(readAll(open(fileSystem).groupLog(GROUP_ONE)), more.slice(28)));
 });
 
 t.test('no file goes while a log is damaged, whatever other groups compact', async (t) => {
@@ -193,6 +238,36 @@ t.test('no file goes while a log is damaged, whatever other groups compact', asy
   t.ok(wal.stats().filesRemoved > 1);
   t.equal(wal.stats().oldestFileId, wal.stats().newestFileId);
   await wal.close();
+});
+
+t.test('a file whose head is damaged never becomes the oldest', async (t) => {
+  const fileSystem = new MemoryFileSystem();
+  const wal = open(fileSystem);
+  const entries = makeEntries(EMPTY_LOG_SUM, 1, 120, { sizeBytes: 600 });
+  for (const entry of entries) {
+    wal.append(makeAppend({ entries: [entry] }));
+    wal.pump();
+  }
+  await wal.close();
+  const names = fileSystem.list(WAL_DIRECTORY).filter((name) => name.endsWith('.wal'));
+  t.ok(names.length >= 4);
+  const path = `${WAL_DIRECTORY}/${names[1]}`;
+  const handle = fileSystem.open(path, 'readWrite');
+  handle.write([new Uint8Array(512)], FIRST_BATCH_OFFSET);
+  handle.sync();
+  const again = open(fileSystem);
+  await heal(again, GROUP_ONE, entries);
+  const compactTo = (index: number): readonly string[] => {
+    const base = { index: logIndex(index), term: term(1), sum: entries[index - 1]!.sum };
+    again.compact(GROUP_ONE, base);
+    again.pump();
+    return fileSystem.list(WAL_DIRECTORY).filter((name) => name.endsWith('.wal'));
+  };
+  t.match(compactTo(45), [names[0], names[1]], 'the second one is needed, the first one starts it');
+  const reopened = open(fileSystem.clone());
+  t.same(reopened.groupLog(GROUP_ONE).damage(), []);
+  t.ok(sameEntries(readAll(reopened.groupLog(GROUP_ONE)), entries.slice(45)));
+  t.match(compactTo(100), [names[3]], 'both go together');
 });
 
 t.test('a checkpoint closes the damage that it covers, when it fits the log', async (t) => {

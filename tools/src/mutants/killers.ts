@@ -32,7 +32,15 @@ const RAFT_KILLERS = tests('raft', [
   'quorum',
 ]);
 
-const STORAGE_KILLERS = tests('storage', ['wal', 'files', 'wal-crash', 'wal-recovery']);
+const STORAGE_KILLERS = tests('storage', [
+  'wal',
+  'files',
+  'hard-state',
+  'wal-repair',
+  'wal-crash',
+  'wal-recovery',
+  'wal-damage',
+]);
 
 const NODE_KILLERS = tests('node', ['replica-parts', 'hostile-moments', 'storm']);
 

@@ -49,7 +49,7 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     bug: 'damage in the middle of the log is cut off like an unfinished end',
     source: 'etcd#5230, etcd#6378, pebble#453, camunda#6098',
     file: `${WAL}/scan.js`,
-    find: 'if (later !== null) {',
-    replace: 'if (later !== null && later.offset === offset) {',
+    find: 'this.#replayPending(watermark === before ? confirmation : null);',
+    replace: 'this.#pending = null;',
   },
 ];

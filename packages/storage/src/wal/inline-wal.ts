@@ -76,7 +76,7 @@ export class InlineWal implements Wal {
     const { fileSystem, directory } = settings;
     const recovered = recoverWal(fileSystem, directory, this.#options, clock);
     this.#writer = recovered.writer;
-    this.#front = new WalFront(recovered.groups, recovered.source, this.#options);
+    this.#front = new WalFront(recovered, this.#options);
     this.tornTail = recovered.tornTail;
   }
 

@@ -33,6 +33,8 @@ export interface RecoveredWal {
   readonly groups: ReadonlyMap<GroupId, DurableGroupLog>;
   readonly source: RecordSource;
   readonly writer: WalWriter;
+  /** See WalScan. */
+  readonly badHeadFileIds: ReadonlySet<number>;
   /** What the last crash cut off; it was never acknowledged. */
   readonly tornTail: TornTail | null;
 }
@@ -83,7 +85,8 @@ export function recoverWal(
   // A batch with records needs one that confirms it.
   if (frames.length > 0) writer.writeBatch(new Uint8Array(0));
   if (scan.last === null) writeEpoch(fileSystem, directory, { epoch, hasBatches: true });
-  return { groups: hardStates.groups, source, writer, tornTail: scan.tornTail };
+  const { badHeadFileIds, tornTail } = scan;
+  return { groups: hardStates.groups, source, writer, badHeadFileIds, tornTail };
 }
 
 function settle(

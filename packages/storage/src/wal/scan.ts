@@ -62,6 +62,8 @@ export interface WalScan {
   /** Newest epoch seen in any valid header. */
   readonly epochMax: number;
   readonly tornTail: TornTail | null;
+  /** Files whose first batch is bad: none of them must become the oldest, which starts the log. */
+  readonly badHeadFileIds: ReadonlySet<number>;
   /** Every place whose bytes are wrong, also where nothing is missing because of it. */
   readonly badPlaces: readonly TornTail[];
 }
@@ -118,6 +120,7 @@ class WalScanner {
   #promised = { batch: 0, fileId: 0 };
   #hasBatch = false;
   readonly #badPlaces: TornTail[] = [];
+  readonly #badHeadFileIds = new Set<number>();
 
   constructor(
     fileSystem: FileSystem,
@@ -142,14 +145,17 @@ class WalScanner {
       }
     }
     let offset = FIRST_BATCH_OFFSET;
+    let isHeadGood = false;
     for (;;) {
       const batch = findBatch(bytes, fileId, offset, mask);
+      isHeadGood ||= batch?.offset === FIRST_BATCH_OFFSET && batch.content.kind === 'whole';
       this.#noteRegion({ fileId, bytes, from: offset, to: batch?.offset ?? bytes.byteLength });
       if (batch === null) break;
       this.#follow(fileId, bytes, batch);
       offset = batch.offset + batch.sizeBytes;
     }
     const isUsed = offset > FIRST_BATCH_OFFSET;
+    if (!isHeadGood) this.#badHeadFileIds.add(fileId);
     if (header === null && isUsed) this.#noteBad(path, 0, 'file header is damaged');
   }
 
@@ -167,6 +173,7 @@ class WalScanner {
       lastBatch: this.#lastBatch,
       epochMax: this.#epochMax,
       tornTail,
+      badHeadFileIds: new Set([...this.#badHeadFileIds].filter((id) => id <= lastFileId)),
       badPlaces: this.#badPlaces,
     };
   }

@@ -64,7 +64,7 @@ export class ThreadWal implements Wal {
     const options = { ...DEFAULT_WAL_OPTIONS, ...settings.options };
     const fileSystem = new NodeFileSystem();
     const recovered = recoverWal(fileSystem, settings.directory, options, settings.clock);
-    this.#front = new WalFront(recovered.groups, recovered.source, options);
+    this.#front = new WalFront(recovered, options);
     this.tornTail = recovered.tornTail;
     this.#stats = recovered.writer.stats;
     const state = recovered.writer.state();

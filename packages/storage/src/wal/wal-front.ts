@@ -1,7 +1,7 @@
 /**
  * The half of the WAL on the caller's thread, shared by both hosts: checks and encodes appends,
- * gives tickets, keeps what is under way, and shows it in the group logs once it is durable.
- * A group with damage is read-only but for what closes the damage.
+ * gives tickets, keeps what is under way, and shows it in the group logs once it is durable. A
+ * damaged group is read-only. Over 400 lines because all of it turns on one queue of what waits.
  *
  * Invariants: tickets are reported in order, each exactly once; a group log changes only here and
  * only with durable records, except that `compact` hides entries at once; after a failure nothing
@@ -22,6 +22,7 @@ import {
 import { DurableGroupLog } from './durable-group-log.ts';
 import { RECORD_HEADER_SIZE_BYTES } from './record.ts';
 import type { RecordSource } from './record-source.ts';
+import type { RecoveredWal } from './recovery.ts';
 import {
   checkBaseOfDamaged,
   checkDiscard,
@@ -67,6 +68,7 @@ interface Tail extends AppendTail {
 export class WalFront {
   readonly #groups: Map<GroupId, DurableGroupLog>;
   readonly #source: RecordSource;
+  readonly #badHeadFileIds: ReadonlySet<number>;
   readonly #options: WalOptions;
   readonly #tails = new Map<GroupId, Tail>();
   readonly #durableListeners: DurableListener[] = [];
@@ -84,13 +86,10 @@ export class WalFront {
   /** Groups with a repair under way. */
   readonly #mending = new Map<GroupId, (error: HoldfastError) => void>();
 
-  constructor(
-    groups: ReadonlyMap<GroupId, DurableGroupLog>,
-    source: RecordSource,
-    options: WalOptions,
-  ) {
-    this.#groups = new Map(groups);
-    this.#source = source;
+  constructor(recovered: Omit<RecoveredWal, 'writer' | 'tornTail'>, options: WalOptions) {
+    this.#groups = new Map(recovered.groups);
+    this.#source = recovered.source;
+    this.#badHeadFileIds = recovered.badHeadFileIds;
     this.#options = options;
   }
 
@@ -296,6 +295,8 @@ export class WalFront {
     for (const log of this.#groups.values()) {
       below = Math.min(below, log.oldestFileId() ?? currentFileId);
     }
+    // The oldest file starts the log, so it must have a good head.
+    while (this.#badHeadFileIds.has(below) && below < currentFileId) below -= 1;
     if (below <= this.#releasedBelow) return null;
     this.#releasedBelow = below;
     this.#source.releaseBelow(below);

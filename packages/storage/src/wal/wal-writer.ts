@@ -33,6 +33,7 @@ import {
 } from './format.ts';
 import type { TermAndVote } from './hard-state-copies.ts';
 import { HardStateWriter, termAndVote } from './hard-state-copies.ts';
+import type { WalRecord } from './record.ts';
 import { sealRecord, viewRecord } from './record.ts';
 import type { GroupSummary } from './record-payload.ts';
 import { EMPTY_GROUP_SUMMARY } from './record-payload.ts';
@@ -321,9 +322,18 @@ export class WalWriter {
     const hardStates = new Map<GroupId, TermAndVote>();
     this.#changes = new Map();
     let count = 0;
+    let last: WalRecord | null = null;
     for (let offset = 0; offset < payload.byteLength; count++) {
       const end = sealRecord(payload, offset, fileOffset, mask);
       const record = viewRecord(payload, offset);
+      offset = end;
+      if (last !== null && isNextEntry(last, record)) {
+        // One object per run of entries, not per entry.
+        last = record;
+        continue;
+      }
+      if (last !== null) this.#endRun(last);
+      last = record.type === 'entry' ? record : null;
       const { group } = record;
       const before = this.#groups.get(group) ?? EMPTY_GROUP_SUMMARY;
       const after = followRecord(before, record);
@@ -333,9 +343,17 @@ export class WalWriter {
       if (after.hardState !== null && isOtherVote(before, after)) {
         hardStates.set(group, termAndVote(after.hardState));
       }
-      offset = end;
     }
+    if (last !== null) this.#endRun(last);
     return { count, hardStates };
+  }
+
+  /** The log of the group ends with this entry, which continues the one before it. */
+  #endRun({ group, index, term, sum }: WalRecord): void {
+    const summary = this.#groups.get(group) ?? EMPTY_GROUP_SUMMARY;
+    if (summary.lastIndex === index) return;
+    const end = { lastIndex: index, lastTerm: term, lastSum: sum.slice() };
+    this.#groups.set(group, { ...summary, ...end });
   }
 
   /** After a failure nothing more is written; operating errors become WAL_IO. */
@@ -355,6 +373,9 @@ type FileStateBytes = ReturnType<typeof encodeFileState>;
 const NO_FILE_STATE: FileStateBytes = { bytes: new Uint8Array(0), recordCount: 0 };
 
 const EMPTY = new Uint8Array(0);
+
+const isNextEntry = (last: WalRecord, record: WalRecord): boolean =>
+  record.type === 'entry' && record.group === last.group && record.index === last.index + 1;
 
 const isOtherVote = (before: GroupSummary, after: GroupSummary): boolean =>
   before.hardState?.term !== after.hardState?.term ||
