@@ -1,9 +1,11 @@
 /** The WAL on its own thread and the shared ring, on a real disk. Waits on events only. */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EMPTY_LOG_SUM, logIndex, SeededRandom } from '@holdfast/base';
 import t from 'tap';
+import { describeWalFile } from '../src/inspect.ts';
+import { NodeFileSystem } from '../src/node-fs.ts';
 import { createRingMemory, RingConsumer, RingProducer } from '../src/wal/shared-ring.ts';
 import { ThreadWal } from '../src/wal/thread-wal.ts';
 import type { WalOptions } from '../src/wal/types.ts';
@@ -120,6 +122,36 @@ t.test('a commit hint is told after the turn, without a sync', async (t) => {
   await durable(ticket);
   t.equal(wal.stats().syncs, syncs);
   await wal.close();
+});
+
+t.test('a quiet log is confirmed by the thread, and repaired by it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const first = open(directory);
+  const entries = makeEntries(EMPTY_LOG_SUM, 1, 40, { sizeBytes: 3000 });
+  first.wal.append(makeAppend({ entries, hardState: makeHardState(1) }));
+  await first.durable(1);
+  const path = join(directory, '0000000000000001.wal');
+  const fileSystem = new NodeFileSystem();
+  const lastBatch = () =>
+    [...describeWalFile(fileSystem, path)].findLast(({ kind }) => kind === 'batch')!;
+  while (lastBatch().fields.records !== 0) await new Promise((resolve) => setImmediate(resolve));
+  t.match(lastBatch().fields.confirms, [{ group: 1, changedFrom: 1, lastIndex: 40 }]);
+  await first.wal.close();
+  const bytes = readFileSync(path);
+  for (const entry of entries.slice(4, 30)) {
+    bytes[bytes.indexOf(Buffer.from(entry.data)) + 5]! ^= 1;
+  }
+  writeFileSync(path, bytes);
+  const second = open(directory, { ...SMALL, batchSizeBytesMax: 16 * 1024 });
+  t.match(second.wal.groupLog(GROUP_ONE).damage(), [{ low: 5, high: 30 }]);
+  await t.rejects(second.wal.repair(GROUP_ONE, entries.slice(4, 29)), { code: 'REPAIR_REFUSED' });
+  await second.wal.repair(GROUP_ONE, entries.slice(4, 30));
+  t.ok(sameEntries(readAll(second.wal.groupLog(GROUP_ONE)), entries));
+  await second.wal.close();
+  const third = open(directory);
+  t.same(third.wal.groupLog(GROUP_ONE).damage(), []);
+  t.ok(sameEntries(readAll(third.wal.groupLog(GROUP_ONE)), entries));
+  await third.wal.close();
 });
 
 t.test('close writes what is queued, commit hints included', async (t) => {

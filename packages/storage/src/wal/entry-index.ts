@@ -226,6 +226,7 @@ export class EntryIndex {
     if (chunk === null) return;
     chunk.fileIds[at] = MISSING_FILE_ID;
     chunk.offsets[at] = 0;
+    chunk.sizes[at] = 0;
   }
 
   #namedSlot(index: number): { readonly chunk: Chunk; readonly at: number } {

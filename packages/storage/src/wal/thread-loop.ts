@@ -38,11 +38,12 @@ export function runWalThread(
       if (ring.takeProducerWaits()) reply({ kind: 'space' });
       const hasWork = work.frames.length > 0 || work.releaseBelow !== null || work.isClosing;
       if (!hasWork) {
-        if (sleepMs() === 0 && writer.confirm()) continue;
+        const isDue = sleepMs() === 0;
+        if (isDue && writer.confirm()) continue;
         if (writer.prepareNextFile(PREPARE_IDLE_SLICE_BYTES)) continue;
-        // A confirmation that found no room waits for the next batch, not for a time.
-        const delayMs = sleepMs();
-        ring.sleep(doorbell, delayMs === 0 ? Number.POSITIVE_INFINITY : delayMs);
+        // It may have needed the file that is finished now; else it waits for the next batch.
+        if (isDue && writer.confirm()) continue;
+        ring.sleep(doorbell, isDue ? Number.POSITIVE_INFINITY : sleepMs());
         continue;
       }
       perform(work, writer, reply);
