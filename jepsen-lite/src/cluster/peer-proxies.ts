@@ -2,7 +2,6 @@
  * A proxy on every directed link between the nodes of a process cluster, so that a node can be cut
  * off from the others while clients still reach it.
  */
-import { must } from '@holdfast/base';
 import type { ProxyMode } from '../net/tcp-proxy.ts';
 import { TcpProxy } from '../net/tcp-proxy.ts';
 import type { NodeName } from './cluster.ts';
@@ -33,12 +32,13 @@ export class PeerProxies {
     return new PeerProxies(links);
   }
 
-  /** The members as `nodeName` is to reach them. */
+  /** The members as `nodeName` is to reach them; those that came later directly. */
   asSeenBy(nodeName: NodeName, members: readonly MemberPlan[]): readonly MemberPlan[] {
     return members.map((member) => {
       if (member.nodeName === nodeName) return member;
       const link = this.#links.find((one) => one.from === nodeName && one.to === member.nodeName);
-      return { ...member, peerAddress: `127.0.0.1:${must(link).proxy.port}` };
+      if (link === undefined) return member;
+      return { ...member, peerAddress: `127.0.0.1:${link.proxy.port}` };
     });
   }
 

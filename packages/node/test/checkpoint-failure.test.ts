@@ -8,6 +8,7 @@ import type { GetResult, Request } from '@holdfast/protocol';
 import type { FileOperation } from '@holdfast/storage/testing';
 import t from 'tap';
 import { checkpointRetryDelayMs, isFatalForNode } from '../src/replica/checkpoint-failure.ts';
+import { CheckpointSchedule } from '../src/replica/checkpoint-schedule.ts';
 import { MetaMachine, succeeded } from '../src/state/meta-machine.ts';
 import { SESSION_WINDOW_MAX } from '../src/state/sessions.ts';
 import { SimCluster, type SimNode } from '../src/testing/sim-cluster.ts';
@@ -83,6 +84,39 @@ for (const [operation, fault] of SURVIVED) {
     }
   });
 }
+
+t.test('a failed checkpoint ends only when the slowest lane has', async (t) => {
+  const cluster = new SimCluster({
+    ...{ nodeCount: 1, seed: 4, latency: { laneMsMax: 40 }, settings: { retainedEntryCount: 0 } },
+  });
+  await cluster.start();
+  const node = await cluster.leader();
+  await cluster.execute(node, create);
+  await cluster.execute(node, upsert(1));
+  await cluster.scheduler.resolve(node.node.replica.checkpoint());
+  const filesBefore = fileCount(node);
+  await cluster.execute(node, upsert(2));
+  node.fileSystem.faults.add({
+    ...{ operation: 'open', pathContains: '/data/meta', fault: 'ENOSPC', times: 1_000 },
+  });
+  await t.rejects(cluster.scheduler.resolve(node.node.replica.checkpoint()), { code: 'FILE_IO' });
+  await cluster.scheduler.advance(200);
+  t.ok(fileCount(node) <= filesBefore, 'so nothing of it is written behind the clearing up');
+});
+
+t.test('after a failure it is held back, also while the log grows', async (t) => {
+  const schedule = new CheckpointSchedule({ intervalMs: 60_000, logSizeBytes: 100 }, 0, 0);
+  schedule.started(0, 0);
+  t.equal(schedule.failed(0), 1_000);
+  t.equal(schedule.isDue(999, 1_000_000), false);
+  t.equal(schedule.isDue(1_000, 0), true);
+  schedule.started(1_000, 0);
+  t.equal(schedule.failed(1_000), 2_000);
+  schedule.started(3_000, 0);
+  schedule.succeeded();
+  t.equal(schedule.failuresInRow, 0);
+  t.equal(schedule.isDue(3_500, 0), false, 'then the interval counts again');
+});
 
 t.test('a failed sync of a directory of a checkpoint stops the node', async (t) => {
   const { cluster, node } = await oneNode(2);

@@ -3,10 +3,13 @@
  * and it keeps its pace. Method: whole nodes on virtual time, a slow transfer, and cuts at each
  * part of it.
  */
-import { must } from '@holdfast/base';
+import type { Incarnation, NodeId } from '@holdfast/base';
+import { DEFAULT_GROUP_ID, groupId, must, nodeId, term } from '@holdfast/base';
 import type { Request } from '@holdfast/protocol';
 import t, { type Test } from 'tap';
 import { RESUME_HOLD_MS } from '../src/replica/snapshot-exchange.ts';
+import type { SnapshotMessage } from '../src/replica/snapshot-header.ts';
+import { encodeSnapshotHeader } from '../src/replica/snapshot-header.ts';
 import { TransferBudget } from '../src/replica/transfer-budget.ts';
 import type { SimNode } from '../src/testing/sim-cluster.ts';
 import { SimCluster } from '../src/testing/sim-cluster.ts';
@@ -285,4 +288,53 @@ t.test('a transfer that holds too much log is given up, and starts anew', async 
   await cluster.scheduler.until(() => node.snapshotsInstalled === 1, 60_000);
   await expectEqual(t, scene);
   t.not(node.node.replica.checkpointer.root?.meta.id, snapshotId, 'a newer one brought it up');
+});
+
+t.test('a snapshot that the core would refuse is not even begun', async (t) => {
+  const cluster = new SimCluster({ nodeCount: 3, seed: 80 });
+  await cluster.start();
+  const leader = await cluster.leader();
+  await cluster.execute(leader, create);
+  await cluster.digests();
+  const { meta, metaFile, shards } = await cluster.scheduler.resolve(
+    leader.node.replica.checkpoint(),
+  );
+  const [node] = cluster.nodes.filter((one) => one !== leader);
+  const { replica } = must(node).node;
+  const members = replica.membership.conf.members;
+  const incarnationOf = (id: NodeId): Incarnation =>
+    must(members.find(({ nodeId }) => nodeId === id)).incarnation;
+  const good: SnapshotMessage = {
+    ...{ kind: 'snapshot', meta, group: DEFAULT_GROUP_ID, from: leader.id, to: must(node).id },
+    fromIncarnation: incarnationOf(leader.id),
+    toIncarnation: incarnationOf(must(node).id),
+    term: replica.soft.term,
+    confIndex: meta.confIndex,
+  };
+  const begin = (message: SnapshotMessage, group = DEFAULT_GROUP_ID) =>
+    replica.snapshots.installer.begin({
+      ...{ group, from: leader.id, files: [] },
+      meta: encodeSnapshotHeader({ metaFile, shards, message }),
+    });
+  const bad: Readonly<Record<string, Promise<unknown>>> = {
+    'an old term': begin({ ...good, term: term(0) }),
+    'another receiver': begin({ ...good, to: nodeId('n9') }),
+    'an earlier life of this node': begin({ ...good, toIncarnation: good.fromIncarnation }),
+    'another group': begin({ ...good, group: groupId(7) }, groupId(7)),
+    'a frame of another group': begin(good, groupId(7)),
+  };
+  for (const [name, outcome] of Object.entries(bad)) {
+    await t.rejects(outcome, { code: 'PEER_PROTOCOL' }, name);
+    t.equal(replica.snapshots.status().incoming, null, name);
+  }
+  for (const bytes of ['', '{', 'null', '{"metaFile":1}', JSON.stringify({ metaFile, shards })]) {
+    const outcome = replica.snapshots.installer.begin({
+      ...{ group: DEFAULT_GROUP_ID, from: leader.id, files: [] },
+      meta: new TextEncoder().encode(bytes),
+    });
+    await t.rejects(outcome, { code: 'PEER_PROTOCOL' }, bytes);
+  }
+  const sink = await cluster.scheduler.resolve(Promise.resolve(begin(good)));
+  await t.rejects(begin(good), { code: 'OVERLOADED' }, 'one at a time');
+  await sink.abort('the test is over');
 });
