@@ -2,6 +2,7 @@
 import type { Arguments } from './arguments.ts';
 import { apply } from './verbs/apply.ts';
 import { campaign } from './verbs/campaign.ts';
+import { change } from './verbs/change.ts';
 import { compact } from './verbs/compact.ts';
 import { crash } from './verbs/crash.ts';
 import { deliver } from './verbs/deliver.ts';
@@ -9,7 +10,10 @@ import { drop } from './verbs/drop.ts';
 import { elect } from './verbs/elect.ts';
 import { forget } from './verbs/forget.ts';
 import { heal } from './verbs/heal.ts';
+import { join } from './verbs/join.ts';
+import { lease } from './verbs/lease.ts';
 import { log } from './verbs/log.ts';
+import { members } from './verbs/members.ts';
 import { network } from './verbs/network.ts';
 import { nodes } from './verbs/nodes.ts';
 import { partition } from './verbs/partition.ts';
@@ -26,6 +30,8 @@ import { snapshot } from './verbs/snapshot.ts';
 import { stall } from './verbs/stall.ts';
 import { status } from './verbs/status.ts';
 import { tick } from './verbs/tick.ts';
+import { transfer } from './verbs/transfer.ts';
+import { wipe } from './verbs/wipe.ts';
 import type { World } from './world.ts';
 
 /** Acts on the world; whatever it does not take from `args` is refused afterwards. */
@@ -37,6 +43,8 @@ export const VERBS: ReadonlyMap<string, Verb> = new Map(
     campaign,
     elect,
     propose,
+    change,
+    transfer,
     deliver,
     drop,
     send,
@@ -50,14 +58,18 @@ export const VERBS: ReadonlyMap<string, Verb> = new Map(
     heal,
     crash,
     restart,
+    join,
+    wipe,
     pause,
     resume,
     snapshot,
     compact,
     report,
     read,
+    lease,
     forget,
     status,
+    members,
     log,
   }),
 );

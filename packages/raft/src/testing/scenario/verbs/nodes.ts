@@ -1,8 +1,9 @@
 /**
  * `nodes a b c [learners=z] [election=10] [heartbeat=2] [prevote=off] [checkquorum=off] [seed=1]`
  * makes the group. Limits: `append-bytes`, `inflight`, `inflight-bytes`, `uncommitted-bytes`,
- * `entry-bytes`, `applying-bytes`, `reads`. What a node finds on its disk: `a.terms=1,1,2`
- * `a.term=3` `a.vote=b` `a.commit=1`. One node only: `a.prevote=off` `a.checkquorum=off`.
+ * `entry-bytes`, `applying-bytes`, `reads`, `disk-stall`, `learner-rounds`; `leases` allows leases.
+ * What a node finds on its disk: `a.terms=1,1,2` `a.term=3` `a.vote=b` `a.commit=1`. One node only:
+ * `a.prevote=off` `a.checkquorum=off`.
  */
 import type { Entry, LogIndex, Term } from '@holdfast/base';
 import { EMPTY_LOG_SUM, nodeId } from '@holdfast/base';
@@ -17,6 +18,7 @@ export function nodes(world: World, args: Arguments): void {
   const learners = args.list('learners') ?? [];
   const seed = args.count('seed') ?? 1;
   const raft = raftOptionsOf(args);
+  const isLeaseEnabled = args.flag('leases');
   const voters = args.words();
   args.check(voters.length > 0, 'needs the names of the voters');
   const starts = new Map([...voters, ...learners].map((name) => [name, startOf(args, name)]));
@@ -25,6 +27,7 @@ export function nodes(world: World, args: Arguments): void {
     seed,
     voters,
     learners,
+    isLeaseEnabled,
     raft,
     raftOf: (id) => own.get(id) ?? {},
     start: (id) => starts.get(id) ?? {},
@@ -53,6 +56,8 @@ function raftOptionsOf(args: Arguments): Partial<RaftOptions> {
     entrySizeBytesMax: args.count('entry-bytes'),
     applyingSizeBytesMax: args.count('applying-bytes'),
     pendingReadCountMax: args.count('reads'),
+    diskStallTicks: args.count('disk-stall'),
+    learnerRoundsMax: args.count('learner-rounds'),
   });
 }
 
