@@ -82,3 +82,47 @@ t.test('no members at all agree to everything', async (t) => {
   t.equal(majorityVote([]), 'won');
   t.equal(jointVote([true, undefined, true], []), 'won');
 });
+
+t.test('every way to vote of up to nine members, and of every joint pair up to four', async (t) => {
+  const waysOf = (count: number): (boolean | undefined)[][] =>
+    count === 0
+      ? [[]]
+      : waysOf(count - 1).flatMap((way) => [true, false, undefined].map((one) => [...way, one]));
+  let tried = 0;
+  for (let count = 0; count <= 9; count++)
+    for (const way of waysOf(count)) {
+      tried += 1;
+      if (majorityVote(way) !== voteByEnumeration(way)) t.fail(`${count} members: ${way}`);
+    }
+  t.equal(tried, (3 ** 10 - 1) / 2);
+  const sides = [0, 1, 2, 3, 4].flatMap(waysOf);
+  for (const incoming of sides)
+    for (const outgoing of sides) {
+      const results = [voteByEnumeration(incoming), voteByEnumeration(outgoing)];
+      const expected = results.includes('lost')
+        ? 'lost'
+        : results.includes('pending')
+          ? 'pending'
+          : 'won';
+      if (jointVote(incoming, outgoing) !== expected) t.fail(`${incoming} and ${outgoing}`);
+    }
+});
+
+t.test('any quorum of a joint configuration meets any quorum of either side', async (t) => {
+  const subsetsOf = (ids: readonly string[]): string[][] =>
+    ids.reduce<string[][]>((sets, id) => sets.concat(sets.map((set) => [...set, id])), [[]]);
+  const decides = (set: readonly string[], members: readonly string[]) =>
+    majorityVote(members.map((id) => set.includes(id))) === 'won';
+  const all = ['a', 'b', 'c', 'd', 'e'];
+  const everyone = subsetsOf(all);
+  for (const incoming of everyone.filter(({ length }) => length > 0))
+    for (const outgoing of everyone.filter(({ length }) => length > 0)) {
+      const joint = everyone.filter((set) => decides(set, incoming) && decides(set, outgoing));
+      const plain = everyone.filter((set) => decides(set, incoming));
+      const isMet = joint.every((left) =>
+        plain.every((right) => left.some((id) => right.includes(id))),
+      );
+      if (!isMet) t.fail(`${incoming} after ${outgoing}`);
+    }
+  t.pass('961 pairs of member sets');
+});
