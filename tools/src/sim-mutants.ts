@@ -40,11 +40,22 @@ function chosen(): readonly Mutant[] {
   });
 }
 
+const scratches: Scratch[] = [];
+
+/** Interrupted: what was found is kept, the copies go. */
+function stop(): never {
+  for (const scratch of scratches) scratch.remove();
+  process.exit(1);
+}
+process.on('SIGINT', stop);
+process.on('SIGTERM', stop);
+
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 /** Takes mutants from `queue` until it is empty. */
 async function work(queue: Mutant[], progress: Progress, findings: Finding[]): Promise<void> {
   const scratch = new Scratch(ROOT);
+  scratches.push(scratch);
   try {
     for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
       const known = progress.finding(mutant.id);

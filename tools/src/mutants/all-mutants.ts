@@ -1,5 +1,6 @@
 /** Every mutant, in the order of the report. */
 import { ELECTION_MUTANTS } from './election-mutants.ts';
+import { MEMBERSHIP_MUTANTS } from './membership-mutants.ts';
 import type { Mutant } from './mutant.ts';
 import { NODE_MUTANTS } from './node-mutants.ts';
 import { REPLICATION_MUTANTS } from './replication-mutants.ts';
@@ -10,6 +11,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...ELECTION_MUTANTS,
   ...REPLICATION_MUTANTS,
   ...SNAPSHOT_MUTANTS,
+  ...MEMBERSHIP_MUTANTS,
   ...STORAGE_MUTANTS,
   ...NODE_MUTANTS,
 ];

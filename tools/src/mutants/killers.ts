@@ -12,7 +12,7 @@ export interface Killer {
 const tests = (folder: string, names: readonly string[]): readonly Killer[] =>
   names.map((name) => ({
     file: `packages/${folder}/dist/test/${name}.test.js`,
-    isSeeded: name === 'simulation',
+    isSeeded: name.startsWith('simulation'),
   }));
 
 /** Re-authored cases first, then seeds, then the tests of single parts. */
@@ -20,6 +20,7 @@ const RAFT_KILLERS = tests('raft', [
   'scenarios',
   'tables',
   'paper',
+  'paper-thesis',
   'simulation',
   'gating',
   'election',
@@ -29,20 +30,26 @@ const RAFT_KILLERS = tests('raft', [
   'snapshot',
   'single-node',
   'membership',
+  'membership-joint',
+  'membership-leaving',
+  'conf-change',
+  'transfer',
+  'lease',
+  'disk-stall',
   'quorum',
+  'differential',
+  'simulation-membership',
 ]);
 
 const STORAGE_KILLERS = tests('storage', [
   'wal',
+  'wal-writer',
   'files',
-  'hard-state',
-  'wal-repair',
   'wal-crash',
   'wal-recovery',
-  'wal-damage',
 ]);
 
-const NODE_KILLERS = tests('node', ['replica-parts', 'hostile-moments', 'storm']);
+const NODE_KILLERS = tests('node', ['driver', 'replica-parts', 'hostile-moments', 'storm']);
 
 /** Most specific first. */
 export function killersOf(file: string): readonly Killer[] {

@@ -46,10 +46,19 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
   },
   {
     id: 'rot-is-cut-like-a-torn-tail',
-    bug: 'damage in the middle of the log is cut off like an unfinished end',
+    bug: 'a batch that is known to have been durable is cut off like an unfinished one',
     source: 'etcd#5230, etcd#6378, pebble#453, camunda#6098',
     file: `${WAL}/scan.js`,
-    find: 'this.#replayPending(watermark === before ? confirmation : null);',
-    replace: 'this.#pending = null;',
+    find: 'first !== undefined || this.#promised.batch >= pending.batch.header.batch;',
+    replace: 'first !== undefined;',
+  },
+  {
+    id: 'failed-append-is-swallowed',
+    bug: 'an append that failed is dropped and the log goes on with the next',
+    source: 'canonical/raft#320',
+    file: `${WAL}/inline-wal.js`,
+    find: 'this.#confirmLater();\n        }\n        catch (error) {\n            this.#fail(error);',
+    replace:
+      'this.#confirmLater();\n        }\n        catch (error) {\n            this.#completions.length;',
   },
 ];
