@@ -1,10 +1,12 @@
 // The host loop around the core: what it does with time that passed while nobody looked.
+import type { Timers } from '@holdfast/base';
 import { DEFAULT_GROUP_ID, nodeId, SeededRandom } from '@holdfast/base';
 import { RaftCore } from '@holdfast/raft';
 import { confOf, InMemoryLog, incarnationOf, testHash } from '@holdfast/raft/testing';
 import type { Wal } from '@holdfast/storage';
 import t from 'tap';
 import { Driver } from '../src/replica/driver.ts';
+import { GroupHost } from '../src/replica/group-host.ts';
 
 const TICK_MS = 20;
 const ELECTION_TICKS = 10;
@@ -28,19 +30,27 @@ function idleFollower() {
   const time = { nowMs: 0, ticks: 0 };
   const due: (() => void)[] = [];
   const nothing = (): void => undefined;
+  const clock = { monotonicMs: () => time.nowMs, wallMs: () => time.nowMs };
+  // Nothing of this test is written.
+  const wal = {
+    onDurable: nothing,
+    onFailure: nothing,
+    cork: nothing,
+    uncork: nothing,
+  } as unknown as Wal;
+  const timers: Timers = {
+    after: (_delayMs, callback) => {
+      due.push(callback);
+      return { cancel: nothing };
+    },
+  };
+  const host = new GroupHost({ wal, clock, timers, defer: (callback) => due.push(callback) });
   const driver = new Driver({
     core,
     group: DEFAULT_GROUP_ID,
-    // Nothing of this test is written.
-    wal: { onDurable: nothing, onFailure: nothing } as unknown as Wal,
-    clock: { monotonicMs: () => time.nowMs, wallMs: () => time.nowMs },
-    timers: {
-      after: (_delayMs, callback) => {
-        due.push(callback);
-        return { cancel: nothing };
-      },
-    },
-    defer: (callback) => due.push(callback),
+    wal,
+    clock,
+    host,
     tickIntervalMs: TICK_MS,
     send: nothing,
     listener: {

@@ -33,15 +33,15 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     bug: 'a renamed file counts as durable before its directory is synced',
     source: 'etcd#14098, etcd#14143',
     file: 'packages/storage/dist/src/atomic-file.js',
-    find: 'fileSystem.rename(temporaryPath, path);\n    fileSystem.syncDirectory(parentDirectory(path));',
-    replace: 'fileSystem.rename(temporaryPath, path);',
+    find: '    fileSystem.syncDirectory(parentDirectory(path));\n    return result;',
+    replace: '    return result;',
   },
   {
     id: 'rename-before-content',
     bug: 'a file is renamed into place before its content is synced',
     source: 'etcd#14098, etcd#14143',
     file: 'packages/storage/dist/src/atomic-file.js',
-    find: 'result = fill(handle);\n        handle.sync();',
+    find: 'result = fill(handle);\n            handle.sync();',
     replace: 'result = fill(handle);',
   },
   {
