@@ -328,6 +328,12 @@ export const ERROR_CODES = {
     'never',
     'The file was written by a newer version of Holdfast; upgrade this node.',
   ),
+  LOG_FORKED: at(
+    'storage',
+    false,
+    'otherNode',
+    'The leader contradicts the log of this node again and again, so it stopped; start it on an empty directory.',
+  ),
   LOG_COMPACTED: at(
     'storage',
     true,

@@ -18,6 +18,7 @@ import { Applier } from './applier.ts';
 import { CheckpointRunner } from './checkpoint-runner.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { ClockWatch } from './clock-watch.ts';
+import { Contradictions } from './contradictions.ts';
 import type { DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
 import type { FastFailover } from './fast-failover.ts';
@@ -62,6 +63,7 @@ export class Replica {
   readonly #failover: FastFailover;
   readonly #counters = new RaftCounters();
   readonly #proposals = new Proposals();
+  readonly #contradictions = new Contradictions();
   readonly #reads: ReadGate;
   readonly #readiness: LeaderReadiness;
   readonly #leaderClock: LeaderClock;
@@ -352,8 +354,7 @@ export class Replica {
   #onEvents(events: readonly RaftEvent[]): void {
     this.#counters.count(events);
     for (const event of events) {
-      if (event.kind === 'contradictionSeen')
-        this.#parts.logger.error({ event }, 'a peer contradicts this replica; compare their logs');
+      if (event.kind === 'contradictionSeen') this.#onContradiction(event);
       else if (event.kind === 'messageRefused') this.#parts.logger.debug({ event }, 'raft');
       else this.#parts.logger.info({ event }, 'raft');
       this.membership.onEvent(event);
@@ -361,6 +362,12 @@ export class Replica {
         this.checkpoints.runInBackground();
       }
     }
+  }
+
+  #onContradiction(event: RaftEvent & { readonly kind: 'contradictionSeen' }): void {
+    this.#parts.logger.error({ event }, 'a peer contradicts this replica; compare their logs');
+    const verdict = this.#contradictions.note(event, this.#parts.clock.monotonicMs());
+    if (verdict !== null) this.#driver.fail(verdict);
   }
 
   #expireSessions(nowMs: number): void {
