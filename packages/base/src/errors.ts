@@ -7,6 +7,8 @@
  *   `backoff` (same request, later), `otherNode`, `sameRequestId` (safe only as the same session
  *   and sequence, which takes effect at most once).
  * - `surface`: where it can be seen. `wire` codes are sent to clients by a server.
+ *
+ * Over 400 lines because the table is one, and closed.
  */
 
 export type RetryAdvice = 'never' | 'redirect' | 'backoff' | 'otherNode' | 'sameRequestId';

@@ -45,8 +45,8 @@ export class Contradictions {
     if (count < REPEAT_COUNT_MAX || nowMs - firstMs < SPAN_MS_MIN) return null;
     return new HoldfastError(
       'LOG_FORKED',
-      `${from} contradicts the log of this node again and again (${contradiction}): stop it, keep ` +
-        'its directory aside, and start it on an empty one, so that it comes back from the others',
+      `${from} contradicts the log of this node again and again (${contradiction}): keep its ` +
+        'directory aside and start it on an empty one, so that it comes back from the others',
       { details: { from, contradiction, count } },
     );
   }
