@@ -163,6 +163,8 @@ export const FAULT_KINDS = Object.keys(RECIPES) as readonly FaultKind[];
 const rate = (random: SeededRandom): number =>
   ([0.02, 0.1, 0.3, 0.6] as const)[random.nextBelow(4)] ?? 0.1;
 
+const KIB = 1024;
+
 /** Mean time between two faults, per temper. */
 const GAP_MS = [250, 600, 1_200, 3_000] as const;
 
@@ -196,7 +198,23 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
     retainedEntryCount: pick([0, 3, 50, 10_000]),
     sessionIdleTimeoutMs: pick([2_000, 3_600_000, 3_600_000]),
     walFileSizeBytes: pick([16 * 1024, 64 * 1024]),
+    ...drawTransfers(seed),
     faults: drawFaults(random, durationMs),
+  };
+}
+
+/** From numbers of its own, so that what is drawn here changes nothing else of a seed. */
+function drawTransfers(seed: number): Pick<SimPlan, 'limits' | 'snapshotChunkSizeBytes'> {
+  const random = new SeededRandom(deriveSeed(seed, 'transfers'));
+  const pick = (items: readonly number[]): number => items[random.nextBelow(items.length)]!;
+  return {
+    limits: {
+      // Mostly so little that a follower that was away needs a snapshot.
+      followerLogHoldSizeBytesMax: pick([0, 0, 2 * KIB, 512 * 1024 * KIB]),
+      snapshotTransferBytesPerSecMax: pick([8 * KIB, 64 * KIB, 64 * 1024 * KIB]),
+      snapshotLogHoldSizeBytesMax: pick([8 * KIB, 64 * KIB, 1024 * 1024 * KIB]),
+    },
+    snapshotChunkSizeBytes: pick([512, 4 * KIB, 64 * KIB]),
   };
 }
 

@@ -112,6 +112,13 @@ export interface SimPlan {
   readonly retainedEntryCount: number;
   readonly sessionIdleTimeoutMs: number;
   readonly walFileSizeBytes: number;
+  /** Of snapshots and of the log kept for others, as the settings of these names. */
+  readonly limits: {
+    readonly followerLogHoldSizeBytesMax: number;
+    readonly snapshotTransferBytesPerSecMax: number;
+    readonly snapshotLogHoldSizeBytesMax: number;
+  };
+  readonly snapshotChunkSizeBytes: number;
   /** In order of time. */
   readonly faults: readonly TimedFault[];
 }

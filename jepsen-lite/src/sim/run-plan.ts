@@ -330,8 +330,10 @@ function makeCluster(plan: SimPlan): SimCluster {
       checkpointIntervalMs: plan.checkpointIntervalMs,
       retainedEntryCount: plan.retainedEntryCount,
       sessionIdleTimeoutMs: plan.sessionIdleTimeoutMs,
+      limits: plan.limits,
     },
   });
+  cluster.network.chunkSizeBytes = plan.snapshotChunkSizeBytes;
   cluster.network.weather = plan.weather;
   cluster.clientNetwork.delayMsMax = plan.clientMsMax;
   return cluster;

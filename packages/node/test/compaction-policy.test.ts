@@ -101,6 +101,20 @@ const cases: readonly (readonly [
     'checkpoint',
   ],
   [
+    'one whose state is not known yet holds all there is',
+    view({ followers: [{ matchIndex: null, isReachable: true }] }),
+    limits(),
+    100,
+    'follower',
+  ],
+  [
+    'up to the same limit',
+    view({ followers: [{ matchIndex: null, isReachable: true }] }),
+    limits({ followerHoldSizeBytesMax: 5_000 }),
+    500,
+    'follower',
+  ],
+  [
     'nor does one that lies before the log already',
     view({ followers: [{ matchIndex: 99, isReachable: true }] }),
     limits(),
@@ -168,7 +182,7 @@ function anyView(random: SeededRandom): CompactionView {
   return {
     ...{ baseIndex, previousIndex, newestIndex, firstIndexWithin: firstIndexWithin(baseIndex) },
     followers: Array.from({ length: random.nextBelow(5) }, () => ({
-      matchIndex: index(),
+      matchIndex: random.nextBelow(5) === 0 ? null : index(),
       isReachable: random.nextBelow(2) === 0,
     })),
     transferIndex: random.nextBelow(2) === 0 ? null : index(),
@@ -211,8 +225,9 @@ function flawsOf(
     if (isWronged(transferIndex, bounds.transferHoldSizeBytesMax)) flaws.push('transfer wronged');
   }
   for (const { matchIndex, isReachable } of seen.followers) {
-    const isHeld = isReachable && matchIndex >= seen.baseIndex;
-    if (isHeld && isWronged(matchIndex, bounds.followerHoldSizeBytesMax)) flaws.push('follower');
+    const neededFrom = matchIndex ?? seen.baseIndex;
+    const isHeld = isReachable && neededFrom >= seen.baseIndex;
+    if (isHeld && isWronged(neededFrom, bounds.followerHoldSizeBytesMax)) flaws.push('follower');
   }
   if (archivedIndex !== null && isWronged(archivedIndex, bounds.archiveHoldSizeBytesMax)) {
     flaws.push('archive');

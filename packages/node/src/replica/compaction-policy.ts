@@ -24,7 +24,8 @@ export interface CompactionLimits {
 }
 
 export interface FollowerView {
-  readonly matchIndex: number;
+  /** Null while unknown: a new leader has not heard yet what it holds. */
+  readonly matchIndex: number | null;
   /** Heard from within an election timeout. */
   readonly isReachable: boolean;
 }
@@ -75,9 +76,10 @@ export function decideCompaction(
   const { retainedEntryCount, retainedSizeBytesMax } = limits;
   hold(Math.max(newestIndex - retainedEntryCount, baseWithin(retainedSizeBytesMax)), 'retention');
   for (const { matchIndex, isReachable } of view.followers) {
+    const neededFrom = matchIndex ?? baseIndex;
     // One that lies before the log cannot be caught up from it any more.
-    if (!isReachable || matchIndex < baseIndex) continue;
-    hold(Math.max(matchIndex, baseWithin(limits.followerHoldSizeBytesMax)), 'follower');
+    if (!isReachable || neededFrom < baseIndex) continue;
+    hold(Math.max(neededFrom, baseWithin(limits.followerHoldSizeBytesMax)), 'follower');
   }
   if (archivedIndex !== null) {
     hold(Math.max(archivedIndex, baseWithin(limits.archiveHoldSizeBytesMax)), 'archive');

@@ -101,8 +101,9 @@ export function compactionParts(
       archiveHoldSizeBytesMax: 0,
     },
     view: () => ({
-      followers: core.status().peers.map(({ matchIndex, isRecentlyActive }) => ({
-        matchIndex,
+      followers: core.status().peers.map(({ matchIndex, state, isRecentlyActive }) => ({
+        // Nothing matched and no snapshot under way: it has not answered this leader yet.
+        matchIndex: matchIndex === 0 && state !== 'snapshot' ? null : matchIndex,
         isReachable: isRecentlyActive,
       })),
       transferIndex: snapshots().exchange.pinnedIndex,
