@@ -6,7 +6,7 @@
  */
 import type { HoldfastError, NodeId } from '@holdfast/base';
 import { assert, deriveSeed, SeededRandom, toHoldfastError, unreachable } from '@holdfast/base';
-import type { SimCluster, SimNode } from '@holdfast/node/testing';
+import { isFatalForNode, type SimCluster, type SimNode } from '@holdfast/node/testing';
 import { NetworkFaults } from './network-faults.ts';
 import type { Fault, FaultKind, Keep, NodePick, SimPlan } from './plan.ts';
 import type { Trace } from './trace.ts';
@@ -256,12 +256,15 @@ export class FaultDriver {
     else if (node.state === 'down') this.#restart(node);
   }
 
-  /** Whoever asks for a checkpoint is told of its failure, and has to stop the node. */
+  /** A checkpoint that fails costs nothing but itself, unless the node cannot go on after it. */
   #checkpoint(node: SimNode): void {
     if (node.state !== 'running' || node.node.replica.applier.appliedIndex === 0) return;
     const { boot } = node;
     node.node.replica.checkpoint().catch((thrown: unknown) => {
-      if (node.boot === boot) this.#bury(node, toHoldfastError(thrown));
+      if (node.boot !== boot) return;
+      const failure = toHoldfastError(thrown);
+      if (isFatalForNode(thrown)) this.#bury(node, failure);
+      else this.#note(`${node.id} failed a checkpoint and goes on: ${failure.message}`);
     });
   }
 

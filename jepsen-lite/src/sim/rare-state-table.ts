@@ -47,6 +47,7 @@ export const RARE_STATES = {
   outcomeUnknown: 'a client never learns what became of a write',
   conditionRefused: 'a conditional write is refused',
   diskFullStop: 'a node stops because its disk is full',
+  checkpointFailed: 'a checkpoint fails and its node goes on',
   diskErrorStop: 'a node stops because a write or a sync failed',
   digestsMeet: 'the digests of two nodes are compared at one index',
   leadershipTransferred: 'leadership is handed over',

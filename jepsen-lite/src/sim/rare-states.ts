@@ -24,6 +24,7 @@ interface BootFacts {
   hasHeardLeader: boolean;
   campaigns: number;
   votesSinceLeader: number;
+  checkpointFailures: number;
 }
 
 export class RareStates {
@@ -68,7 +69,7 @@ export class RareStates {
     const { boot } = node;
     this.#boots.set(node.id, {
       ...{ boot, isRestart, hasHeardLeader: false },
-      ...{ campaigns: 0, votesSinceLeader: 0 },
+      ...{ campaigns: 0, votesSinceLeader: 0, checkpointFailures: 0 },
     });
     const { log } = node;
     if (!isRestart || log === null) return;
@@ -213,9 +214,11 @@ export class RareStates {
         downCount += 1;
         continue;
       }
-      const { role, leader } = node.node.replica.soft;
+      const { checkpoints, soft } = node.node.replica;
+      const { role, leader } = soft;
       if (role === 'leader') hasLeader = true;
       const facts = this.#boots.get(node.id);
+      if (facts !== undefined) this.#countCheckpoint(facts, checkpoints.failuresInRow);
       if (leader === null || facts === undefined) continue;
       facts.hasHeardLeader = true;
       facts.campaigns = 0;
@@ -229,6 +232,11 @@ export class RareStates {
       this.#isLeaderless = true;
       this.count('noLeaderForLong');
     }
+  }
+
+  #countCheckpoint(facts: BootFacts, failuresInRow: number): void {
+    if (failuresInRow > facts.checkpointFailures) this.count('checkpointFailed');
+    facts.checkpointFailures = failuresInRow;
   }
 
   #countDown(downCount: number): void {

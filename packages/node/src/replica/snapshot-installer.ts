@@ -123,10 +123,8 @@ export class SnapshotInstaller implements SnapshotReceiver {
       abort: (reason) => {
         if (isEnded) return;
         isEnded = true;
-        this.#options.logger.warn(
-          { ...this.progress, reason },
-          'a snapshot was interrupted; what is here is kept for the next attempt',
-        );
+        // What is here is kept for the next attempt.
+        this.#options.logger.warn({ ...this.progress, reason }, 'snapshot was interrupted');
         this.#end(transfer);
       },
     };

@@ -1,3 +1,4 @@
+export { isFatalForNode } from '../replica/checkpoint-failure.ts';
 export type { EntryFacts } from './entry-facts.ts';
 export { describeMessage, entryFacts } from './entry-facts.ts';
 export type { SimClientEnd, SimClientHandlers } from './sim-client-network.ts';
