@@ -156,6 +156,30 @@ const RECIPES: Readonly<Record<FaultKind, FaultRecipe>> = {
     draw: (r) => ({ kind: 'clientCut', node: node(r), forMs: span(r, 2_000) }),
   },
   checkpoint: { weight: 2, draw: (r) => ({ kind: 'checkpoint', node: node(r) }) },
+  transfer: {
+    weight: 4,
+    draw: (r) => ({ kind: 'transfer', to: r.nextBelow(2) === 0 ? null : r.nextBelow(5) }),
+  },
+  demoteMember: { weight: 3, draw: (r) => ({ kind: 'demoteMember', node: node(r) }) },
+  removeMember: { weight: 3, draw: (r) => ({ kind: 'removeMember', node: node(r) }) },
+  swapMembers: {
+    weight: 4,
+    draw: (r) => ({ kind: 'swapMembers', node: node(r), otherOffset: 1 + r.nextBelow(4) }),
+  },
+  confTrap: {
+    weight: 4,
+    draw: (r) => ({
+      kind: 'confTrap',
+      when: r.nextBelow(2) === 0 ? 'joint' : 'uncommitted',
+      action:
+        (['kill', 'powerCut', 'isolate', 'isolate', 'checkpoint'] as const)[r.nextBelow(5)] ??
+        'kill',
+      forMs: span(r, 3_000),
+      salt: r.nextU32(),
+    }),
+  },
+  wipe: { weight: 3, draw: (r) => ({ kind: 'wipe', node: node(r), downMs: span(r, 2_000) }) },
+  setLeases: { weight: 2, draw: (r) => ({ kind: 'setLeases', isEnabled: r.nextBelow(3) > 0 }) },
 };
 
 export const FAULT_KINDS = Object.keys(RECIPES) as readonly FaultKind[];
@@ -199,6 +223,8 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
     sessionIdleTimeoutMs: pick([2_000, 3_600_000, 3_600_000]),
     walFileSizeBytes: pick([16 * 1024, 64 * 1024]),
     ...drawTransfers(seed),
+    operatorIntervalMs: pick([200, 700, 2_000]),
+    startsWithLeases: random.nextBelow(2) === 0,
     faults: drawFaults(random, durationMs),
   };
 }

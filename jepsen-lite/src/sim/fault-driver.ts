@@ -7,8 +7,11 @@
 import type { HoldfastError, NodeId } from '@holdfast/base';
 import { assert, deriveSeed, SeededRandom, toHoldfastError, unreachable } from '@holdfast/base';
 import { isFatalForNode, type SimCluster, type SimNode } from '@holdfast/node/testing';
+import type { ConfTrap } from './member-faults.ts';
+import { MemberFaults } from './member-faults.ts';
 import { NetworkFaults } from './network-faults.ts';
-import type { Fault, FaultKind, Keep, NodePick, SimPlan } from './plan.ts';
+import type { Operator } from './operator.ts';
+import type { Fault, FaultKind, Keep, NodeFault, NodePick, SimPlan } from './plan.ts';
 import type { Trace } from './trace.ts';
 
 /** A node that was to die at a file operation it never makes dies after this time. */
@@ -20,6 +23,7 @@ export interface FaultDriverParts {
   readonly cluster: SimCluster;
   readonly plan: SimPlan;
   readonly trace: Trace;
+  readonly operator: Operator;
   /** Not a violation of an invariant, and not a fault either. */
   readonly onProblem: (problem: string) => void;
 }
@@ -39,6 +43,7 @@ export class FaultDriver {
   readonly #random: SeededRandom;
   readonly #excuses = new Map<SimNode, Excuse>();
   readonly #network: NetworkFaults;
+  readonly #members: MemberFaults;
   /** Full disks: their nodes are not started before there is room. */
   readonly #full = new Set<SimNode>();
   readonly #traps: {
@@ -54,6 +59,10 @@ export class FaultDriver {
     this.#parts = parts;
     this.#random = new SeededRandom(deriveSeed(parts.plan.seed, 'faults'));
     this.#network = new NetworkFaults(parts.cluster, parts.plan.weather);
+    this.#members = new MemberFaults({
+      ...parts,
+      spring: (trap, node) => this.#spring(trap, node),
+    });
   }
 
   /** Arms every fault of the plan, from now on. */
@@ -67,6 +76,7 @@ export class FaultDriver {
 
   /** To be called after every step of a node. */
   look(node: SimNode): void {
+    if (!this.#isHealed) this.#members.look(node);
     if (node.state !== 'failed') return;
     const { failure, boot } = node;
     // The process is at its end; it is gone in the next turn.
@@ -101,57 +111,16 @@ export class FaultDriver {
   #strike(fault: Fault): void {
     this.struck.set(fault.kind, (this.struck.get(fault.kind) ?? 0) + 1);
     this.#note(JSON.stringify(fault));
-    const { cluster } = this.#parts;
+    const { nodes } = this.#parts.cluster;
     switch (fault.kind) {
-      case 'kill':
-        this.#with(fault.node, (node) => this.#killFor(node, fault.downMs));
-        return;
       case 'killAll':
-        for (const node of cluster.nodes) this.#killFor(node, fault.downMs);
-        return;
-      case 'powerCut':
-        this.#with(fault.node, (node) => this.#cutFor(node, fault));
+        for (const node of nodes) this.#killFor(node, fault.downMs);
         return;
       case 'powerCutAll':
-        for (const node of cluster.nodes) this.#cutFor(node, fault);
-        return;
-      case 'powerCutAtDiskOperation':
-        this.#with(fault.node, (node) => this.#arm(node, fault));
-        return;
-      case 'powerCutDuringStart':
-        this.#with(fault.node, (node) => this.#cutDuringStart(node, fault));
+        for (const node of nodes) this.#cutFor(node, fault);
         return;
       case 'killDuringSnapshot':
         this.#traps.push({ ...fault, chunksLeft: fault.chunkCount });
-        return;
-      case 'diskError':
-        this.#with(fault.node, (node) => this.#breakDisk(node, fault));
-        return;
-      case 'diskFull':
-        this.#with(fault.node, (node) => this.#fillDisk(node, fault.forMs));
-        return;
-      case 'diskStall':
-        this.#with(fault.node, (node) =>
-          node.stallDisk(cluster.scheduler.clock.monotonicMs() + fault.forMs),
-        );
-        return;
-      case 'pause':
-        this.#with(fault.node, (node) => this.#pause(node, fault.forMs));
-        return;
-      case 'wallClockJump':
-        this.#with(fault.node, (node) => node.jumpWall(fault.deltaMs));
-        return;
-      case 'checkpoint':
-        this.#with(fault.node, (node) => this.#checkpoint(node));
-        return;
-      case 'clientReset':
-        this.#with(fault.node, (node) => cluster.clientNetwork.reset(node.clientAddress));
-        return;
-      case 'clientCut':
-        this.#with(fault.node, (node) => {
-          cluster.clientNetwork.cut(node.clientAddress);
-          this.#after(fault.forMs, () => cluster.clientNetwork.mend(node.clientAddress));
-        });
         return;
       case 'isolate':
       case 'cutOneWay':
@@ -161,6 +130,64 @@ export class FaultDriver {
       case 'reordering':
       case 'slowNetwork':
         this.#network.strike(fault, (pick) => this.#pick(pick));
+        return;
+      case 'transfer':
+      case 'demoteMember':
+      case 'removeMember':
+      case 'swapMembers':
+      case 'confTrap':
+      case 'setLeases':
+        this.#members.strike(fault, (pick) => this.#pick(pick));
+        return;
+      default: {
+        const node = this.#pick(fault.node);
+        if (node !== null) this.#strikeNode(node, fault);
+      }
+    }
+  }
+
+  #strikeNode(node: SimNode, fault: NodeFault): void {
+    const { clientNetwork, scheduler } = this.#parts.cluster;
+    switch (fault.kind) {
+      case 'kill':
+        this.#killFor(node, fault.downMs);
+        return;
+      case 'powerCut':
+        this.#cutFor(node, fault);
+        return;
+      case 'powerCutAtDiskOperation':
+        this.#arm(node, fault);
+        return;
+      case 'powerCutDuringStart':
+        this.#cutDuringStart(node, fault);
+        return;
+      case 'diskError':
+        this.#breakDisk(node, fault);
+        return;
+      case 'diskFull':
+        this.#fillDisk(node, fault.forMs);
+        return;
+      case 'diskStall':
+        node.stallDisk(scheduler.clock.monotonicMs() + fault.forMs);
+        return;
+      case 'pause':
+        this.#pause(node, fault.forMs);
+        return;
+      case 'wallClockJump':
+        node.jumpWall(fault.deltaMs);
+        return;
+      case 'checkpoint':
+        this.#checkpoint(node);
+        return;
+      case 'wipe':
+        this.#wipe(node, fault.downMs);
+        return;
+      case 'clientReset':
+        clientNetwork.reset(node.clientAddress);
+        return;
+      case 'clientCut':
+        clientNetwork.cut(node.clientAddress);
+        this.#after(fault.forMs, () => clientNetwork.mend(node.clientAddress));
         return;
       default:
         unreachable(fault);
@@ -256,6 +283,21 @@ export class FaultDriver {
     else if (node.state === 'down') this.#restart(node);
   }
 
+  #spring(trap: ConfTrap, node: SimNode): void {
+    const { action, forMs, salt } = trap;
+    if (action === 'checkpoint') this.#checkpoint(node);
+    else if (action === 'kill') this.#killFor(node, forMs);
+    else if (action === 'powerCut') this.#cutFor(node, { keep: 'random', salt, downMs: forMs });
+    else this.#network.strike({ kind: 'isolate', node: 'leader', forMs }, () => node);
+  }
+
+  #wipe(node: SimNode, downMs: number): void {
+    if (!this.#members.isWhole) return;
+    this.#cutPower(node, 'none', 0);
+    this.#parts.cluster.wipe(node);
+    this.#restartAfter(node, downMs);
+  }
+
   /** A checkpoint that fails costs nothing but itself, unless the node cannot go on after it. */
   #checkpoint(node: SimNode): void {
     if (node.state !== 'running' || node.node.replica.applier.appliedIndex === 0) return;
@@ -318,11 +360,6 @@ export class FaultDriver {
     // A fault that struck during the start is excused like any other.
     if (this.#excuses.has(node)) this.#bury(node, node.failure);
     else this.#parts.onProblem(`${node.id} does not start any more: ${String(error)}`);
-  }
-
-  #with(pick: NodePick, action: (node: SimNode) => void): void {
-    const node = this.#pick(pick);
-    if (node !== null) action(node);
   }
 
   #pick(pick: NodePick): SimNode | null {

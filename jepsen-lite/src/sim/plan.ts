@@ -83,9 +83,49 @@ export type Fault =
   /** Connections of clients break; they may connect again at once. */
   | { readonly kind: 'clientReset'; readonly node: NodePick }
   | { readonly kind: 'clientCut'; readonly node: NodePick; readonly forMs: number }
-  | { readonly kind: 'checkpoint'; readonly node: NodePick };
+  | { readonly kind: 'checkpoint'; readonly node: NodePick }
+  /** The leader is asked to hand over, to this node or to whom it likes. */
+  | { readonly kind: 'transfer'; readonly to: number | null }
+  /** The operator takes a vote away, and gives it back when it looks the next time. */
+  | { readonly kind: 'demoteMember'; readonly node: NodePick }
+  /** The operator takes a node out, and back in when it looks the next time. */
+  | { readonly kind: 'removeMember'; readonly node: NodePick }
+  /** One loses its vote, and in one step gets it back in the place of another: a joint change. */
+  | { readonly kind: 'swapMembers'; readonly node: NodePick; readonly otherOffset: number }
+  /** Something happens to the leader in the very step in which its configuration is open. */
+  | {
+      readonly kind: 'confTrap';
+      readonly when: 'uncommitted' | 'joint';
+      readonly action: 'kill' | 'powerCut' | 'isolate' | 'checkpoint';
+      readonly forMs: number;
+      readonly salt: number;
+    }
+  /** The machine loses its disk, and comes back as another incarnation that has to join. */
+  | { readonly kind: 'wipe'; readonly node: NodePick; readonly downMs: number }
+  | { readonly kind: 'setLeases'; readonly isEnabled: boolean };
 
 export type FaultKind = Fault['kind'];
+
+/** Faults of one node alone. */
+export type NodeFault = Extract<
+  Fault,
+  {
+    kind:
+      | 'kill'
+      | 'powerCut'
+      | 'powerCutAtDiskOperation'
+      | 'powerCutDuringStart'
+      | 'diskError'
+      | 'diskFull'
+      | 'diskStall'
+      | 'pause'
+      | 'wallClockJump'
+      | 'checkpoint'
+      | 'wipe'
+      | 'clientReset'
+      | 'clientCut';
+  }
+>;
 
 export interface TimedFault {
   /** Virtual ms after the faults begin. */
@@ -119,6 +159,9 @@ export interface SimPlan {
     readonly snapshotLogHoldSizeBytesMax: number;
   };
   readonly snapshotChunkSizeBytes: number;
+  /** How often the operator looks whether every node has its vote. */
+  readonly operatorIntervalMs: number;
+  readonly startsWithLeases: boolean;
   /** In order of time. */
   readonly faults: readonly TimedFault[];
 }

@@ -13,6 +13,8 @@ interface RaftEventFields {
   readonly reason?: string;
   readonly isPreVote?: boolean;
   readonly role?: string;
+  readonly cause?: string;
+  readonly outcome?: string;
 }
 
 const LEADERLESS_MS_MIN = 3_000;
@@ -25,6 +27,7 @@ interface BootFacts {
   campaigns: number;
   votesSinceLeader: number;
   checkpointFailures: number;
+  membership: string;
 }
 
 export class RareStates {
@@ -36,6 +39,8 @@ export class RareStates {
   /** First log index of each stamped write. */
   readonly #stamps = new Map<string, number>();
   readonly #bases = new Map<NodeId, number>();
+  readonly #checkpoints = new Map<NodeId, number>();
+  readonly #rejoined = new Set<string>();
   #leaderSeenMs = 0;
   #isLeaderless = false;
   #downCount = 0;
@@ -70,6 +75,7 @@ export class RareStates {
     this.#boots.set(node.id, {
       ...{ boot, isRestart, hasHeardLeader: false },
       ...{ campaigns: 0, votesSinceLeader: 0, checkpointFailures: 0 },
+      membership: node.node.replica.membership.state,
     });
     const { log } = node;
     if (!isRestart || log === null) return;
@@ -83,11 +89,12 @@ export class RareStates {
   onHalt(node: SimNode, isPowerCut: boolean): void {
     const others = this.#cluster.nodes.filter((other) => other !== node && !other.isRunning);
     this.#countDown(others.length + 1);
-    if (node.state === 'booting') this.count('startInterrupted');
-    if (node.state !== 'running' && node.state !== 'failed') return;
     const { failure } = node;
     if (failure !== null) this.#countFailure(failure);
-    if (!node.hasReplica) return;
+    if (!node.hasReplica) {
+      this.count('startInterrupted');
+      return;
+    }
     const status = node.node.replica.raftStatus();
     if (status.role === 'leader' && status.lastIndex > status.commit)
       this.count('leaderEndsWithBatchInFlight');
@@ -105,11 +112,37 @@ export class RareStates {
     this.#bases.set(node.id, base);
     const { commit, durable, role } = node.node.replica.raftStatus();
     if (role === 'leader' && commit > durable) this.count('leaderCommitsBeforeOwnDisk');
+    this.#lookAtCheckpoint(node);
+    this.#lookAtVote(node);
+  }
+
+  #lookAtCheckpoint(node: SimNode): void {
+    const { root } = node.node.replica.checkpointer;
+    const index = root?.meta.index ?? 0;
+    if (root === null || index === this.#checkpoints.get(node.id)) return;
+    this.#checkpoints.set(node.id, index);
+    if (root.meta.conf.votersOutgoing.length > 0) this.count('snapshotDuringJoint');
+  }
+
+  #lookAtVote(node: SimNode): void {
+    const facts = this.#boots.get(node.id);
+    if (facts === undefined) return;
+    const { state } = node.node.replica.membership;
+    if (state === facts.membership) return;
+    if (facts.membership === 'learner' && state === 'voter') {
+      this.count('learnerPromoted');
+      if (node.hasBeenWiped && !this.#rejoined.has(node.incarnation)) {
+        this.#rejoined.add(node.incarnation);
+        this.count('wipedNodeRejoins');
+      }
+    }
+    facts.membership = state;
   }
 
   onResume(node: SimNode): void {
     if (!node.isRunning || node.node.replica.soft.role !== 'leader') return;
-    const { term } = node.node.replica.soft;
+    const { leaseExpiryMs, term } = node.node.replica.raftStatus();
+    if (leaseExpiryMs !== null && leaseExpiryMs < node.nowMs) this.count('leaseRunsOutInPause');
     if (this.#leaders().some((other) => other.node.replica.soft.term > term))
       this.count('pausedLeaderDeposed');
   }
@@ -156,6 +189,17 @@ export class RareStates {
         if (event.reason === 'quorum-lost') this.count('stepDownWithoutQuorum');
         if (event.reason === 'higher-term') this.count('stepDownByHigherTerm');
         if (event.reason === 'disk-stalled') this.count('diskStallStepDown');
+        if (event.reason === 'removed') this.count('leaderRemoved');
+        return;
+      case 'confChanged':
+        if (event.cause === 'reverted') this.count('confReverted');
+        return;
+      case 'learnerCaughtUp':
+        this.count('learnerCaughtUp');
+        return;
+      case 'transferEnded':
+        if (event.outcome === 'completed') this.count('leadershipTransferred');
+        if (event.outcome === 'timed-out') this.count('transferAborted');
         return;
       case 'logTruncated':
         this.count('tailTruncated');
@@ -178,7 +222,8 @@ export class RareStates {
     const facts = this.#boots.get(node.id);
     if (role !== 'leader') return;
     if (facts?.isRestart === true) this.count('leaderOfRestartedNode');
-    const { commit, lastIndex } = node.node.replica.raftStatus();
+    const { commit, conf, lastIndex } = node.node.replica.raftStatus();
+    if (conf.votersOutgoing.length > 0) this.count('leaderChangeInJoint');
     // Its own no-op is the last entry.
     if (lastIndex - 1 > commit) this.count('leaderInheritsUncommittedTail');
     if (this.#leaders().some((other) => other !== node)) this.count('twoLeadersAtOnce');

@@ -8,6 +8,7 @@ import type { SimNode } from '@holdfast/node/testing';
 import { ClusterWatch, describeMessage, SimCluster } from '@holdfast/node/testing';
 import { judgeLinearizable } from '../checker/linearizable.ts';
 import { FaultDriver } from './fault-driver.ts';
+import { Operator } from './operator.ts';
 import type { FaultKind, SimPlan } from './plan.ts';
 import type { RareState } from './rare-state-table.ts';
 import { RareStates } from './rare-states.ts';
@@ -22,6 +23,7 @@ const CALM_MS = 2_000;
 /** A client may wait for a machine without power until it has heard nothing for long enough. */
 const CALM_LIMIT_MS = 20_000;
 const CALM_OPERATION_COUNT_MIN = 3;
+const LEASE_DELAY_MS = 200;
 const CONVERGENCE_LIMIT_MS = 30_000;
 const FINAL_READ_TIMEOUT_MS = 2_000;
 const FINAL_READ_COUNT_MAX = 20;
@@ -69,6 +71,7 @@ class SimRun {
   readonly #watch: ClusterWatch;
   readonly #trace: Trace;
   readonly #history: SimHistory;
+  readonly #operator: Operator;
   readonly #faults: FaultDriver;
   readonly #rare: RareStates;
   readonly #clients: readonly SimClient[];
@@ -87,7 +90,10 @@ class SimRun {
     this.#trace = new Trace(nowMs);
     this.#history = new SimHistory(nowMs);
     this.#rare = new RareStates(cluster, this.#watch);
-    this.#faults = new FaultDriver({ cluster, plan, trace: this.#trace, onProblem });
+    const { operatorIntervalMs: intervalMs } = plan;
+    this.#operator = new Operator({ cluster, trace: this.#trace, intervalMs, onProblem });
+    const parts = { cluster, plan, trace: this.#trace, operator: this.#operator, onProblem };
+    this.#faults = new FaultDriver(parts);
     this.#clients = Array.from({ length: plan.clientCount }, (_, i) => this.#makeClient(i));
     this.#observe();
   }
@@ -142,6 +148,8 @@ class SimRun {
     for (const node of nodes) await node.start();
     this.#lookDeep();
     for (const client of this.#clients) this.#start(client);
+    this.#operator.begin();
+    if (this.#plan.startsWithLeases) this.#leaseLater();
     this.#faults.begin();
     await this.#pass(this.#plan.durationMs);
     this.#faults.heal();
@@ -164,10 +172,10 @@ class SimRun {
     const { nodes } = this.#cluster;
     const isServing = (): boolean => {
       if (!nodes.every((node) => node.isRunning && !node.isPaused)) return false;
-      const leader = nodes.find((node) => node.node.replica.soft.role === 'leader');
-      return leader !== undefined && nodes.every((node) => isFollowing(node, leader));
+      const { leader, isEveryoneVoter } = this.#operator;
+      return leader !== null && isEveryoneVoter && nodes.every((node) => isFollowing(node, leader));
     };
-    await this.#until(isServing, ELECTION_LIMIT_MS, 'everybody up behind one leader');
+    await this.#until(isServing, ELECTION_LIMIT_MS, 'everybody is a voter behind one leader');
   }
 
   /** Every node answers a linearizable read of everything, and all have one state at one index. */
@@ -201,7 +209,9 @@ class SimRun {
   async #readAll(node: SimNode, keys: readonly number[]): Promise<boolean> {
     const read = this.#history.startRead(keys, true);
     try {
-      const answer = readAt(this.#cluster, node, keys, FINAL_READ_TIMEOUT_MS);
+      const consistency = 'linearizable';
+      const question = { keys, consistency, timeoutMs: FINAL_READ_TIMEOUT_MS } as const;
+      const answer = readAt(this.#cluster, node, question);
       const { points, appliedIndex } = await this.#cluster.scheduler.resolve(answer);
       this.#history.readAnswered(read, appliedIndex, seenOf(points));
       return true;
@@ -271,6 +281,14 @@ class SimRun {
         this.#trace.noteBytes(`${from}>${to} ${fate}`, bytes, words);
       },
     };
+  }
+
+  /** As soon as somebody leads. */
+  #leaseLater(): void {
+    this.#cluster.scheduler.clock.after(LEASE_DELAY_MS, () => {
+      if (this.#operator.leader === null) this.#leaseLater();
+      else this.#operator.order({ kind: 'setLeases', isEnabled: true });
+    });
   }
 
   #lookDeep(): void {

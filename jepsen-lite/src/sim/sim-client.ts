@@ -103,8 +103,9 @@ export class SimClient {
     const dice = random.nextBelow(20);
     if (dice < 7) await this.#upsert(this.#keys(), dice < 3);
     else if (dice < 9) await this.#delete(this.#keys(), random.nextBelow(3) === 0);
-    else if (dice < 13) await this.#get(this.#keys());
-    else if (dice < 15) await this.#readAt(this.#keys());
+    else if (dice < 12) await this.#get(this.#keys(), 'linearizable');
+    else if (dice < 13) await this.#get(this.#keys(), 'lease');
+    else if (dice < 15) await this.#readAt(this.#keys(), random.nextBelow(2) === 0);
     else if (dice < 16) await this.#getStale(this.#keys());
     else if (dice < 17) await this.#count();
     else if (dice < 18) await this.#searchAll(keyCount);
@@ -175,8 +176,9 @@ export class SimClient {
     this.writesDone += 1;
   }
 
-  async #get(keys: readonly number[]): Promise<void> {
-    await this.#read(keys, true, () => this.#collection().getMany(keys, { withVector: true }));
+  async #get(keys: readonly number[], consistency: 'linearizable' | 'lease'): Promise<void> {
+    const options = { withVector: true, consistency };
+    await this.#read(keys, true, () => this.#collection().getMany(keys, options));
   }
 
   async #getStale(keys: readonly number[]): Promise<void> {
@@ -216,13 +218,20 @@ export class SimClient {
     }
   }
 
-  /** Asks a node that chance chose, leader or not. */
-  async #readAt(keys: readonly number[]): Promise<void> {
+  /**
+   * Asks a node that chance chose, leader or not; by its lease those that believe that they lead,
+   * also when they have been deposed in a pause.
+   */
+  async #readAt(keys: readonly number[], isByLease: boolean): Promise<void> {
     const { cluster, random } = this.#parts;
-    const running = cluster.nodes.filter((node) => node.isRunning);
-    const node = running[random.nextBelow(Math.max(1, running.length))];
+    const isAsked = (node: SimNode): boolean =>
+      node.isRunning && (!isByLease || node.node.replica.soft.role === 'leader');
+    const asked = cluster.nodes.filter(isAsked);
+    const node = asked[random.nextBelow(Math.max(1, asked.length))];
     if (node === undefined) return;
-    await this.#read(keys, true, () => readAt(cluster, node, keys, DIRECT_TIMEOUT_MS));
+    const consistency = isByLease ? 'lease' : 'linearizable';
+    const question = { keys, consistency, timeoutMs: DIRECT_TIMEOUT_MS } as const;
+    await this.#read(keys, true, () => readAt(cluster, node, question));
   }
 
   async #read(
@@ -285,15 +294,20 @@ export function seenOf(
 export async function readAt(
   cluster: SimCluster,
   node: SimNode,
-  keys: readonly number[],
-  timeoutMs: number,
+  question: {
+    readonly keys: readonly number[];
+    readonly consistency: 'linearizable' | 'lease';
+    readonly timeoutMs: number;
+  },
 ): Promise<GetResult> {
+  const { keys, consistency, timeoutMs } = question;
   const request: Request = {
     id: 1,
     kind: 'get',
     collection: COLLECTION,
     ids: keys,
     withVector: true,
+    consistency,
   };
   const { boot } = node;
   const answer = node.node.service.execute(request, { deadlineMs: node.nowMs + timeoutMs });

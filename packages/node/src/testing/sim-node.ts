@@ -2,7 +2,7 @@
  * One simulated machine: its disk outlives its processes. Real driver, WAL code, applier, lanes and
  * client port; only clock, chance, file system, WAL host, lane host and transports are replaced.
  */
-import type { HoldfastError, LogFields, Logger, NodeId } from '@holdfast/base';
+import type { HoldfastError, Incarnation, LogFields, Logger, NodeId } from '@holdfast/base';
 import { assert, deriveSeed, must, SeededRandom, toHoldfastError } from '@holdfast/base';
 import { InlineHost } from '@holdfast/shard-worker';
 import type { GroupLog, NodeIdentity } from '@holdfast/storage';
@@ -49,6 +49,8 @@ export type SimNodeState = 'down' | 'booting' | 'running' | 'failed';
 export class SimNode {
   readonly id: NodeId;
   fileSystem = new MemoryFileSystem();
+  #incarnation: Incarnation;
+  #diskCount = 1;
   readonly #cluster: SimCluster;
   #process: SimProcess | null = null;
   #disk: SimDevice | null = null;
@@ -61,6 +63,7 @@ export class SimNode {
   constructor(cluster: SimCluster, id: NodeId, identity: NodeIdentity) {
     this.#cluster = cluster;
     this.id = id;
+    this.#incarnation = identity.incarnation;
     this.fileSystem.makeDirectory(DATA_DIRECTORY);
     writeIdentity(this.fileSystem, DATA_DIRECTORY, identity);
   }
@@ -69,8 +72,21 @@ export class SimNode {
   format(identity: NodeIdentity): void {
     assert(this.state === 'down', 'only a machine that is down gets another disk');
     this.fileSystem = new MemoryFileSystem();
+    this.#incarnation = identity.incarnation;
+    this.#diskCount += 1;
+    this.#log = null;
     this.fileSystem.makeDirectory(DATA_DIRECTORY);
     writeIdentity(this.fileSystem, DATA_DIRECTORY, identity);
+  }
+
+  /** It came back with an empty disk, at least once. */
+  get hasBeenWiped(): boolean {
+    return this.#diskCount > 1;
+  }
+
+  /** Of its present disk. */
+  get incarnation(): Incarnation {
+    return this.#incarnation;
   }
 
   get isRunning(): boolean {

@@ -12,8 +12,8 @@
  * - nothing is promised before it is durable, and restarts keep promises (promises.ts);
  * - at most one configuration is uncommitted.
  */
-import type { LogIndex, NodeId, Term } from '@holdfast/base';
-import { assert, sumsEqual } from '@holdfast/base';
+import type { ConfState, Incarnation, LogIndex, NodeId, Term } from '@holdfast/base';
+import { assert, memberOf, sumsEqual } from '@holdfast/base';
 import type { RaftMessage, RaftStatus } from '@holdfast/raft';
 import type { GroupLog } from '@holdfast/storage';
 import type { SimNode } from '../sim-node.ts';
@@ -43,7 +43,7 @@ export class ClusterWatch {
   onEntry: ((log: GroupLog, index: LogIndex) => void) | null = null;
   readonly #nodes: readonly SimNode[];
   readonly #lives = new Map<NodeId, LifeFacts>();
-  readonly #promises = new Map<NodeId, Promises>();
+  readonly #promises = new Map<Incarnation, Promises>();
   readonly #leaders = new Map<Term, string>();
   readonly #digests = new Map<number, { readonly digest: string; readonly id: NodeId }>();
   checkCount = 0;
@@ -63,7 +63,7 @@ export class ClusterWatch {
   onRunning(node: SimNode): void {
     const log = logOf(node);
     this.#lives.delete(node.id);
-    this.#promisesOf(node.id).checkRestart(log, this.ledger);
+    this.#promisesOf(node).checkRestart(log, this.ledger);
     this.ledger.logChanged(node.id, log);
     this.check(node);
   }
@@ -72,7 +72,7 @@ export class ClusterWatch {
     const node = this.#nodes.find(({ id }) => id === from);
     // What a process sent in the turn in which it died has left it all the same.
     if (node?.log == null) return;
-    this.#promisesOf(from).messageLeaving(message, node.log);
+    this.#promisesOf(node).messageLeaving(message, node.log);
   }
 
   /** To be called after every step of `node`. */
@@ -162,11 +162,19 @@ export class ClusterWatch {
     if (role === 'leader' && (before?.role !== 'leader' || before.term !== term))
       this.#checkLeader(node, status, log);
     if (commit > this.ledger.committedIndex)
-      this.ledger.commitKnown(commit, term, status.conf, this.#logs());
+      this.ledger.commitKnown(commit, term, status.conf, this.#logs(status.conf));
     // Beyond `durable` the disk may still hold a tail that memory has replaced already.
     const held = Math.min(commit, status.durable, logLast) as LogIndex;
     this.ledger.checkCommitted(id, held, log, 'the log of a replica');
-    this.#promisesOf(id).held(held);
+    this.#promisesOf(node).held(held);
+    const isCounting = role === 'leader' && before?.role === 'leader' && before.term === term;
+    if (isCounting && commit > before.commit) {
+      const termThere = log.term(commit);
+      const isOwn = typeof termThere === 'string' || termThere === term;
+      assert(isOwn, 'an entry of an earlier term was committed by counting (section 5.4.2)', {
+        ...{ id, commit, term, termThere },
+      });
+    }
     if (applied > (before?.applied ?? 0)) {
       this.ledger.checkCommitted(id, applied, log, 'applied');
       assert(logLast >= applied, 'applied what is not durable', { id, applied, logLast });
@@ -181,7 +189,7 @@ export class ClusterWatch {
 
   #checkLeader(node: SimNode, status: RaftStatus, log: GroupLog): void {
     const { term, lastIndex } = status;
-    const name = `${node.id}, boot ${node.boot}`;
+    const name = `${node.id} ${node.incarnation.slice(0, 8)}, boot ${node.boot}`;
     const known = this.#leaders.get(term);
     assert(known === undefined || known === name, 'a term was led twice', { term, known, name });
     this.#leaders.set(term, name);
@@ -220,17 +228,19 @@ export class ClusterWatch {
     });
   }
 
-  #logs(): ReadonlyMap<NodeId, GroupLog> {
+  /** Logs of the very members that `conf` names: another incarnation is another replica. */
+  #logs(conf: ConfState): ReadonlyMap<NodeId, GroupLog> {
     const logs = new Map<NodeId, GroupLog>();
-    for (const { id, log } of this.#nodes) if (log !== null) logs.set(id, log);
+    for (const { id, incarnation, log } of this.#nodes)
+      if (log !== null && memberOf(conf, id)?.incarnation === incarnation) logs.set(id, log);
     return logs;
   }
 
-  #promisesOf(id: NodeId): Promises {
-    const known = this.#promises.get(id);
+  #promisesOf({ id, incarnation }: SimNode): Promises {
+    const known = this.#promises.get(incarnation);
     if (known !== undefined) return known;
     const fresh = new Promises(id);
-    this.#promises.set(id, fresh);
+    this.#promises.set(incarnation, fresh);
     return fresh;
   }
 }

@@ -1,0 +1,105 @@
+/** Changes of membership, leadership and leases, asked for at bad moments. */
+import { unreachable } from '@holdfast/base';
+import type { SimCluster, SimNode } from '@holdfast/node/testing';
+import type { Operator } from './operator.ts';
+import type { Fault, NodePick } from './plan.ts';
+import type { Trace } from './trace.ts';
+
+type MemberFault = Extract<
+  Fault,
+  {
+    kind: 'transfer' | 'demoteMember' | 'removeMember' | 'swapMembers' | 'confTrap' | 'setLeases';
+  }
+>;
+
+export type ConfTrap = Extract<Fault, { kind: 'confTrap' }>;
+
+export interface MemberFaultParts {
+  readonly cluster: SimCluster;
+  readonly operator: Operator;
+  readonly trace: Trace;
+  /** Does to `node` what the trap says. */
+  readonly spring: (trap: ConfTrap, node: SimNode) => void;
+}
+
+export class MemberFaults {
+  readonly #parts: MemberFaultParts;
+  readonly #traps: ConfTrap[] = [];
+
+  constructor(parts: MemberFaultParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Everybody is up and has a vote: one may be lost for good. A second one that is lost before the
+   * first has its vote back would take what was acknowledged with it.
+   */
+  get isWhole(): boolean {
+    const { cluster, operator } = this.#parts;
+    return cluster.nodes.every((node) => node.isRunning) && operator.isEveryoneVoter;
+  }
+
+  strike(fault: MemberFault, pick: (pick: NodePick) => SimNode | null): void {
+    const { operator } = this.#parts;
+    switch (fault.kind) {
+      case 'transfer':
+        this.#transfer(fault.to);
+        return;
+      case 'demoteMember':
+      case 'removeMember': {
+        const node = pick(fault.node);
+        if (node !== null && this.isWhole) operator.order({ kind: fault.kind, nodeId: node.id });
+        return;
+      }
+      case 'swapMembers': {
+        const node = pick(fault.node);
+        if (node !== null && this.isWhole) this.#swap(node, fault.otherOffset);
+        return;
+      }
+      case 'setLeases':
+        operator.order(fault);
+        return;
+      case 'confTrap':
+        this.#traps.push(fault);
+        return;
+      default:
+        unreachable(fault);
+    }
+  }
+
+  /**
+   * To be called after every step: a trap springs when `node` leads and its newest configuration
+   * is as the trap waits for.
+   */
+  look(node: SimNode): void {
+    const [trap] = this.#traps;
+    if (trap === undefined || node.state !== 'running') return;
+    const { commit, conf, confIndex, role } = node.node.replica.raftStatus();
+    const isOpen = trap.when === 'joint' ? conf.votersOutgoing.length > 0 : confIndex > commit;
+    if (role !== 'leader' || !isOpen) return;
+    this.#traps.shift();
+    const { cluster, trace, spring } = this.#parts;
+    trace.note(`FAULT ${trap.action} of ${node.id}: its configuration is ${trap.when}`);
+    // In the next turn: the node is in the middle of this one.
+    cluster.scheduler.defer(() => spring(trap, node));
+  }
+
+  #transfer(to: number | null): void {
+    const { cluster, operator } = this.#parts;
+    const target = to === null ? undefined : cluster.nodes[to % cluster.nodes.length];
+    operator.order({
+      kind: 'transferLeadership',
+      ...(target === undefined ? {} : { to: target.id }),
+    });
+  }
+
+  #swap(node: SimNode, otherOffset: number): void {
+    const { nodes } = this.#parts.cluster;
+    const other = nodes[(nodes.indexOf(node) + otherOffset) % nodes.length];
+    if (other === undefined || other === node) return;
+    this.#parts.operator.order(
+      { kind: 'demoteMember', nodeId: node.id },
+      { kind: 'replaceMember', nodeId: other.id, by: node.id },
+    );
+  }
+}
