@@ -8,6 +8,7 @@ import type { ErrorCode, Random, Timers } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
 import type {
   Down,
+  KnownNode,
   LeaderHint,
   PointId,
   Request,
@@ -92,7 +93,7 @@ export class ModelCluster {
   #leaderAt: number | null = 0;
   #term = 1;
   #index = 0;
-  #confIndex = 0;
+  #members: { readonly nodes: KnownNode[]; readonly confIndex: number };
   receivedCount = 0;
 
   constructor(options: ModelClusterOptions) {
@@ -103,6 +104,8 @@ export class ModelCluster {
       ends: new Set<FakeServerEnd>(),
       isUp: true,
     }));
+    const nodes = this.#nodes.map(({ nodeId, address }) => ({ nodeId, address }));
+    this.#members = { nodes, confIndex: 0 };
     for (const node of this.#nodes) this.#listen(node);
   }
 
@@ -124,6 +127,17 @@ export class ModelCluster {
     this.#leaderAt = nodeAt;
     this.#term += 1;
     for (const node of this.#nodes) this.#announce(node);
+  }
+
+  /** The cluster has these members now; the nodes push it. */
+  setMembers(members: readonly LeaderHint[], confIndex: number): void {
+    this.#members = {
+      nodes: members.map(({ nodeId, address }) => ({ nodeId, address })),
+      confIndex,
+    };
+    for (const node of this.#nodes) {
+      for (const end of node.ends) this.#send(end, { kind: 'membersChanged', ...this.#members });
+    }
   }
 
   /** As SIGKILL: connections end, nobody listens. */
@@ -170,11 +184,6 @@ export class ModelCluster {
   #announce(node: ModelNode): void {
     const notice = { kind: 'leaderChanged', leader: this.leader, term: this.#term } as const;
     for (const end of node.ends) this.#send(end, notice);
-  }
-
-  get #members() {
-    const nodes = this.#nodes.map(({ nodeId, address }) => ({ nodeId, address }));
-    return { nodes, confIndex: this.#confIndex };
   }
 
   #send(end: FakeServerEnd, message: Down): void {
