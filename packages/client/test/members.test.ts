@@ -144,12 +144,11 @@ t.test('a client that is told not to follow stays with what it was given', async
   await close(client);
 });
 
-t.test('changes of the membership are asked as the protocol has them', async (t) => {
-  const clock = new VirtualClock();
-  const random = new SeededRandom(4);
-  const transport = new FakeTransport({ timers: clock, random, delayMsMax: 1 });
+const LIFE = 'd'.repeat(32);
+
+/** A node that keeps what it is asked and answers it. */
+function listeningNode(transport: FakeTransport): Request[] {
   const asked: Request[] = [];
-  const life = 'd'.repeat(32);
   transport.listen('h1:1', {
     onConnect: (end) => ({
       onFrame(bytes) {
@@ -172,18 +171,27 @@ t.test('changes of the membership are asked as the protocol has them', async (t)
       onClose() {},
     }),
   });
-  const answerTo = ({ kind }: Request) => {
-    if (kind === 'transferLeadership') return { leader: 'n2', term: 4 };
-    if (kind !== 'listMembers') return { index: 7, term: 3, isChanged: true };
-    const one = { role: 'voter', isLeader: false, address: 'a:1', clientAddress: null } as const;
-    const rest = { isToBePromoted: false, replaces: null, progress: null };
-    return {
-      leader: { nodeId: 'n1', address: 'h1:1' },
-      ...{ term: 1, confIndex: 5, isPending: false, isJoint: false },
-      ...{ isLeaseEnabled: false, lastIndex: 9, joining: [] },
-      members: [{ nodeId: 'n2', incarnation: life, ...one, ...rest }],
-    };
+  return asked;
+}
+
+function answerTo({ kind }: Request) {
+  if (kind === 'transferLeadership') return { leader: 'n2', term: 4 };
+  if (kind !== 'listMembers') return { index: 7, term: 3, isChanged: true };
+  const one = { role: 'voter', isLeader: false, address: 'a:1', clientAddress: null } as const;
+  const rest = { isToBePromoted: false, replaces: null, progress: null };
+  return {
+    leader: { nodeId: 'n1', address: 'h1:1' },
+    ...{ term: 1, confIndex: 5, isPending: false, isJoint: false },
+    ...{ isLeaseEnabled: false, lastIndex: 9, joining: [] },
+    members: [{ nodeId: 'n2', incarnation: LIFE, ...one, ...rest }],
   };
+}
+
+t.test('changes of the membership are asked as the protocol has them', async (t) => {
+  const clock = new VirtualClock();
+  const random = new SeededRandom(4);
+  const transport = new FakeTransport({ timers: clock, random, delayMsMax: 1 });
+  const asked = listeningNode(transport);
   const seams = { transport, clock, timers: clock, random };
   const connecting = HoldfastClient.connect({ nodes: ['h1:1'], ...seams });
   const { admin, ...client } = await passUntil(clock, connecting, 1_000).then((each) => ({
@@ -204,7 +212,7 @@ t.test('changes of the membership are asked as the protocol has them', async (t)
   t.same(plain, [
     { kind: 'addMember', nodeId: 'n4', address: 'h4:2' },
     { kind: 'listMembers' },
-    { kind: 'removeMember', nodeId: 'n2', incarnation: life },
+    { kind: 'removeMember', nodeId: 'n2', incarnation: LIFE },
     { kind: 'listMembers' },
     { kind: 'removeMember', nodeId: 'n9' },
     { kind: 'replaceMember', nodeId: 'n2', by: 'n4' },
