@@ -79,6 +79,8 @@ interface ModelNode {
   readonly address: string;
   readonly ends: Set<FakeServerEnd>;
   isUp: boolean;
+  /** Raised by hand: what a recovery does to the members it keeps. */
+  epoch: number;
 }
 
 export class ModelCluster {
@@ -100,6 +102,7 @@ export class ModelCluster {
     this.#nodes = (options.addresses ?? ADDRESSES_DEFAULT).map((address, i) => ({
       nodeId: `n${i + 1}`,
       address,
+      epoch: 1,
       ends: new Set<FakeServerEnd>(),
       isUp: true,
     }));
@@ -138,6 +141,11 @@ export class ModelCluster {
     const node = this.#node(nodeAt);
     node.isUp = true;
     this.#listen(node);
+  }
+
+  /** What `cluster recover` does to a member it keeps, and what joining does to the others. */
+  setEpoch(nodeAt: number, epoch: number): void {
+    this.#node(nodeAt).epoch = epoch;
   }
 
   cutAllConnections(): void {
@@ -189,6 +197,7 @@ export class ModelCluster {
         protocolVersion: PROTOCOL_VERSION,
         clusterId: this.#options.clusterId ?? 'c'.repeat(32),
         nodeId: node.nodeId,
+        epoch: node.epoch,
         leader: this.leader,
         term: this.#term,
         ...this.#members,
