@@ -159,8 +159,12 @@ export class ProcessCluster implements Cluster {
 
   /** What the node tells clients as its address from its next start on: a relay in front of it. */
   advertise(nodeName: NodeName, address: string): void {
-    const settings = { ...this.#settings, advertiseAddress: address };
-    writeSettings(this.#memberOf(nodeName), settings);
+    this.configure(nodeName, { advertiseAddress: address });
+  }
+
+  /** Settings of this node alone, from its next start on. */
+  configure(nodeName: NodeName, settings: ServerSettings): void {
+    writeSettings(this.#memberOf(nodeName), { ...this.#settings, ...settings });
   }
 
   dataDirectoryOf(nodeName: NodeName): string {

@@ -1,6 +1,7 @@
 /**
  * The one error class and the one closed table of codes. Callers match `code`, never message or
  * class. When in doubt an error is indefinite: that is always safe.
+ * Over 400 lines because it is one table.
  *
  * Over 400 lines because a table in pieces would not be closed.
  *
@@ -52,6 +53,11 @@ export const ERROR_CODES = {
     'The request did not finish in its time; retry the same request.',
   ),
   SHUTTING_DOWN: wire(true, 'otherNode', 'This node is shutting down; use another node.'),
+  REPAIRING: wire(
+    true,
+    'otherNode',
+    'This node repairs its log or waits to be admitted to its cluster, and does not serve yet; use another node.',
+  ),
   OVERLOADED: wire(
     true,
     'backoff',
@@ -231,6 +237,12 @@ export const ERROR_CODES = {
     'never',
     'A call was made with an argument of the wrong shape.',
   ),
+  CLUSTER_EPOCH_OLD: at(
+    'client',
+    true,
+    'otherNode',
+    'The node belongs to a cluster from before its recovery, whose members were given up; remove it from the list of nodes and stop it.',
+  ),
   // between nodes
   PEER_UNAUTHENTICATED: at('peer', true, 'never', 'The peer does not know the cluster secret.'),
   PEER_WRONG_CLUSTER: at('peer', true, 'never', 'The peer belongs to another cluster.'),
@@ -239,6 +251,12 @@ export const ERROR_CODES = {
     true,
     'never',
     'The peer has another incarnation than the configuration says; it was wiped or replaced.',
+  ),
+  PEER_WRONG_EPOCH: at(
+    'peer',
+    true,
+    'never',
+    'The peer is from before or after a recovery of the cluster that this node was not part of; the older one must be wiped and join again.',
   ),
   PEER_FRAME_CORRUPT: at(
     'peer',
@@ -286,6 +304,18 @@ export const ERROR_CODES = {
     'never',
     'The data directory was never formatted; run holdfast cluster init, or add the node as a new member.',
   ),
+  RECOVERY_REFUSED: at(
+    'startup',
+    true,
+    'never',
+    'Recovering the cluster from a lost quorum is refused; the message says what speaks against it and what to do instead.',
+  ),
+  RECOVERY_UNFINISHED: at(
+    'startup',
+    true,
+    'never',
+    'A recovery was begun on this data directory and not finished; run holdfast cluster recover --do again.',
+  ),
   JOIN_FAILED: at(
     'startup',
     true,
@@ -305,6 +335,12 @@ export const ERROR_CODES = {
     true,
     'otherNode',
     'Entries from a peer do not fit the damaged part of the log; nothing was written, ask another peer.',
+  ),
+  ENTRY_LOST: at(
+    'storage',
+    true,
+    'never',
+    'Log entries that may have been acknowledged are damaged on so many members that nobody can restore them; restore a backup or run holdfast cluster recover.',
   ),
   WAL_IO: at(
     'storage',

@@ -93,6 +93,7 @@ export class HoldfastClient {
         client: options.clientName ?? 'holdfast-js',
         ...(options.apiKey === undefined ? {} : { apiKey: options.apiKey }),
       },
+      epochMin: options.epochMin ?? 0,
       transport: options.transport ?? new WsTransport(clock, timers),
       timers,
       random,
@@ -124,6 +125,14 @@ export class HoldfastClient {
       throw error;
     }
     return client;
+  }
+
+  /**
+   * The highest cluster epoch seen: it rises when the cluster is recovered from a lost quorum. Keep
+   * it and pass it as `epochMin` to refuse given-up members from the start.
+   */
+  get epoch(): number {
+    return this.#pool.epoch;
   }
 
   /** The node that leads, as far as this client knows. */

@@ -106,6 +106,11 @@ export class Connection {
     this.#tracker.abandon(id);
   }
 
+  /** The node must not be believed any more; it is tried again after the back-off. */
+  breakOff(error: HoldfastError): void {
+    if (this.isReady) this.#feed({ kind: 'broken', error });
+  }
+
   /** The node no longer leads: what waits here is asked again elsewhere. */
   failPending(error: HoldfastError): void {
     this.#tracker.failAll(error);

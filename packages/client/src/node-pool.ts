@@ -3,7 +3,8 @@
  * the followers is what makes failover fast: they push the new leader the moment they know it.
  *
  * Invariants: P1 all connections belong to one cluster (a write retried in another cluster would
- * happen twice). P2 at most `LEARNT_NODE_COUNT_MAX` nodes are added to those given by the caller.
+ * happen twice), and to its newest epoch: what members say that a recovery has given up is worth
+ * nothing. P2 at most `LEARNT_NODE_COUNT_MAX` nodes are added to those given by the caller.
  * P3 the members followed are those of the newest configuration heard of.
  */
 import type { Random, Timers } from '@holdfast/base';
@@ -29,6 +30,8 @@ export interface NodePoolOptions {
   /** Also connect to members that were not given. */
   readonly followsMembers: boolean;
   readonly hello: Hello;
+  /** Nodes of an earlier epoch are refused from the start; 0 when none is known. */
+  readonly epochMin: number;
   readonly transport: Transport;
   readonly timers: Timers;
   readonly random: Random;
@@ -46,6 +49,8 @@ export class NodePool {
   /** The last leader that was known, with its term: `#cache` forgets it while there is none. */
   #lastLeader: { readonly nodeId: string; readonly term: number } | null = null;
   #clusterId: string | null = null;
+  /** The highest seen; 0 before the first welcome. */
+  #epoch: number;
   #nextAny = 0;
   #isStopped = false;
   /** Why nodes could not be reached, newest per address: the cause in a final error. */
@@ -53,6 +58,7 @@ export class NodePool {
 
   constructor(options: NodePoolOptions) {
     this.#options = options;
+    this.#epoch = options.epochMin;
     for (const address of new Set(options.addresses)) this.#add(address);
     this.#nextAny = options.random.nextBelow(Math.max(1, this.#connections.length));
   }
@@ -63,6 +69,11 @@ export class NodePool {
 
   get term(): number {
     return this.#cache.term;
+  }
+
+  /** The highest epoch any node has told; 0 while none has. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   get hasReady(): boolean {
@@ -167,6 +178,8 @@ export class NodePool {
         { details: { found: welcome.clusterId, expected: this.#clusterId } },
       );
     }
+    if (welcome.epoch < this.#epoch) return this.#epochOld(connection, welcome.epoch);
+    if (welcome.epoch > this.#epoch) this.#enterEpoch(connection, welcome.epoch);
     this.#failures.delete(connection.address);
     this.#dropTwins(connection);
     this.#onMembers(welcome);
@@ -175,6 +188,25 @@ export class NodePool {
     this.#update(learnLeader(this.#cache, welcome));
     this.#wakeAll();
     return null;
+  }
+
+  /** Everything heard so far came from members that a recovery has given up. */
+  #enterEpoch(first: Connection, epoch: number): void {
+    this.#epoch = epoch;
+    this.#cache = NO_LEADER_KNOWN;
+    this.#lastLeader = null;
+    for (const each of this.#connections) {
+      if (each !== first && each.isReady) each.breakOff(this.#epochOld(each, null));
+    }
+  }
+
+  #epochOld(connection: Connection, found: number | null): HoldfastError {
+    return new HoldfastError(
+      'CLUSTER_EPOCH_OLD',
+      `node ${connection.address} is from before the recovery of the cluster (epoch ` +
+        `${this.#epoch} was seen); stop it, wipe it and let it join again`,
+      { details: { found, expected: this.#epoch } },
+    );
   }
 
   #onDown(connection: Connection, error: HoldfastError): void {

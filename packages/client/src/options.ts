@@ -28,6 +28,11 @@ export interface ConnectOptions {
    */
   readonly usesSession?: boolean;
   /**
+   * The highest cluster epoch this application has seen (`client.epoch`), when it keeps it over
+   * restarts: nodes that a recovery has given up are then refused from the first moment on.
+   */
+  readonly epochMin?: number;
+  /**
    * Default true: connects to every member the cluster names, and lets go of those that left.
    * False: only to the nodes given, and to leaders.
    */
@@ -74,6 +79,10 @@ export function checkConnectOptions(options: ConnectOptions): void {
   }
   if (usesSession !== undefined && typeof usesSession !== 'boolean') {
     throw argumentInvalid('usesSession', 'true or false');
+  }
+  const { epochMin } = options;
+  if (epochMin !== undefined && !(Number.isSafeInteger(epochMin) && epochMin >= 0)) {
+    throw argumentInvalid('epochMin', 'an integer from 0');
   }
   if (followsMembers !== undefined && typeof followsMembers !== 'boolean') {
     throw argumentInvalid('followsMembers', 'true or false');

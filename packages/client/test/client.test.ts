@@ -283,3 +283,32 @@ t.test('status asks the node that is named', async (t) => {
   t.match(await passUntil(clock, client.status('n3'), 5_000), { nodeId: 'n3' });
   await close(client);
 });
+
+t.test('a client that saw a recovered cluster never believes given-up members again', async (t) => {
+  const { clock, cluster, connect, close } = world();
+  const client = await connect();
+  const docs = client.collection('docs');
+  await passUntil(clock, docs.upsert({ id: 0, vector: [0] }), 100);
+  t.equal(client.epoch, 1);
+  // n1 is cut off and declared dead, but leads its old cluster on; n2 is what was recovered.
+  cluster.kill(1);
+  cluster.setEpoch(1, 2);
+  const refusals: string[] = [];
+  client.on('disconnected', ({ error }) => refusals.push(error.code));
+  cluster.restart(1);
+  await pass(clock, 2_000);
+  t.equal(client.epoch, 2);
+  t.ok(refusals.includes('CLUSTER_EPOCH_OLD'));
+  const before = cluster.receivedCount;
+  const lost = docs.upsert({ id: 1, vector: [1] }, { timeoutMs: 1_000 });
+  await t.rejects(passUntil(clock, lost, 5_000));
+  t.equal(cluster.executionCounts.get(1), undefined, 'the old leader was not asked');
+  cluster.elect(1);
+  await passUntil(clock, docs.upsert({ id: 2, vector: [2] }), 5_000);
+  t.ok(cluster.receivedCount > before);
+  await close(client);
+  // An application that kept the epoch refuses the old members from the first moment on.
+  cluster.kill(1);
+  const late = connect({ epochMin: 2, timeoutMs: 2_000 });
+  await t.rejects(late, { code: 'NO_NODE_REACHABLE' });
+});

@@ -109,6 +109,7 @@ t.test('a node that is reached by another name than it says is one connection', 
                 leader: cluster.leader,
                 term: 1,
                 nodes: [1, 2, 3].map(member),
+                epoch: 1,
                 confIndex: 1,
                 limits: {
                   frameSizeBytesMax: 1 << 20,
@@ -161,7 +162,8 @@ function listeningNode(transport: FakeTransport): Request[] {
           };
           const welcome = { kind: 'welcome', protocolVersion: 1, nodeId: 'n1' } as const;
           const leader = { nodeId: 'n1', address: 'h1:1' };
-          const cluster = { clusterId: 'c'.repeat(32), leader, term: 1, nodes: [], confIndex: 0 };
+          const clusterId = 'c'.repeat(32);
+          const cluster = { clusterId, epoch: 1, leader, term: 1, nodes: [], confIndex: 0 };
           end.send(encodeDown({ ...welcome, ...cluster, limits }));
           return;
         }

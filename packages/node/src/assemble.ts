@@ -18,18 +18,13 @@ import type {
   Random,
   Timers,
 } from '@holdfast/base';
-import {
-  assert,
-  HoldfastError as HoldfastFailure,
-  logIndex,
-  makeConf,
-  memberOf,
-  term,
-} from '@holdfast/base';
+import { assert, HoldfastError as HoldfastFailure, logIndex, memberOf, term } from '@holdfast/base';
 import { RaftCore } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
 import { recoverCheckpointRoot } from '@holdfast/storage';
+import type { Recovery } from './recovery/heal-log.ts';
+import { LogHealer, startConf } from './recovery/heal-log.ts';
 import { manifestReferences } from './replica/checkpointer.ts';
 import type { Defer } from './replica/group-host.ts';
 import { GroupHost } from './replica/group-host.ts';
@@ -73,6 +68,8 @@ export interface AssembleParts {
   readonly hash: EntryHasher;
   readonly logger: Logger;
   readonly onFailure: (error: HoldfastError) => void;
+  /** Something has to be done first that may take long; told at once, before any waiting. */
+  readonly onRecovery?: (recovery: Recovery) => void;
 }
 
 export interface AssembledNode {
@@ -80,19 +77,19 @@ export interface AssembledNode {
   readonly service: ReplicaService;
 }
 
-/** Resolves with a replica that has not started yet. Rejects when the directory is damaged. */
+/**
+ * Resolves with a replica that has not started yet. A damaged log is repaired first, which takes
+ * peers and as long as they need. Rejects when something cannot be mended.
+ */
 export async function assembleNode(
   options: AssembleOptions,
   parts: AssembleParts,
 ): Promise<AssembledNode> {
   const { identity, dataDirectory } = options;
   const { fileSystem, wal, host, logger } = parts;
-  const found = recoverCheckpointRoot(fileSystem, dataDirectory);
-  if (found !== null && found.damage !== null) {
-    logger.error({ details: found.damage.details }, found.damage.message);
-  }
-  const root = found?.root ?? null;
-  refuseDamagedLog(wal, identity);
+  const root = recoverRoot(fileSystem, dataDirectory, logger);
+  const healer = new LogHealer({ ...parts, identity, root });
+  await healer.heal();
   await alignLogWithCheckpoint(wal, identity, root);
   const meta = await metaOf(options, parts, root);
   await host.open({
@@ -100,13 +97,10 @@ export async function assembleNode(
     definitions: meta.catalogue.all(),
     manifests: root === null ? [] : manifestReferences(root),
   });
-  const conf = root?.meta.conf ?? makeConf(identity.firstConfiguration);
-  const confIndex = root?.meta.confIndex ?? logIndex(0);
-  const core = makeCore(options, parts, { conf, confIndex }, meta, () =>
+  const core = makeCore(options, parts, startConf(identity, root), meta, () =>
     replica.snapshots.offered(),
   );
   const groups = new GroupHost(parts);
-  parts.transport.onMessages((messages) => groups.receive(messages));
   const publicAddressOf = (nodeId: NodeId): string | null => {
     if (nodeId === identity.nodeId) return options.publicAddress();
     const known = memberOf(replica.membership.conf, nodeId);
@@ -115,6 +109,7 @@ export async function assembleNode(
   const replica: Replica = new Replica(
     {
       clusterId: identity.clusterId,
+      epoch: identity.epoch,
       nodeId: identity.nodeId,
       incarnation: identity.incarnation,
       group: identity.group,
@@ -138,6 +133,11 @@ export async function assembleNode(
       publicAddressOf,
     },
   );
+  healer.handOver({
+    receive: (messages) => groups.receive(messages),
+    leaderLastIndex: () => replica.leaderLastIndex(),
+    confIndex: () => replica.confIndex(),
+  });
   const service = new ReplicaService({
     replica,
     identity,
@@ -169,6 +169,18 @@ function checkpointNames(identity: NodeIdentity, random: Random): (index: LogInd
   };
 }
 
+function recoverRoot(
+  fileSystem: FileSystem,
+  dataDirectory: string,
+  logger: Logger,
+): CheckpointRoot | null {
+  const found = recoverCheckpointRoot(fileSystem, dataDirectory);
+  if (found !== null && found.damage !== null) {
+    logger.error({ details: found.damage.details }, found.damage.message);
+  }
+  return found?.root ?? null;
+}
+
 function makeCore(
   options: AssembleOptions,
   parts: AssembleParts,
@@ -197,24 +209,6 @@ function makeCore(
     },
     log,
   );
-}
-
-/** A log with holes, or without its newest term and vote, must not take part in anything. */
-function refuseDamagedLog(wal: Wal, { group }: NodeIdentity): void {
-  const log = wal.groupLog(group);
-  const [range] = log.damage();
-  if (range !== undefined) {
-    const { file, offset, low, high, what } = range;
-    throw new HoldfastFailure(
-      'WAL_CORRUPT',
-      `${file} at offset ${offset}: ${what}; entries ${low} to ${high} are lost here and may ` +
-        'have been acknowledged; restore this node from a peer',
-      { details: { file, offset, index: low, high, what } },
-    );
-  }
-  if (log.isHardStateKnown()) return;
-  const message = `term and vote of group ${group} are lost; this node must join the cluster anew`;
-  throw new HoldfastFailure('WAL_CORRUPT', message, { details: { group } });
 }
 
 /**

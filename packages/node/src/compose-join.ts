@@ -17,8 +17,19 @@ import { createPeerContext } from './peer/peer-context.ts';
 import { SYSTEM_CLOCK, SYSTEM_TIMERS } from './system-time.ts';
 
 /**
+ * Whom to ask for the cluster: --join, or the peers of a node that was given the cluster's secret
+ * from outside its data directory. So a configured member whose disk was emptied joins again
+ * without anybody's help; without a secret it is nobody's member and is refused.
+ */
+export function joinSeeds({ clusterSecretFile, join, nodeId, peers }: NodeConfig) {
+  if (join !== undefined) return join;
+  if (clusterSecretFile === undefined) return [];
+  return peers.filter((peer) => peer.nodeId !== nodeId).map((peer) => peer.address);
+}
+
+/**
  * Formats an empty directory once somebody at the addresses given with --join proved to belong to a
- * cluster. Does nothing without --join, or when the directory is formatted already.
+ * cluster. Does nothing without anybody to ask, or when the directory is formatted already.
  * @throws HoldfastError JOIN_FAILED, CONFIG_INVALID, DATA_DIR_FOREIGN, FILE_IO
  */
 export async function joinIfEmpty(
@@ -26,8 +37,9 @@ export async function joinIfEmpty(
   config: NodeConfig,
   logger: Logger,
 ): Promise<void> {
-  const { join: seeds, data: dataDirectory, nodeId } = config;
-  if (seeds === undefined || isFormatted(fileSystem, dataDirectory)) return;
+  const { data: dataDirectory, nodeId } = config;
+  const seeds = joinSeeds(config);
+  if (seeds.length === 0 || isFormatted(fileSystem, dataDirectory)) return;
   if (config.peerAdvertiseAddress === undefined && isWildcardHost(config.peerListen.host)) {
     const message = 'peerAdvertiseAddress: is needed to join when peerListen is every interface';
     throw new HoldfastFailure('CONFIG_INVALID', message, {
@@ -39,7 +51,7 @@ export async function joinIfEmpty(
   const context = createPeerContext({
     ...{ clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS, random: new SeededRandom(1), logger },
     ...{ nodeId, clusterId: UNKNOWN_CLUSTER_ID, incarnation: incarnation('0'.repeat(32)) },
-    ...{ listen: config.peerListen, secret },
+    ...{ listen: config.peerListen, secret, epoch: 0 },
     codec: { encode: encodeRaftMessage, decode: decodeRaftMessage },
     publicAddress: () => '',
     peerAddress: () => formatEndpoint(config.peerAdvertiseAddress ?? config.peerListen),
@@ -48,10 +60,10 @@ export async function joinIfEmpty(
     fileSystem,
     { nodeId, dataDirectory, secret, addresses },
     {
-      askClusterId: async (address) => {
+      askCluster: async (address) => {
         const endpoint = parseEndpoint(address);
         assert(endpoint !== null, 'addresses were checked with the configuration');
-        return (await inquire(context, endpoint)).identity.clusterId;
+        return (await inquire(context, endpoint)).identity;
       },
       pause: (delayMs) =>
         new Promise((resolve) => {

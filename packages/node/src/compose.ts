@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ErrorBody, HoldfastError, Logger } from '@holdfast/base';
-import { HoldfastError as HoldfastFailure, SeededRandom } from '@holdfast/base';
+import { HoldfastError as HoldfastFailure, incarnation, SeededRandom } from '@holdfast/base';
 import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
 import { PiscinaHost } from '@holdfast/shard-worker';
 import type { NodeIdentity } from '@holdfast/storage';
@@ -18,14 +18,23 @@ import {
   removeTemporaryFiles,
   ThreadWal,
 } from '@holdfast/storage';
+import type { AssembledNode } from './assemble.ts';
 import { assembleNode } from './assemble.ts';
 import { ClosingStack } from './closing-stack.ts';
-import { joinIfEmpty } from './compose-join.ts';
+import { joinIfEmpty, joinSeeds } from './compose-join.ts';
 import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
 import { WebSocketPeerTransport } from './peer/peer-transport.ts';
 import { createPinoLogger } from './pino-logger.ts';
+import { refuseUnfinished } from './quorum-loss/carry-out.ts';
+import { BootingNode } from './recovery/booting-node.ts';
+import {
+  isNewLifeUnfinished,
+  openLife,
+  rememberedContacts,
+  resumeNewLife,
+} from './recovery/new-life.ts';
 import { checkBind } from './server/listen.ts';
 import { PublicServer } from './server/public-server.ts';
 import type { RunningNode } from './service-api.ts';
@@ -67,13 +76,14 @@ async function openNode(
 ): Promise<RunningNode> {
   const logger = overrides.logger ?? createPinoLogger(config.logLevel, { node: config.nodeId });
   const fileSystem = new NodeFileSystem();
-  const { apiKey, identity } = await checkStart(fileSystem, config, logger);
+  const { apiKey, identity: found } = await checkStart(fileSystem, config, logger);
   const lock = lockDataDirectory(fileSystem, config.data);
   opened.push('data lock', async () => lock.release());
   removeTemporaryFiles(fileSystem, config.data);
-  const wal = openWal(config, logger);
+  const { wal, identity } = await openLog(fileSystem, config, found, logger);
   opened.push('log', () => wal.close());
   const failure = new FailureLatch();
+  const onFailure = (error: HoldfastError): void => failure.set(error);
   const host = openLanes(config, failure);
   opened.push('lanes', () => host.close());
   let publicAddress = formatEndpoint(config.advertiseAddress ?? config.listen);
@@ -84,29 +94,24 @@ async function openNode(
     publicAddress: () => publicAddress,
     peerAddress: () => ownPeerAddress(config, identity) ?? transport.address,
   });
-  const { replica, service } = await assembleNode(
-    {
-      ...config,
-      identity,
-      dataDirectory: config.data,
-      retainedEntryCount: config.logRetentionEntryCount,
-      limits: config,
-      publicAddress: () => publicAddress,
-      joinAddresses: config.join?.map(formatEndpoint) ?? [],
-    },
-    {
-      ...{ ...common, fileSystem, wal, host, transport },
-      defer: (callback) => setImmediate(callback),
-      hash: createEntryHasher(),
-      onFailure: (error) => failure.set(error),
-    },
+  const node = new BootingNode(identity, (onRecovery) =>
+    assembleNode(
+      {
+        ...{ ...config, identity, dataDirectory: config.data, limits: config },
+        retainedEntryCount: config.logRetentionEntryCount,
+        publicAddress: () => publicAddress,
+        joinAddresses: joinAddresses(fileSystem, config),
+      },
+      {
+        ...{ ...common, fileSystem, wal, host, transport, onFailure, onRecovery },
+        defer: (callback) => setImmediate(callback),
+        hash: createEntryHasher(),
+      },
+    ),
   );
-  failure.listen((error) => service.reportFailure(error.message));
+  await node.servable();
   const server = new PublicServer({
-    ...common,
-    config,
-    apiKey,
-    service,
+    ...{ ...common, config, apiKey, service: node.service },
     peerStats: () => transport.stats(),
     hasProcessMetrics: overrides.hasProcessMetrics ?? true,
   });
@@ -115,19 +120,28 @@ async function openNode(
   opened.push('public port', () => server.stop());
   await server.start();
   if (config.advertiseAddress === undefined) publicAddress = server.address;
-  replica.start();
+  const onStarted = ({ service }: AssembledNode): void =>
+    failure.listen((error) => service.reportFailure(error.message));
+  node.start(onStarted, onFailure);
   // Clients are drained while the replica still answers; then it stops taking part.
-  opened.pushBelow('public port', 'replica', () => replica.stop());
+  opened.pushBelow('public port', 'replica', () => node.stop());
   // First of all: while clients are still served, another takes over the leadership.
-  opened.push('leadership', () => replica.handOver());
+  opened.push('leadership', () => node.handOver());
   const addresses = { public: server.address, peer: transport.address };
   logger.info(addresses, 'the node is up');
   return {
     addresses,
-    membership: () => replica.membership.state,
+    membership: () => node.service.status().membership,
     onFailure: (listener) => failure.listen(listener),
     stop: () => opened.close(),
   };
+}
+
+/** Whom a node asks that waits to be admitted. */
+function joinAddresses(fileSystem: NodeFileSystem, config: NodeConfig): readonly string[] {
+  const given = joinSeeds(config);
+  if (given.length > 0) return given.map(formatEndpoint);
+  return rememberedContacts(fileSystem, config.data);
 }
 
 function peerOptions(config: NodeConfig, identity: NodeIdentity) {
@@ -135,6 +149,7 @@ function peerOptions(config: NodeConfig, identity: NodeIdentity) {
     clusterId: identity.clusterId,
     nodeId: identity.nodeId,
     incarnation: identity.incarnation,
+    epoch: identity.epoch,
     listen: config.peerListen,
     addresses: new Map(config.peers.map((peer) => [peer.nodeId, peer.address])),
     secret: readClusterSecret(config),
@@ -155,6 +170,19 @@ function openLanes({ data: dataDirectory, laneCount }: NodeConfig, failure: Fail
   return new PiscinaHost({ dataDirectory, laneCount, onLaneFailure });
 }
 
+function openLog(
+  fileSystem: NodeFileSystem,
+  config: NodeConfig,
+  identity: NodeIdentity,
+  logger: Logger,
+) {
+  return openLife({
+    ...{ fileSystem, logger, dataDirectory: config.data, identity },
+    openWal: () => openWal(config, logger),
+    mintIncarnation: () => incarnation(randomBytes(16).toString('hex')),
+  });
+}
+
 function openWal(config: NodeConfig, logger: Logger): ThreadWal {
   const wal = ThreadWal.open({
     directory: joinPath(config.data, 'wal'),
@@ -171,10 +199,21 @@ function openWal(config: NodeConfig, logger: Logger): ThreadWal {
 async function checkStart(fileSystem: NodeFileSystem, config: NodeConfig, logger: Logger) {
   const apiKey = readApiKey(config);
   checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
+  refuseUnfinished(fileSystem, config.data);
+  if (isNewLifeUnfinished(fileSystem, config.data)) finishNewLife(fileSystem, config.data);
   await joinIfEmpty(fileSystem, config, logger);
   const identity = readOwnIdentity(fileSystem, config);
   checkFreeSpace(fileSystem, config);
   return { apiKey, identity };
+}
+
+function finishNewLife(fileSystem: NodeFileSystem, dataDirectory: string): void {
+  const lock = lockDataDirectory(fileSystem, dataDirectory);
+  try {
+    resumeNewLife(fileSystem, dataDirectory);
+  } finally {
+    lock.release();
+  }
 }
 
 function readOwnIdentity(fileSystem: NodeFileSystem, config: NodeConfig): NodeIdentity {

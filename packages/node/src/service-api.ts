@@ -113,6 +113,9 @@ export interface ReplicaActivity {
   };
 }
 
+/** What a node is: a member with a role, or one that has no replica yet. */
+export type NodeRole = Role | 'repairing';
+
 /**
  * How a node stands to its cluster. `joining`: it waits to be added; `leaving`: a change that takes
  * it or its vote away is under way; `removed`: it may be stopped.
@@ -123,7 +126,9 @@ export interface NodeStatus {
   readonly nodeId: NodeId;
   readonly clusterId: ClusterId;
   readonly incarnation: Incarnation;
-  readonly role: Role;
+  /** See NodeIdentity. */
+  readonly epoch: number;
+  readonly role: NodeRole;
   readonly membership: MembershipState;
   /** Log index of the configuration in force here. */
   readonly confIndex: number;
@@ -145,6 +150,8 @@ export interface NodeStatus {
   readonly eventLoopDelayMs?: number;
   /** Our wall clock minus the median of the voters; null while too few are known to judge. */
   readonly clockSkewMs: number | null;
+  /** What the node does instead of serving, in one sentence; null when it has a replica. */
+  readonly recovery: string | null;
   /** Why the node stopped working, in one sentence; null while it works. */
   readonly failure: string | null;
 }

@@ -267,6 +267,7 @@ const PROVOKE: Readonly<Record<Exclude<WireCode, Last>, Provoke>> = {
     await stopped;
     return answer;
   }),
+  REPAIRING: brokenService('REPAIRING'),
   OVERLOADED: atServer(
     { inflightRequestCountMaxPerConnection: '1' },
     null,

@@ -110,11 +110,11 @@ const seams = (answers: readonly (string | HoldfastError)[]): JoinSeams & { aske
   const asked: string[] = [];
   return {
     asked,
-    askClusterId: async (address) => {
+    askCluster: async (address) => {
       const answer = answers[Math.min(asked.length, answers.length - 1)];
       asked.push(address);
       if (answer instanceof HoldfastError) throw answer;
-      return answer ?? '';
+      return { clusterId: answer ?? '', epoch: 3 };
     },
     pause: async () => {},
     warn: () => {},
@@ -133,7 +133,7 @@ t.test('joining waits for a cluster that is starting, and not for ever', async (
   });
   const late = plan('late');
   await formatToJoin(fileSystem, late, seams([lost, lost, lost, CLUSTER]));
-  t.equal(readIdentity(fileSystem, late.dataDirectory).clusterId, CLUSTER);
+  t.match(readIdentity(fileSystem, late.dataDirectory), { clusterId: CLUSTER, epoch: 3 });
   await t.rejects(formatToJoin(fileSystem, plan('never'), seams([lost])), { code: 'JOIN_FAILED' });
   const two = seams([CLUSTER, 'b'.repeat(32)]);
   await t.rejects(formatToJoin(fileSystem, plan('two'), two), { message: /different clusters/ });

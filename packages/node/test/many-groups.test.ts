@@ -75,6 +75,7 @@ class Machine {
     const transport = network.attach(this.id, process, {
       clusterId: clusterId('c'.repeat(32)),
       incarnation: incarnationOf(this.id),
+      epoch: 1,
       peerAddress: `${this.id}:2`,
       clientAddress: `${this.id}:1`,
     });

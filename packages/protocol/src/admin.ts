@@ -7,7 +7,14 @@ export const statusSchema = z
   .describe('Status of the node that is asked; never redirected.');
 export type StatusRequest = Readonly<z.infer<typeof statusSchema>>;
 
-export const roleSchema = z.enum(['follower', 'preCandidate', 'candidate', 'leader', 'learner']);
+export const roleSchema = z.enum([
+  'follower',
+  'preCandidate',
+  'candidate',
+  'leader',
+  'learner',
+  'repairing',
+]);
 export type Role = z.infer<typeof roleSchema>;
 
 export const statusResultSchema = z.strictObject({

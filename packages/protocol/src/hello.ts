@@ -38,6 +38,14 @@ export const welcomeSchema = z
     protocolVersion: z.int().min(1).max(65_535),
     clusterId: z.string(),
     nodeId: z.string(),
+    epoch: z
+      .int()
+      .min(1)
+      .max(Number.MAX_SAFE_INTEGER)
+      .describe(
+        'Raised when a cluster that lost its quorum was recovered. It holds for every answer of ' +
+          'this connection; who has seen a higher one must not believe this node.',
+      ),
     leader: leaderSchema.nullable(),
     term: safeUnsignedSchema,
     ...knownNodesShape,

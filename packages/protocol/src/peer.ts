@@ -36,7 +36,7 @@ import { openPeerFrame, sealPeerFrame } from './peer-frame.ts';
  * The version of handshake and frames between nodes; a node talks only to its own version.
  *
  * 1  raft messages, snapshots
- * 2  the handshake tells peer address, newest configuration and wall clock; inquiries
+ * 2  the handshake tells peer address, epoch, newest configuration and wall clock; inquiries
  */
 export const PEER_PROTOCOL_VERSION = 2;
 /** Unauthenticated bytes: nothing that is allowed needs a tenth of this. */
@@ -59,6 +59,7 @@ const identityShape = {
   clusterId: z.string().regex(HEX_ID_PATTERN),
   nodeId: z.string().regex(NODE_ID_PATTERN),
   incarnation: z.string().regex(HEX_ID_PATTERN),
+  epoch: safeUnsignedSchema,
   publicAddress: z.string().max(ADDRESS_LENGTH_MAX),
   peerAddress: z.string().max(MEMBER_ADDRESS_LENGTH_MAX),
   isJoining: z.boolean(),
@@ -113,6 +114,8 @@ export interface PeerIdentity {
   readonly clusterId: string;
   readonly nodeId: string;
   readonly incarnation: string;
+  /** Of its cluster; 0 while it does not know one. Nodes of two epochs do not talk. */
+  readonly epoch: number;
   /** Where clients reach this node, `host:port`; the leader names it in redirects. */
   readonly publicAddress: string;
   /** Where other nodes reach this node, `host:port`. */
@@ -222,6 +225,7 @@ const identityParts = (identity: PeerIdentity): readonly string[] => [
   identity.incarnation,
   identity.publicAddress,
   identity.peerAddress,
+  String(identity.epoch),
   String(identity.isJoining),
   String(identity.confIndex),
   String(identity.wallMs),

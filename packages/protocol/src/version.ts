@@ -7,7 +7,7 @@
 export const PROTOCOL_VERSION = 1;
 
 /** Of the JSON Schemas of all public messages at this version; see test/schema.test.ts. */
-export const SCHEMA_HASH = '7bfb97d9856f4386';
+export const SCHEMA_HASH = '64bc0bd97616b35e';
 
 /** Every version this build speaks, newest first. */
 export const SUPPORTED_PROTOCOL_VERSIONS: readonly number[] = [PROTOCOL_VERSION];

@@ -25,6 +25,7 @@ const identity = (nodeId: string) => ({
   clusterId: 'a'.repeat(32),
   nodeId,
   incarnation: 'b'.repeat(32),
+  epoch: 1,
   publicAddress: '127.0.0.1:7101',
   peerAddress: '127.0.0.1:7201',
   isJoining: false,

@@ -1,6 +1,7 @@
 /**
- * Who the owner of a data directory is. Written once, before a node first starts, and never
- * changed: a node that lost its directory comes back with a new incarnation, as a new voter.
+ * Who the owner of a data directory is. Written before a node first starts, and changed only by
+ * `cluster recover`, which raises the epoch. A node that lost its directory comes back with a new
+ * incarnation, as a new voter.
  */
 import type { ClusterId, GroupId, Incarnation, Member, NodeId } from '@holdfast/base';
 import {
@@ -19,7 +20,8 @@ import { JsonFields } from './json-shape.ts';
 import { memberFromJson } from './snapshot-json.ts';
 
 export const IDENTITY_FILE_NAME = 'identity.json';
-const IDENTITY_FORMAT = { format: 'holdfast-identity', version: 1 } as const;
+/** Version 2 has the epoch. */
+const IDENTITY_FORMAT = { format: 'holdfast-identity', version: 2 } as const;
 
 export interface NodeIdentity {
   readonly clusterId: ClusterId;
@@ -28,6 +30,11 @@ export interface NodeIdentity {
   /** Version of the layout of the whole data directory. */
   readonly formatVersion: number;
   readonly group: GroupId;
+  /**
+   * 1 for a new cluster; raised when a cluster that lost its quorum is recovered. Nodes talk only
+   * within one epoch and clients never go back, so members declared dead cannot come back.
+   */
+  readonly epoch: number;
   /** Complete: every node of the cluster when it was formed, this one included. */
   readonly firstConfiguration: readonly Member[];
 }
@@ -55,7 +62,7 @@ export function readIdentity(fileSystem: FileSystem, dataDirectory: string): Nod
   return identity;
 }
 
-/** Replaces the identity file. Only formatting and tests call it. */
+/** Replaces the identity file: formatting, recovery from a lost quorum, and tests. */
 export function writeIdentity(
   fileSystem: FileSystem,
   dataDirectory: string,
@@ -81,6 +88,7 @@ function parseIdentity(path: string, body: unknown): NodeIdentity {
     incarnation: incarnation(fields.matching('incarnation', HEX_ID_PATTERN)),
     formatVersion: fields.integer('formatVersion', 1),
     group: groupId(group),
+    epoch: fields.integer('epoch', 1),
     firstConfiguration: fields.objects('firstConfiguration').map(memberFromJson),
   };
 }

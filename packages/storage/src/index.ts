@@ -83,6 +83,8 @@ export type { ProcessIdentity, ProcessTable } from './process-table.ts';
 export { NodeProcessTable } from './process-table.ts';
 export type { InlineWalOptions, Schedule } from './wal/inline-wal.ts';
 export { InlineWal } from './wal/inline-wal.ts';
+export type { ReadLogs } from './wal/read-logs.ts';
+export { readLogs } from './wal/read-logs.ts';
 export type { TornTail } from './wal/scan.ts';
 export type { ThreadWalOptions } from './wal/thread-wal.ts';
 export { ThreadWal } from './wal/thread-wal.ts';

@@ -236,6 +236,7 @@ const IDENTITY: NodeIdentity = {
   incarnation: incarnation('a'.repeat(32)),
   formatVersion: 1,
   group: groupId(1),
+  epoch: 1,
   firstConfiguration: [
     {
       nodeId: nodeId('n1'),

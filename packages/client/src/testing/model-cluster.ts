@@ -3,6 +3,8 @@
  * one replicated log, and a session table as the servers keep it. Commit is instantaneous in log
  * order; what goes wrong around it is chosen by `faults`. Every write counts its executions, which
  * is what the properties are about.
+ *
+ * Over 400 lines because the model is read against the real server as one piece.
  */
 import type { ErrorCode, Random, Timers } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
@@ -80,6 +82,8 @@ interface ModelNode {
   readonly address: string;
   readonly ends: Set<FakeServerEnd>;
   isUp: boolean;
+  /** Raised by hand: what a recovery does to the members it keeps. */
+  epoch: number;
 }
 
 export class ModelCluster {
@@ -101,6 +105,7 @@ export class ModelCluster {
     this.#nodes = (options.addresses ?? ADDRESSES_DEFAULT).map((address, i) => ({
       nodeId: `n${i + 1}`,
       address,
+      epoch: 1,
       ends: new Set<FakeServerEnd>(),
       isUp: true,
     }));
@@ -154,6 +159,11 @@ export class ModelCluster {
     this.#listen(node);
   }
 
+  /** What `cluster recover` does to a member it keeps, and what joining does to the others. */
+  setEpoch(nodeAt: number, epoch: number): void {
+    this.#node(nodeAt).epoch = epoch;
+  }
+
   cutAllConnections(): void {
     for (const node of this.#nodes) for (const end of [...node.ends]) end.cut('cut by the test');
   }
@@ -198,6 +208,7 @@ export class ModelCluster {
         protocolVersion: PROTOCOL_VERSION,
         clusterId: this.#options.clusterId ?? 'c'.repeat(32),
         nodeId: node.nodeId,
+        epoch: node.epoch,
         leader: this.leader,
         term: this.#term,
         ...this.#members,

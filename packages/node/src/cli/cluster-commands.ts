@@ -14,6 +14,7 @@ import {
   withClient,
 } from './client-flags.ts';
 import { isRunning, readClusterFile, removeProcessMark, runningProcess } from './cluster-file.ts';
+import { registerRecover } from './cluster-recover.ts';
 import { startCluster } from './cluster-start.ts';
 import { type CliIo, EXIT_FAILED, ExitWith, integerOption, UsageError } from './io.ts';
 import { describe } from './member-commands.ts';
@@ -78,6 +79,7 @@ export function registerCluster(program: Command, io: CliIo): void {
     .option('--directory <DIR>', 'of the local cluster', DIRECTORY_DEFAULT)
     .option('--json', 'one JSON document')
     .action((flags: ClientFlags & { readonly json?: boolean }) => status(flags, io));
+  registerRecover(cluster, io);
   addClientFlags(
     cluster
       .command('leases')

@@ -5,11 +5,12 @@
  */
 import { existsSync } from 'node:fs';
 import { HoldfastError } from '@holdfast/base';
-import { NodeFileSystem } from '@holdfast/storage';
+import { identityPath, joinPath, NodeFileSystem } from '@holdfast/storage';
 import { initCluster } from '../cluster/init.ts';
 import { fetchHealth, type HealthView, LeaderWatch } from '../cluster/leader-watch.ts';
-import { planLocalCluster } from '../cluster/plan.ts';
+import { type PlannedNode, planLocalCluster } from '../cluster/plan.ts';
 import { renderTable } from '../cluster/table.ts';
+import { CLUSTER_SECRET_FILE_NAME } from '../config/secrets.ts';
 import {
   type LocalCluster,
   readClusterFile,
@@ -64,6 +65,24 @@ function formOrFind(options: ClusterStartOptions, io: CliIo): LocalCluster {
   return cluster;
 }
 
+/** A node whose directory was emptied joins again, with the secret that the others still have. */
+function flagsOf(
+  node: PlannedNode,
+  { nodes }: LocalCluster,
+  { extraFlags }: ClusterStartOptions,
+): readonly string[] {
+  const fileSystem = new NodeFileSystem();
+  if (fileSystem.exists(identityPath(node.dataDirectory))) return extraFlags;
+  const others = nodes.filter((other) => other !== node);
+  const secrets = others.map(({ dataDirectory }) =>
+    joinPath(dataDirectory, CLUSTER_SECRET_FILE_NAME),
+  );
+  const secret = secrets.find((path) => fileSystem.exists(path));
+  if (secret === undefined) return extraFlags;
+  const addresses = others.map(({ peerAddress }) => peerAddress).join(',');
+  return [...extraFlags, '--cluster-secret-file', secret, '--join', addresses];
+}
+
 function refuseRunning(directory: string, { nodes }: LocalCluster): void {
   for (const { nodeId, dataDirectory } of nodes) {
     const running = runningProcess(directory, nodeId);
@@ -92,7 +111,7 @@ class ClusterRun {
     this.#io = io;
     this.#children = cluster.nodes.map(
       (node) =>
-        new NodeChild(node, options.directory, options.extraFlags, {
+        new NodeChild(node, options.directory, flagsOf(node, cluster, options), {
           onExit: (child, how) => this.#say(`node ${child.node.nodeId} ended: ${how}`),
           onRestart: (child, delayMs) =>
             this.#say(`node ${child.node.nodeId} is started again in ${delayMs / 1_000} s`),

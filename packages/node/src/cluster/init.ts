@@ -21,6 +21,7 @@ import { CLUSTER_SECRET_FILE_NAME, writeSecretFile } from '../config/secrets.ts'
 import type { PlannedNode } from './plan.ts';
 
 const SECRET_SIZE_BYTES = 32;
+const FIRST_EPOCH = 1;
 /** At the root of every ext file system, so of a disk that was mounted for the node. */
 const MKFS_LEFTOVER_NAME = 'lost+found';
 
@@ -53,6 +54,7 @@ export function initCluster(fileSystem: FileSystem, nodes: readonly PlannedNode[
       incarnation: incarnationOf(members, node),
       formatVersion: DATA_FORMAT_VERSION,
       group: DEFAULT_GROUP_ID,
+      epoch: FIRST_EPOCH,
       firstConfiguration: members,
     };
     formatDataDirectory(fileSystem, node.dataDirectory, identity);

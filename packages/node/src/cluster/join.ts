@@ -38,9 +38,14 @@ export interface JoinPlan {
   readonly addresses: readonly string[];
 }
 
+export interface FoundCluster {
+  readonly clusterId: string;
+  readonly epoch: number;
+}
+
 export interface JoinSeams {
-  /** The cluster id that whoever listens at `address` proves to belong to. */
-  readonly askClusterId: (address: string) => Promise<string>;
+  /** The cluster, and its epoch, that whoever listens at `address` proves to belong to. */
+  readonly askCluster: (address: string) => Promise<FoundCluster>;
   readonly pause: (delayMs: number) => Promise<void>;
   readonly warn: (message: string) => void;
 }
@@ -55,12 +60,13 @@ export async function formatToJoin(
   seams: JoinSeams,
 ): Promise<void> {
   const { dataDirectory, nodeId, secret } = plan;
-  const cluster = await findCluster(plan, seams);
+  const { clusterId: cluster, epoch } = await findCluster(plan, seams);
   fileSystem.makeDirectory(dataDirectory);
   const secretPath = joinPath(dataDirectory, CLUSTER_SECRET_FILE_NAME);
   if (!existsSync(secretPath)) writeSecretFile(secretPath, secret);
   formatDataDirectory(fileSystem, dataDirectory, {
-    clusterId: cluster,
+    clusterId: clusterId(cluster),
+    epoch,
     nodeId,
     incarnation: incarnation(randomBytes(16).toString('hex')),
     formatVersion: DATA_FORMAT_VERSION,
@@ -69,23 +75,26 @@ export async function formatToJoin(
   });
 }
 
-async function findCluster(plan: JoinPlan, seams: JoinSeams): Promise<ClusterId> {
+/** The newest epoch wins: members of an older one were given up when the cluster was recovered. */
+async function findCluster(plan: JoinPlan, seams: JoinSeams): Promise<FoundCluster> {
   let failure: HoldfastError | null = null;
   for (let attempt = 0; attempt < ATTEMPT_COUNT_MAX; attempt++) {
     if (attempt > 0) await seams.pause(ATTEMPT_INTERVAL_MS);
-    const found = new Set<string>();
+    const found = new Map<string, FoundCluster>();
     for (const address of plan.addresses) {
       try {
-        found.add(await seams.askClusterId(address));
+        const answer = await seams.askCluster(address);
+        const known = found.get(answer.clusterId);
+        if (known === undefined || known.epoch < answer.epoch) found.set(answer.clusterId, answer);
       } catch (thrown) {
         failure = toHoldfastError(thrown);
         if (attempt === 0) seams.warn(failure.message);
       }
     }
     found.delete(UNKNOWN_CLUSTER_ID);
-    const [only] = found;
+    const [only] = found.values();
     if (found.size > 1) throw refuse('the addresses belong to different clusters');
-    if (only !== undefined) return clusterId(only);
+    if (only !== undefined) return only;
     // Asking again does not make the secret right.
     if (failure?.code === 'PEER_UNAUTHENTICATED' || failure?.code === 'PEER_PROTOCOL') break;
   }

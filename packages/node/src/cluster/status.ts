@@ -98,7 +98,7 @@ function rowOf(answer: NodeAnswer): readonly string[] {
     String(body.rows.live),
     body.stateDigest.digest.slice(0, DIGEST_LENGTH_SHOWN),
     String(body.stateDigest.appliedIndex),
-    body.failure ?? stateOf(body),
+    body.failure ?? body.recovery ?? stateOf(body),
   ];
 }
 

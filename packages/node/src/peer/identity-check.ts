@@ -30,7 +30,8 @@ export function checkProof(received: Uint8Array, expected: Uint8Array, peer: str
 export type PeerStanding = 'member' | 'guest';
 
 /**
- * @throws HoldfastError PEER_WRONG_CLUSTER, PEER_UNAUTHENTICATED (claims to be this node),
+ * @throws HoldfastError PEER_WRONG_CLUSTER, PEER_WRONG_EPOCH, PEER_UNAUTHENTICATED (claims to be
+ * this node),
  * PEER_WRONG_INCARNATION: a member of another life, which neither joins nor knows more than we do
  */
 export function standingOf(context: PeerContext, identity: PeerIdentity): PeerStanding {
@@ -48,7 +49,8 @@ export function standingOf(context: PeerContext, identity: PeerIdentity): PeerSt
 
 /**
  * Is it the node that was dialled?
- * @throws HoldfastError PEER_WRONG_CLUSTER, PEER_UNAUTHENTICATED, PEER_WRONG_INCARNATION
+ * @throws HoldfastError PEER_WRONG_CLUSTER, PEER_WRONG_EPOCH, PEER_UNAUTHENTICATED,
+ * PEER_WRONG_INCARNATION
  */
 export function checkExpected(
   context: PeerContext,
@@ -77,8 +79,18 @@ export function memberOfIdentity(context: PeerContext, identity: PeerIdentity): 
   });
 }
 
-function checkCluster(context: PeerContext, { clusterId, nodeId }: PeerIdentity): void {
-  if (clusterId === context.options.clusterId) return;
+/** Another epoch is another cluster, also when the id is the same: see cluster recover. */
+function checkCluster(context: PeerContext, identity: PeerIdentity): void {
+  const { clusterId, epoch, nodeId } = identity;
+  const own = context.options.epoch;
+  if (clusterId === context.options.clusterId && epoch === own) return;
+  if (clusterId === context.options.clusterId) {
+    const older = epoch < own ? nodeId : 'this node';
+    const message =
+      `${nodeId} is of epoch ${epoch}, this node of epoch ${own}: the cluster was recovered ` +
+      `without ${older}, which must be emptied and join again`;
+    throw new HoldfastError('PEER_WRONG_EPOCH', message, { details: { peer: nodeId } });
+  }
   const message =
     `${nodeId} belongs to cluster ${clusterId}, this node to ` +
     `${context.options.clusterId}; check the addresses of the peers`;

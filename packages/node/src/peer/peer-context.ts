@@ -27,6 +27,7 @@ export interface PeerTransportOptions {
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
+  readonly epoch: number;
   /**
    * Where clients reach this node; asked at each handshake, because the port may be chosen late.
    */
@@ -134,6 +135,7 @@ export function createPeerContext(options: PeerTransportOptions): PeerContext {
       clusterId: options.clusterId,
       nodeId: options.nodeId,
       incarnation: options.incarnation,
+      epoch: options.epoch,
       publicAddress: options.publicAddress(),
       peerAddress: options.peerAddress(),
       isJoining: roster.members.length === 0,

@@ -1,5 +1,6 @@
 /** Builds what a replica has to do with being a member among others. */
 import type { RaftCore } from '@holdfast/raft';
+import { Readmission } from '../recovery/readmission.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { FastFailover } from './fast-failover.ts';
 import { JoinAnnouncer } from './join-announcer.ts';
@@ -19,9 +20,9 @@ export interface MemberParts {
 export function makeMembership(given: MemberParts): Membership {
   const { options, parts, withCore, whenLeaderReady } = given;
   const { core, publicAddressOf, transport, wal } = parts;
-  const { clusterId, group, incarnation, nodeId } = options;
+  const { clusterId, epoch, group, incarnation, nodeId } = options;
   return new Membership({
-    ...{ clusterId, nodeId, incarnation, core, transport, publicAddressOf },
+    ...{ clusterId, epoch, nodeId, incarnation, core, transport, publicAddressOf },
     withCore,
     whenLeaderReady,
     termAt: (index) => {
@@ -37,6 +38,11 @@ export function makeAnnouncer(given: MemberParts, membership: Membership): JoinA
     ...{ transport, timers, logger, addresses: given.options.joinAddresses },
     isJoining: () => membership.state === 'joining',
   });
+}
+
+export function makeReadmission(given: MemberParts, membership: Membership): Readmission {
+  const { transport, logger } = given.parts;
+  return new Readmission({ membership, transport, logger, isLeader: given.isLeader });
 }
 
 export function makeClockWatch(given: MemberParts, membership: Membership): ClockWatch {

@@ -33,6 +33,7 @@ import { verifyNewcomer } from './newcomer.ts';
 
 export interface MembershipParts {
   readonly clusterId: ClusterId;
+  readonly epoch: number;
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
   readonly core: RaftCore;
@@ -214,14 +215,14 @@ export class Membership {
   async #newcomer(request: ChangeRequest): Promise<Member | null> {
     const id = newcomerOf(request);
     if (id === null) return null;
-    const { clusterId, transport } = this.#parts;
+    const { clusterId, epoch, transport } = this.#parts;
     const present = memberOf(this.conf, id);
     if (present !== null) {
       const guest = transport.guests().find((each) => each.nodeId === id && each.isJoining);
       if (guest === undefined || guest.incarnation === present.incarnation) return null;
     }
     const address = 'address' in request ? request.address : undefined;
-    return verifyNewcomer(transport, { clusterId, nodeId: id, address });
+    return verifyNewcomer(transport, { clusterId, epoch, nodeId: id, address });
   }
 
   /** Resolves when the group is in one configuration, and that is applied here. */

@@ -10,6 +10,7 @@ import { unknownMember } from './member-plan.ts';
 
 export interface Newcomer {
   readonly clusterId: ClusterId;
+  readonly epoch: number;
   readonly nodeId: NodeId;
   /** As the operator gave it; undefined: as the node announced it. */
   readonly address: string | undefined;
@@ -18,7 +19,7 @@ export interface Newcomer {
 /** @throws HoldfastError MEMBER_UNKNOWN, MEMBER_UNREACHABLE */
 export async function verifyNewcomer(
   transport: Pick<PeerTransport, 'guests' | 'inquire'>,
-  { clusterId, nodeId, address: given }: Newcomer,
+  { clusterId, epoch, nodeId, address: given }: Newcomer,
 ): Promise<Member> {
   const guest = transport.guests().find((each) => each.nodeId === nodeId);
   const address = given ?? guest?.address;
@@ -29,6 +30,10 @@ export async function verifyNewcomer(
   }
   if (identity.clusterId !== clusterId) {
     throw unreachable(nodeId, address, `it belongs to cluster ${identity.clusterId}`);
+  }
+  if (identity.epoch !== epoch) {
+    const why = `it is of epoch ${identity.epoch}, the cluster of epoch ${epoch}; empty it first`;
+    throw unreachable(nodeId, address, why);
   }
   return {
     nodeId,

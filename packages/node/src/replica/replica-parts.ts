@@ -21,6 +21,7 @@ import { pauseBy } from './slices.ts';
 
 export interface ReplicaOptions {
   readonly clusterId: ClusterId;
+  readonly epoch: number;
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
   readonly group: GroupId;

@@ -80,6 +80,7 @@ export class ReplicaService implements NodeService {
       nodeId: identity.nodeId,
       clusterId: identity.clusterId,
       incarnation: identity.incarnation,
+      epoch: identity.epoch,
       role: raft.role,
       membership: replica.membership.state,
       confIndex: replica.membership.confIndex,
@@ -97,6 +98,7 @@ export class ReplicaService implements NodeService {
       peers: raft.role === 'leader' ? this.#peers() : [],
       activity: replica.activity(),
       clockSkewMs: replica.clockWatch.skewMs,
+      recovery: null,
       failure: this.#failure,
     };
   }

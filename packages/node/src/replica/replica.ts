@@ -2,12 +2,14 @@
  * One member of one raft group: the driver around the core, the state it applies, and what clients
  * wait for. Everything it touches comes in through `ReplicaParts`, so production, the embedded node
  * and the simulator build the same object.
+ * Over 400 lines because it wires every part of a replica to the others, and decides nothing else.
  */
 import type { HoldfastError, LogIndex, SnapshotMeta } from '@holdfast/base';
 import { HoldfastError as HoldfastFailure, unreachable } from '@holdfast/base';
 import type { LeaderHint } from '@holdfast/protocol';
 import type { ApplyRequest, RaftEvent, RaftMessage, RaftStatus, SoftState } from '@holdfast/raft';
 import type { CheckpointRoot } from '@holdfast/storage';
+import type { Readmission } from '../recovery/readmission.ts';
 import { LaneReader } from '../routing/lane-reader.ts';
 import type { ReplicaActivity } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
@@ -31,6 +33,7 @@ import {
   makeClockWatch,
   makeFailover,
   makeMembership,
+  makeReadmission,
 } from './member-parts.ts';
 import type { Membership } from './membership.ts';
 import { Proposals } from './proposals.ts';
@@ -60,6 +63,7 @@ export class Replica {
   readonly #parts: ReplicaParts;
   readonly #driver: Driver;
   readonly #announcer: JoinAnnouncer;
+  readonly #readmission: Readmission;
   readonly #failover: FastFailover;
   readonly #counters = new RaftCounters();
   readonly #proposals = new Proposals();
@@ -127,6 +131,7 @@ export class Replica {
     const memberParts = this.#memberParts();
     this.membership = makeMembership(memberParts);
     this.#announcer = makeAnnouncer(memberParts, this.membership);
+    this.#readmission = makeReadmission(memberParts, this.membership);
     this.clockWatch = makeClockWatch(memberParts, this.membership);
     this.#failover = makeFailover(memberParts, this.clockWatch);
     parts.transport.onPeerState((peer, state) => {
@@ -187,6 +192,16 @@ export class Replica {
     if (this.#isStopped) return Promise.resolve();
     const nowMs = this.#parts.clock.monotonicMs();
     return this.membership.handOver(nowMs + 2 * this.#options.electionTimeoutMs);
+  }
+
+  /** Last index this replica has handed out as leader; null when it does not lead. */
+  leaderLastIndex(): LogIndex | null {
+    const { role, lastIndex } = this.#parts.core.status();
+    return role === 'leader' ? lastIndex : null;
+  }
+
+  confIndex(): LogIndex {
+    return this.#parts.core.status().confIndex;
   }
 
   /** Stops taking part; nothing is acknowledged afterwards. The WAL and lanes stay open. */
@@ -286,6 +301,7 @@ export class Replica {
       this.#reads.expire(nowMs);
       this.#readiness.expire(nowMs);
       this.membership.expire(nowMs);
+      this.#readmission.onTick(nowMs);
     }
     if (nowMs >= this.#nextProbeMs) {
       this.#nextProbeMs = nowMs + STALENESS_PROBE_INTERVAL_MS;

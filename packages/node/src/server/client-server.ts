@@ -54,10 +54,10 @@ export class ClientServer {
       clientTracking: false,
       WebSocket: CorkedSocket as never,
     });
-    const { clusterId, nodeId } = service.status();
+    const { clusterId, nodeId, epoch } = service.status();
     this.#context = {
       ...{ limits, admission, guard, metrics, clock, timers, logger },
-      identity: { clusterId, nodeId },
+      identity: { clusterId, nodeId, epoch },
       handler: new RequestHandler({ service, clock, logger, metrics }),
       clusterView: () => {
         const { leader, term, confIndex } = service.status();

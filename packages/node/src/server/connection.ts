@@ -61,7 +61,11 @@ export interface ConnectionContext {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
-  readonly identity: { readonly clusterId: string; readonly nodeId: string };
+  readonly identity: {
+    readonly clusterId: string;
+    readonly nodeId: string;
+    readonly epoch: number;
+  };
   clusterView(): ClusterView;
   /** The connection is gone and released. */
   onClosed(connection: Connection): void;

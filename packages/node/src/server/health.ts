@@ -39,6 +39,7 @@ export function healthOf(status: NodeStatus): HealthReport {
 
 function whyUnavailable(status: NodeStatus): string | null {
   if (status.failure !== null) return status.failure;
+  if (status.recovery !== null) return status.recovery;
   if (status.membership === 'joining') return 'the node waits to be added to the cluster';
   if (status.membership === 'removed') return 'the node was removed from the cluster';
   if (status.leader === null) return 'no leader is known';

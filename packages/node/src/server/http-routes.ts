@@ -56,6 +56,7 @@ export interface ClusterStatusBody {
   readonly nodeId: string;
   readonly clusterId: string;
   readonly incarnation: string;
+  readonly epoch: number;
   readonly role: string;
   readonly membership: string;
   readonly confIndex: number;
@@ -66,6 +67,8 @@ export interface ClusterStatusBody {
   readonly lastIndex: number;
   readonly durableIndex: number;
   readonly isReady: boolean;
+  /** What the node does instead of serving; null when it has a replica. */
+  readonly recovery: string | null;
   readonly failure: string | null;
   readonly collections: number;
   readonly sessions: number;
@@ -94,9 +97,9 @@ export interface ClusterStatusBody {
 async function statusBody(service: NodeService): Promise<ClusterStatusBody> {
   const stateDigest = await service.stateDigest();
   const status = service.status();
-  const { nodeId, clusterId, incarnation, role, term, leader, lanes } = status;
-  const { membership, confIndex } = status;
-  const { commitIndex, appliedIndex, lastIndex, durableIndex, isReady, failure } = status;
+  const { nodeId, clusterId, incarnation, epoch, role, term, leader, lanes } = status;
+  const { membership, confIndex, recovery, failure } = status;
+  const { commitIndex, appliedIndex, lastIndex, durableIndex, isReady } = status;
   const rows = { live: 0, tail: 0, graph: 0, deleted: 0 };
   for (const lane of lanes) {
     rows.live += lane.liveRowCount;
@@ -105,8 +108,8 @@ async function statusBody(service: NodeService): Promise<ClusterStatusBody> {
     rows.deleted += lane.deletedRowCount;
   }
   return {
-    ...{ nodeId, clusterId, incarnation, role, membership, confIndex, term, leader },
-    ...{ commitIndex, appliedIndex, lastIndex, durableIndex, isReady, failure },
+    ...{ nodeId, clusterId, incarnation, epoch, role, membership, confIndex, term, leader },
+    ...{ commitIndex, appliedIndex, lastIndex, durableIndex, isReady, recovery, failure },
     collections: status.collections,
     sessions: status.sessions,
     rows,

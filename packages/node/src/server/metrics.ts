@@ -3,11 +3,11 @@
  * is read from its status when the page is scraped, so that nothing is counted twice.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { NodeService, NodeStatus, PeerTransportStats, Role } from '../service-api.ts';
+import type { NodeRole, NodeService, NodeStatus, PeerTransportStats } from '../service-api.ts';
 import type { Admission } from './admission.ts';
 import { registerReplicaMetrics } from './replica-metrics.ts';
 
-const ROLES: readonly Role[] = ['follower', 'preCandidate', 'candidate', 'leader'];
+const ROLES: readonly NodeRole[] = ['follower', 'preCandidate', 'candidate', 'leader', 'repairing'];
 /** 0.1 ms (a cached read) to 10 s (the default request timeout). */
 const DURATION_BUCKETS_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,

@@ -108,6 +108,7 @@ export class SimCluster {
           incarnation: member.incarnation,
           formatVersion: DATA_FORMAT_VERSION,
           group: DEFAULT_GROUP_ID,
+          epoch: 1,
           firstConfiguration: members,
         }),
     );
@@ -129,9 +130,15 @@ export class SimCluster {
     node.format(this.#joiningIdentity(node.id));
   }
 
+  /** The newest epoch of any disk: a node that joins learns it from whom it asks. */
+  get #epoch(): number {
+    return Math.max(1, ...this.#nodes.map((node) => node.epoch));
+  }
+
   #joiningIdentity(name: string): NodeIdentity {
     return {
       clusterId: this.#clusterId,
+      epoch: this.#epoch,
       nodeId: nodeId(name),
       incarnation: randomIncarnation(this.#identityRandom),
       formatVersion: DATA_FORMAT_VERSION,

@@ -3,7 +3,14 @@
  * client port; only clock, chance, file system, WAL host, lane host and transports are replaced.
  */
 import type { HoldfastError, Incarnation, LogFields, Logger, NodeId } from '@holdfast/base';
-import { assert, deriveSeed, must, SeededRandom, toHoldfastError } from '@holdfast/base';
+import {
+  assert,
+  deriveSeed,
+  incarnation,
+  must,
+  SeededRandom,
+  toHoldfastError,
+} from '@holdfast/base';
 import { InlineHost } from '@holdfast/shard-worker';
 import type { GroupLog, NodeIdentity } from '@holdfast/storage';
 import {
@@ -18,6 +25,9 @@ import type { CrashOptions } from '@holdfast/storage/testing';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
 import type { AssembledNode } from '../assemble.ts';
 import { assembleNode } from '../assemble.ts';
+import type { Recovery } from '../recovery/heal-log.ts';
+import { openLife, resumeNewLife } from '../recovery/new-life.ts';
+import type { WaitingView } from '../recovery/waiting-service.ts';
 import { openClientPort } from './sim-client-port.ts';
 import type { SimCluster } from './sim-cluster.ts';
 import { SimDevice } from './sim-device.ts';
@@ -55,6 +65,7 @@ export class SimNode {
   #process: SimProcess | null = null;
   #disk: SimDevice | null = null;
   #running: RunningSimNode | null = null;
+  #recovery: Recovery | null = null;
   #log: GroupLog | null = null;
   #failure: HoldfastError | null = null;
   #bootCount = 0;
@@ -122,9 +133,19 @@ export class SimNode {
     return must(this.#process, `${this.id} is not running`).monotonicMs();
   }
 
+  /** What it does instead of serving, while it is booting; null when it boots straight away. */
+  get recovering(): WaitingView | null {
+    return this.state === 'booting' ? (this.#recovery?.view() ?? null) : null;
+  }
+
   /** Where clients reach it. */
   get clientAddress(): string {
     return `${this.id}:1`;
+  }
+
+  /** As its disk has it. */
+  get epoch(): number {
+    return readIdentity(this.fileSystem, DATA_DIRECTORY).epoch;
   }
 
   /** Where other nodes reach it. */
@@ -172,6 +193,7 @@ export class SimNode {
     this.#failure = null;
     const process = this.#makeProcess();
     this.#process = process;
+    this.#recovery = null;
     try {
       await this.#boot(process);
     } catch (thrown) {
@@ -216,19 +238,15 @@ export class SimNode {
   async #boot(process: SimProcess): Promise<void> {
     const { network, options } = this.#cluster;
     removeTemporaryFiles(this.fileSystem, DATA_DIRECTORY);
-    const identity = readIdentity(this.fileSystem, DATA_DIRECTORY);
+    resumeNewLife(this.fileSystem, DATA_DIRECTORY);
     const disk = this.#device(process, 'disk', options.latency?.diskMsMax ?? 0);
     this.#disk = disk;
-    const wal: InlineWal = InlineWal.open({
-      fileSystem: this.fileSystem,
-      directory: joinPath(DATA_DIRECTORY, 'wal'),
-      options: { fileSizeBytes: 256 * 1024, ...options.wal },
-      // First the bytes are on disk, later the node is told so.
-      schedule: (deliver) =>
-        disk.use(() => {
-          wal.flush();
-          disk.use(deliver);
-        }),
+    const logger = this.#logger();
+    const { wal, identity } = await openLife({
+      ...{ fileSystem: this.fileSystem, dataDirectory: DATA_DIRECTORY, logger },
+      identity: readIdentity(this.fileSystem, DATA_DIRECTORY),
+      openWal: () => this.#openWal(disk),
+      mintIncarnation: () => this.#mintIncarnation(),
     });
     this.#log = wal.groupLog(identity.group);
     const lanes = this.#device(process, 'lanes', options.latency?.laneMsMax ?? 0);
@@ -241,11 +259,11 @@ export class SimNode {
     });
     const transport = network.attach(this.id, process, {
       clusterId: identity.clusterId,
+      epoch: identity.epoch,
       incarnation: identity.incarnation,
       peerAddress: this.peerAddress,
       clientAddress: this.clientAddress,
     });
-    const logger = this.#logger();
     const assembled = await assembleNode(
       {
         identity,
@@ -263,6 +281,9 @@ export class SimNode {
         onFailure: (error) => {
           if (process.isAlive) this.#failure ??= error;
         },
+        onRecovery: (recovery) => {
+          this.#recovery = recovery;
+        },
       },
     );
     if (!process.isAlive) return;
@@ -272,6 +293,27 @@ export class SimNode {
     if (!(options.hasClientPorts ?? false)) return;
     const accept = openClientPort(assembled.service, process, logger);
     this.#cluster.clientNetwork.listen(this.clientAddress, { process, accept });
+  }
+
+  #openWal(disk: SimDevice): InlineWal {
+    const wal: InlineWal = InlineWal.open({
+      fileSystem: this.fileSystem,
+      directory: joinPath(DATA_DIRECTORY, 'wal'),
+      options: { fileSizeBytes: 256 * 1024, ...this.#cluster.options.wal },
+      // First the bytes are on disk, later the node is told so.
+      schedule: (deliver) =>
+        disk.use(() => {
+          wal.flush();
+          disk.use(deliver);
+        }),
+    });
+    return wal;
+  }
+
+  #mintIncarnation(): Incarnation {
+    const random = this.#random('incarnation');
+    const words = Array.from({ length: 4 }, () => random.nextU32().toString(16).padStart(8, '0'));
+    return incarnation(words.join(''));
   }
 
   #laneCount(): number {

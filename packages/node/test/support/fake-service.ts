@@ -47,6 +47,7 @@ export class FakeService implements NodeService {
       nodeId: nodeId('n1'),
       clusterId: clusterId(ID),
       incarnation: incarnation(ID),
+      epoch: 1,
       role: 'leader',
       membership: 'voter',
       confIndex: 3,
@@ -64,6 +65,7 @@ export class FakeService implements NodeService {
       peers: [{ nodeId: nodeId('n2'), matchIndex: 11, isRecentlyActive: true, lagEntries: 2 }],
       activity: ACTIVITY,
       clockSkewMs: 12,
+      recovery: null,
       failure: null,
       ...this.statusPatch,
     };

@@ -97,6 +97,7 @@ function createPeer(
     clusterId: CLUSTER,
     nodeId: nodeId(id),
     incarnation: incarnationOf(id),
+    epoch: 1,
     publicAddress: () => `public-of-${id}:1`,
     peerAddress: () => formatEndpoint(proxy.endpoint),
     listen: { host: '127.0.0.1', port: 0 },

@@ -240,8 +240,8 @@ export class RangeRepair {
     if (tip?.entry.index === range.high) {
       const end = this.#endOf(tip);
       if (end === 'open') return { kind: 'repair', entries: pathTo(tip), isProven: false };
-      const isEndOfLog = range.lastSum !== null || range.lastTerm !== null;
-      return this.#discard(isEndOfLog ? range.high : range.high + 1, witnesses);
+      // It is not what was lost, so nothing from there on is in the log that is followed.
+      return this.#discard(range.high, witnesses);
     }
     return this.#discard((tip?.entry.index ?? range.low - 1) + 1, witnesses);
   }

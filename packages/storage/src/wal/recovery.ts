@@ -58,7 +58,8 @@ export function recoverWal(
   }
   removeTemporaryFiles(fileSystem, directory);
   const epoch = Math.max(scan.epochMax, known?.epoch ?? 0) + 1;
-  writeEpoch(fileSystem, directory, { epoch, hasBatches: scan.last !== null });
+  const { durableBatch } = scan;
+  writeEpoch(fileSystem, directory, { epoch, hasBatches: scan.last !== null, durableBatch });
   // What the log itself says, before the copies speak: the writer continues the log.
   const groups = [...scan.groups.values()].map((log) => [log.group, log.summary()] as const);
   const hardStates = establishHardStates(
@@ -84,7 +85,9 @@ export function recoverWal(
   writer.writeBatch(new Uint8Array(Buffer.concat(frames)));
   // A batch with records needs one that confirms it.
   if (frames.length > 0) writer.writeBatch(new Uint8Array(0));
-  if (scan.last === null) writeEpoch(fileSystem, directory, { epoch, hasBatches: true });
+  if (scan.last === null) {
+    writeEpoch(fileSystem, directory, { epoch, hasBatches: true, durableBatch });
+  }
   const { badHeadFileIds, tornTail } = scan;
   return { groups: hardStates.groups, source, writer, badHeadFileIds, tornTail };
 }

@@ -19,6 +19,7 @@ import { findBatch, isZero } from './batch-reader.ts';
 import type { BatchChanges, Confirmation } from './confirmation.ts';
 import { noteChange } from './confirmation.ts';
 import type { DurableGroupLog } from './durable-group-log.ts';
+import { readEpoch } from './epoch-file.ts';
 import {
   checksumMask,
   decodeFileHeader,
@@ -61,6 +62,8 @@ export interface WalScan {
   readonly lastBatch: number;
   /** Newest epoch seen in any valid header. */
   readonly epochMax: number;
+  /** Newest batch that is damaged and was durable, whatever shows it; 0 when there is none. */
+  readonly durableBatch: number;
   readonly tornTail: TornTail | null;
   /** Files whose first batch is bad: none of them must become the oldest, which starts the log. */
   readonly badHeadFileIds: ReadonlySet<number>;
@@ -84,6 +87,7 @@ export function scanWal(
     .filter((id) => id !== null)
     .sort((left, right) => left - right);
   const scanner = new WalScanner(fileSystem, source, options);
+  scanner.promise(readEpoch(fileSystem, directory)?.durableBatch ?? 0, fileIds[0] ?? 0);
   for (const fileId of fileIds) scanner.scanFile(fileId);
   return scanner.finish();
 }
@@ -119,6 +123,7 @@ class WalScanner {
   /** Newest batch that a file header calls durable, and the file. */
   #promised = { batch: 0, fileId: 0 };
   #hasBatch = false;
+  #durableBatch = 0;
   readonly #badPlaces: TornTail[] = [];
   readonly #badHeadFileIds = new Set<number>();
 
@@ -130,6 +135,12 @@ class WalScanner {
     this.#fileSystem = fileSystem;
     this.#source = source;
     this.#replay = new LogReplay(source, options);
+  }
+
+  /** An earlier recovery has seen that `batch` was durable. */
+  promise(batch: number, fileId: number): void {
+    this.#durableBatch = batch;
+    this.#promised = { batch, fileId };
   }
 
   scanFile(fileId: number): void {
@@ -172,6 +183,7 @@ class WalScanner {
       last: this.#last,
       lastBatch: this.#lastBatch,
       epochMax: this.#epochMax,
+      durableBatch: this.#durableBatch,
       tornTail,
       badHeadFileIds: new Set([...this.#badHeadFileIds].filter((id) => id <= lastFileId)),
       badPlaces: this.#badPlaces,
@@ -238,6 +250,7 @@ class WalScanner {
           noteChange(changes, item.kind === 'record' ? item.record : item.name);
       }
       this.#noteBad(this.#source.path(fileId), content.offset, content.what);
+      this.#durableBatch = Math.max(this.#durableBatch, batch.header.batch);
       this.#replay.replayDamaged(fileId, content.items, confirmation, isHead);
     }
     this.#last = { fileId, offset, bytes: bytes.subarray(offset, offset + sizeBytes), changes };
@@ -252,6 +265,7 @@ class WalScanner {
     const isHead = isFirst && !this.#startsAtBirth();
     const what = `batch ${isOne ? '' : 'up to '}${describeBatch(watermark)} is missing`;
     const place = { file: path, offset: batch.offset, what };
+    this.#durableBatch = Math.max(this.#durableBatch, watermark);
     if (this.#regions.length === 0) {
       this.#noteBad(path, batch.offset, what);
       this.#replay.hole(place, confirmation, null, isHead);

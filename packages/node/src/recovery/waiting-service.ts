@@ -1,0 +1,155 @@
+/**
+ * The service of a node that has no replica yet: it repairs its log, or waits to be admitted. It
+ * tells what it waits for, and refuses everything else so that clients go to another node.
+ */
+import type { Member } from '@holdfast/base';
+import { HoldfastError, must } from '@holdfast/base';
+import type { Request, ResultBody } from '@holdfast/protocol';
+import type { NodeIdentity } from '@holdfast/storage';
+import type {
+  LeaderChange,
+  MemberStatus,
+  MembershipState,
+  NodeService,
+  NodeStatus,
+  ReplicaActivity,
+  StateDigest,
+} from '../service-api.ts';
+
+export interface WaitingView {
+  readonly role: 'repairing';
+  readonly membership: MembershipState;
+  readonly confIndex: number;
+  /** One sentence: what the node does and what it waits for. */
+  readonly recovery: string;
+  readonly term: number;
+  readonly lastIndex: number;
+  readonly members: readonly Member[];
+  readonly failure: string | null;
+}
+
+const IDLE: ReplicaActivity = {
+  raft: {
+    elections: 0,
+    preVotes: 0,
+    votesGranted: 0,
+    roleChanges: 0,
+    stepDowns: 0,
+    transfersCompleted: 0,
+    transfersFailed: 0,
+    configurationChanges: 0,
+    logTruncations: 0,
+    diskStalls: 0,
+    messagesRefused: 0,
+  },
+  log: { firstIndex: 0, sizeBytes: 0, pinnedIndex: 0, heldBy: 'checkpoint' },
+  checkpoint: { index: 0, failuresInRow: 0 },
+  snapshots: { begun: 0, completed: 0, failed: 0, givenUp: 0, outgoing: [], incoming: null },
+};
+
+export class WaitingService implements NodeService {
+  readonly #identity: NodeIdentity;
+  readonly #view: () => WaitingView;
+
+  constructor(identity: NodeIdentity, view: () => WaitingView) {
+    this.#identity = identity;
+    this.#view = view;
+  }
+
+  execute(request: Request): Promise<ResultBody> {
+    const { role, recovery, term } = this.#view();
+    if (request.kind === 'status') {
+      const { nodeId } = this.#identity;
+      const nothing = { commitIndex: 0, appliedIndex: 0, leader: null };
+      return Promise.resolve({ nodeId, role, term, ...nothing });
+    }
+    const message = `${this.#identity.nodeId} does not serve yet: ${recovery}; use another node`;
+    return Promise.reject(new HoldfastError('REPAIRING', message, { details: { role } }));
+  }
+
+  status(): NodeStatus {
+    const { nodeId, clusterId, incarnation, epoch } = this.#identity;
+    const { role, membership, confIndex, recovery, term, lastIndex, failure } = this.#view();
+    return {
+      ...{ nodeId, clusterId, incarnation, epoch, role, membership, confIndex },
+      ...{ term, lastIndex, recovery, failure },
+      leader: null,
+      commitIndex: 0,
+      appliedIndex: 0,
+      durableIndex: lastIndex,
+      isReady: false,
+      collections: 0,
+      sessions: 0,
+      lanes: [],
+      wal: { bytesWritten: 0, batches: 0, syncs: 0, lastSyncMs: 0 },
+      peers: [],
+      activity: IDLE,
+      clockSkewMs: null,
+    };
+  }
+
+  members(): readonly MemberStatus[] {
+    return this.#view().members.map((member) => ({
+      nodeId: member.nodeId,
+      incarnation: member.incarnation,
+      role: 'voter',
+      peerAddress: member.address,
+      publicAddress: member.clientAddress,
+    }));
+  }
+
+  /** Neither changes while it waits, and nobody listens to it for longer. */
+  onMembersChange(_listener: () => void): void {}
+
+  onLeaderChange(_listener: (change: LeaderChange) => void): void {}
+
+  stateDigest(): Promise<StateDigest> {
+    return Promise.resolve({ digest: '', appliedIndex: 0 });
+  }
+}
+
+/** A service whose owner changes once: first who waits, then the replica. */
+export class ServiceSwitch implements NodeService {
+  #current: NodeService | null = null;
+  readonly #listeners: ((change: LeaderChange) => void)[] = [];
+  readonly #memberListeners: (() => void)[] = [];
+
+  /** To be called before the first question, and once more when the replica is there. */
+  become(next: NodeService): void {
+    this.#current = next;
+    next.onLeaderChange((change) => {
+      for (const listener of this.#listeners) listener(change);
+    });
+    next.onMembersChange(() => {
+      for (const listener of this.#memberListeners) listener();
+    });
+  }
+
+  get #service(): NodeService {
+    return must(this.#current, 'a node has a service before it is asked');
+  }
+
+  execute(...args: Parameters<NodeService['execute']>): Promise<ResultBody> {
+    return this.#service.execute(...args);
+  }
+
+  status(): NodeStatus {
+    return this.#service.status();
+  }
+
+  members(): readonly MemberStatus[] {
+    return this.#service.members();
+  }
+
+  onMembersChange(listener: () => void): void {
+    this.#memberListeners.push(listener);
+  }
+
+  onLeaderChange(listener: (change: LeaderChange) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  stateDigest(): Promise<StateDigest> {
+    return this.#service.stateDigest();
+  }
+}
