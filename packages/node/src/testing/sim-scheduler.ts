@@ -52,6 +52,9 @@ export class SimScheduler {
   /** Moves time from timer to timer, settling after each, until `condition` holds. */
   async until(condition: () => boolean, limitMs: number): Promise<void> {
     const endMs = this.clock.monotonicMs() + limitMs;
+    // Called from an event, not from a promise job, the first tick callback would run before the
+    // promise jobs that are ready, and time would move while the code under test is still at work.
+    await null;
     await this.settle();
     while (!condition()) {
       if (this.clock.monotonicMs() >= endMs) {
