@@ -41,7 +41,7 @@ t.test('a group whose members change under random faults keeps every invariant',
   // The storm must have reached what it is meant to test.
   t.ok(total.committed > 30 * seeds.length, 'entries are committed');
   t.ok(total.confs > 3 * seeds.length, 'configurations are committed');
-  t.ok(total.joint > seeds.length / 2, 'joint configurations are entered');
+  t.ok(total.joint > seeds.length / 4, 'joint configurations are entered');
   t.ok(total.wiped > seeds.length / 4, 'disks are lost');
   t.ok(total.readmitted > seeds.length / 4, 'wiped nodes come back');
   t.ok(total.reverted > 10, 'configurations are taken back');
