@@ -9,6 +9,7 @@ import t from 'tap';
 import { drawPlan } from '../src/sim/draw-plan.ts';
 import type { SimPlan } from '../src/sim/plan.ts';
 import { runPlan } from '../src/sim/run-plan.ts';
+import { WorkerPool } from '../src/sim/worker-pool.ts';
 
 const DURATION_MS = 2_000;
 const cli = fileURLToPath(new URL('../src/sim/cli.js', import.meta.url));
@@ -33,6 +34,10 @@ t.test('the same seed leaves the same trace in two processes', async (t) => {
   t.not(other, first);
   const here = await runPlan(drawPlan(11, DURATION_MS));
   t.equal(here.traceHash, first, 'and the same in the process of this test');
+  const pool = new WorkerPool(1);
+  const there = await pool.run(drawPlan(11, DURATION_MS));
+  await pool.close();
+  t.equal(there.traceHash, first, 'and in a worker process of a suite');
 });
 
 t.test('a second run in one process is not touched by the first', async (t) => {

@@ -79,6 +79,21 @@ const RECIPES: Readonly<Record<FaultKind, FaultRecipe>> = {
       salt: r.nextU32(),
     }),
   },
+  killAtLogSync: {
+    weight: 3,
+    draw: (r) => ({
+      kind: 'killAtLogSync',
+      node: node(r),
+      syncCount: 1 + r.nextBelow(6),
+      downMs: span(r, 300),
+      powerCutAfterMs: span(r, 3_000),
+      salt: r.nextU32(),
+    }),
+  },
+  shutDown: {
+    weight: 3,
+    draw: (r) => ({ kind: 'shutDown', node: node(r), downMs: span(r, 2_000) }),
+  },
   killDuringSnapshot: {
     weight: 3,
     draw: (r) => ({
@@ -179,6 +194,17 @@ const RECIPES: Readonly<Record<FaultKind, FaultRecipe>> = {
     }),
   },
   wipe: { weight: 3, draw: (r) => ({ kind: 'wipe', node: node(r), downMs: span(r, 2_000) }) },
+  rotLog: {
+    weight: 4,
+    draw: (r) => ({
+      kind: 'rotLog',
+      node: node(r),
+      flipCount: 1 + r.nextBelow(3),
+      isNearEnd: r.nextBelow(2) === 0,
+      downMs: span(r, 2_000),
+      salt: r.nextU32(),
+    }),
+  },
   setLeases: { weight: 2, draw: (r) => ({ kind: 'setLeases', isEnabled: r.nextBelow(3) > 0 }) },
 };
 
@@ -223,6 +249,7 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
     sessionIdleTimeoutMs: pick([2_000, 3_600_000, 3_600_000]),
     walFileSizeBytes: pick([16 * 1024, 64 * 1024]),
     ...drawTransfers(seed),
+    logCacheSizeBytes: pick([1_024, 16_384, 16 * 1_024 * 1_024]),
     operatorIntervalMs: pick([200, 700, 2_000]),
     startsWithLeases: random.nextBelow(2) === 0,
     faults: drawFaults(random, durationMs),

@@ -1,17 +1,14 @@
-/**
- * Carries out the faults of a plan, undoes each after its time, and at the end undoes everything.
- *
- * It also plays the process supervisor: a node that stopped by itself is a dead process; if a fault
- * gave it a reason it is started again, if not the run has failed.
- */
-import type { HoldfastError, NodeId } from '@holdfast/base';
+/** Carries out the faults of a plan, undoes each after its time, and everything at the end. */
+import type { NodeId } from '@holdfast/base';
 import { assert, deriveSeed, SeededRandom, toHoldfastError, unreachable } from '@holdfast/base';
 import { isFatalForNode, type SimCluster, type SimNode } from '@holdfast/node/testing';
 import type { ConfTrap } from './member-faults.ts';
 import { MemberFaults } from './member-faults.ts';
 import { NetworkFaults } from './network-faults.ts';
 import type { Operator } from './operator.ts';
-import type { Fault, FaultKind, Keep, NodeFault, NodePick, SimPlan } from './plan.ts';
+import type { Fault, FaultKind, NodeFault, NodePick, SimPlan } from './plan.ts';
+import { rotLog } from './rot.ts';
+import { Supervisor } from './supervisor.ts';
 import type { Trace } from './trace.ts';
 
 /** A node that was to die at a file operation it never makes dies after this time. */
@@ -31,21 +28,12 @@ export interface FaultDriverParts {
 /** The files of the log, in the paths of a disk. */
 const LOG_PATH = '/wal/';
 
-/** Why a node may stop by itself, and what is done with it then. */
-interface Excuse {
-  readonly reason: 'power' | 'disk';
-  readonly downMs: number;
-  readonly salt: number;
-}
-
 export class FaultDriver {
   readonly #parts: FaultDriverParts;
   readonly #random: SeededRandom;
-  readonly #excuses = new Map<SimNode, Excuse>();
+  readonly #supervisor: Supervisor;
   readonly #network: NetworkFaults;
   readonly #members: MemberFaults;
-  /** Full disks: their nodes are not started before there is room. */
-  readonly #full = new Set<SimNode>();
   readonly #traps: {
     readonly end: 'sender' | 'receiver';
     readonly downMs: number;
@@ -53,11 +41,11 @@ export class FaultDriver {
   }[] = [];
   #isHealed = false;
   readonly struck = new Map<FaultKind, number>();
-  startCount = 0;
 
   constructor(parts: FaultDriverParts) {
     this.#parts = parts;
     this.#random = new SeededRandom(deriveSeed(parts.plan.seed, 'faults'));
+    this.#supervisor = new Supervisor(parts);
     this.#network = new NetworkFaults(parts.cluster, parts.plan.weather);
     this.#members = new MemberFaults({
       ...parts,
@@ -77,35 +65,21 @@ export class FaultDriver {
   /** To be called after every step of a node. */
   look(node: SimNode): void {
     if (!this.#isHealed) this.#members.look(node);
-    if (node.state !== 'failed') return;
-    const { failure, boot } = node;
-    // The process is at its end; it is gone in the next turn.
-    this.#parts.cluster.scheduler.defer(() => {
-      if (node.boot === boot && node.state === 'failed') this.#bury(node, failure);
-    });
+    this.#supervisor.look(node);
   }
 
   /** Ends every fault and starts every node that is down. */
   heal(): void {
     this.#isHealed = true;
-    const { cluster } = this.#parts;
     this.#network.heal();
-    cluster.clientNetwork.heal();
+    this.#parts.cluster.clientNetwork.heal();
     this.#note('everything is healed');
-    for (const node of cluster.nodes) {
-      this.#freeDisk(node);
-      node.resume();
-      const excuse = this.#excuses.get(node);
-      if (excuse?.reason === 'power') this.#cutPower(node, 'random', excuse.salt);
-      else if (excuse !== undefined) this.#kill(node);
-      this.#restart(node);
-    }
+    this.#supervisor.heal();
   }
 
   /** Power cut of everybody, and starts them. */
   restartAll(): void {
-    for (const node of this.#parts.cluster.nodes) this.#cutPower(node, 'none', 0);
-    for (const node of this.#parts.cluster.nodes) this.#restart(node);
+    this.#supervisor.restartAll();
   }
 
   #strike(fault: Fault): void {
@@ -114,10 +88,10 @@ export class FaultDriver {
     const { nodes } = this.#parts.cluster;
     switch (fault.kind) {
       case 'killAll':
-        for (const node of nodes) this.#killFor(node, fault.downMs);
+        for (const node of nodes) this.#supervisor.killFor(node, fault.downMs);
         return;
       case 'powerCutAll':
-        for (const node of nodes) this.#cutFor(node, fault);
+        for (const node of nodes) this.#supervisor.cutFor(node, fault);
         return;
       case 'killDuringSnapshot':
         this.#traps.push({ ...fault, chunksLeft: fault.chunkCount });
@@ -150,16 +124,25 @@ export class FaultDriver {
     const { clientNetwork, scheduler } = this.#parts.cluster;
     switch (fault.kind) {
       case 'kill':
-        this.#killFor(node, fault.downMs);
+        this.#supervisor.killFor(node, fault.downMs);
         return;
       case 'powerCut':
-        this.#cutFor(node, fault);
+        this.#supervisor.cutFor(node, fault);
         return;
       case 'powerCutAtDiskOperation':
         this.#arm(node, fault);
         return;
       case 'powerCutDuringStart':
         this.#cutDuringStart(node, fault);
+        return;
+      case 'killAtLogSync':
+        this.#killAtLogSync(node, fault);
+        return;
+      case 'shutDown':
+        this.#shutDown(node, fault.downMs);
+        return;
+      case 'rotLog':
+        this.#rot(node, fault);
         return;
       case 'diskError':
         this.#breakDisk(node, fault);
@@ -194,23 +177,8 @@ export class FaultDriver {
     }
   }
 
-  #killFor(node: SimNode, downMs: number): void {
-    if (node.state === 'down') return;
-    this.#kill(node);
-    this.#restartAfter(node, downMs);
-  }
-
-  #cutFor(
-    node: SimNode,
-    fault: { readonly keep: Keep; readonly salt: number; readonly downMs: number },
-  ): void {
-    if (node.state === 'down') return;
-    this.#cutPower(node, fault.keep, fault.salt);
-    this.#restartAfter(node, fault.downMs);
-  }
-
   #arm(node: SimNode, fault: Extract<Fault, { kind: 'powerCutAtDiskOperation' }>): void {
-    if (node.state !== 'running' || this.#excuses.has(node)) return;
+    if (!this.#supervisor.isUnexcused(node)) return;
     const { fileSystem } = node;
     const { at, operationCount } = fault;
     if (at === 'any') fileSystem.crashAtOperation(fileSystem.operationCount + operationCount);
@@ -219,28 +187,66 @@ export class FaultDriver {
       const skip = operationCount - 1;
       fileSystem.faults.add({ operation, pathContains: LOG_PATH, skip, fault: 'crash' });
     }
-    this.#excuses.set(node, { reason: 'power', downMs: fault.downMs, salt: fault.salt });
-    this.#disarmAfter(node, ARMED_MS_MAX);
+    this.#supervisor.excuse(
+      node,
+      { reason: 'power', downMs: fault.downMs, salt: fault.salt },
+      ARMED_MS_MAX,
+    );
   }
 
-  /** A node that was to die and has not by then dies now. */
-  #disarmAfter(node: SimNode, delayMs: number): void {
+  #killAtLogSync(node: SimNode, fault: Extract<Fault, { kind: 'killAtLogSync' }>): void {
+    if (!this.#supervisor.isUnexcused(node)) return;
+    const { syncCount, downMs, powerCutAfterMs, salt } = fault;
+    const skip = syncCount - 1;
+    node.fileSystem.faults.add({ operation: 'sync', pathContains: LOG_PATH, skip, fault: 'crash' });
+    this.#supervisor.excuse(
+      node,
+      { reason: 'process', downMs, powerCutAfterMs, salt },
+      ARMED_MS_MAX,
+    );
+  }
+
+  /** `whenDown` runs before the node is started again. */
+  #shutDown(node: SimNode, downMs: number, whenDown: () => void = () => {}): void {
+    if (!this.#supervisor.isUnexcused(node) || node.isPaused) return;
     const { boot } = node;
-    this.#after(delayMs, () => {
-      if (node.boot === boot && this.#excuses.has(node)) this.#bury(node, null);
+    node.shutDown().then(
+      () => {
+        if (node.state !== 'down' || node.boot !== boot + 1) return;
+        whenDown();
+        this.#supervisor.restartAfter(node, downMs);
+      },
+      (thrown: unknown) => {
+        if (node.boot === boot)
+          this.#parts.onProblem(`${node.id} does not stop: ${String(thrown)}`);
+      },
+    );
+  }
+
+  /**
+   * Only while all others are whole: the same entry must not rot on a majority. The node stops in
+   * an orderly way, so that what rots had been confirmed to be durable.
+   */
+  #rot(node: SimNode, fault: Extract<Fault, { kind: 'rotLog' }>): void {
+    if (!this.#members.isWhole) return;
+    this.#shutDown(node, fault.downMs, () => {
+      // Somebody may have lost its disk meanwhile.
+      if (!this.#parts.operator.isEveryoneVoter) return;
+      this.#supervisor.rotten.add(node.incarnation);
+      for (const { path, position } of rotLog(node, fault))
+        this.#note(`a bit of ${path} of ${node.id} flips at ${position}`);
     });
   }
 
   #cutDuringStart(node: SimNode, fault: Extract<Fault, { kind: 'powerCutDuringStart' }>): void {
     if (node.state === 'down') return;
     const { operationCount, downMs, salt } = fault;
-    this.#cutPower(node, 'random', salt);
+    this.#supervisor.cutPower(node, 'random', salt);
     this.#after(downMs, () => {
-      if (this.#isHealed || node.state !== 'down' || this.#full.has(node)) return;
+      if (this.#isHealed || !this.#supervisor.isStartable(node)) return;
       node.fileSystem.crashAtOperation(operationCount);
-      this.#excuses.set(node, { reason: 'power', downMs: 50, salt });
-      this.#restart(node);
-      this.#disarmAfter(node, ARMED_MS_MAX);
+      this.#supervisor.restart(node);
+      this.#supervisor.excuse(node, { reason: 'power', downMs: 50, salt }, ARMED_MS_MAX);
     });
   }
 
@@ -256,46 +262,38 @@ export class FaultDriver {
     this.#note(`${id} dies, ${trap.end} of a snapshot`);
     // In the next turn: the sender is in the middle of this one.
     this.#parts.cluster.scheduler.defer(() => {
-      if (node !== undefined) this.#killFor(node, trap.downMs);
+      if (node !== undefined) this.#supervisor.killFor(node, trap.downMs);
     });
   }
 
   #breakDisk(node: SimNode, fault: Extract<Fault, { kind: 'diskError' }>): void {
-    if (node.state !== 'running' || this.#excuses.has(node)) return;
+    if (!this.#supervisor.isUnexcused(node)) return;
     const { operation, skipCount } = fault;
     node.fileSystem.faults.add({ operation, skip: skipCount, fault: 'EIO' });
-    this.#excuses.set(node, { reason: 'disk', downMs: fault.downMs, salt: 0 });
+    this.#supervisor.excuse(node, { reason: 'disk', downMs: fault.downMs, salt: 0 });
   }
 
   #fillDisk(node: SimNode, forMs: number): void {
-    if (node.state !== 'running' || this.#excuses.has(node)) return;
+    if (!this.#supervisor.isUnexcused(node)) return;
     const { fileSystem } = node;
     fileSystem.capacityBytes = fileSystem.usedBytes() + FULL_DISK_ROOM_BYTES;
-    this.#full.add(node);
-    this.#excuses.set(node, { reason: 'disk', downMs: 100, salt: 0 });
-    this.#after(forMs, () => this.#freeDisk(node));
-  }
-
-  #freeDisk(node: SimNode): void {
-    node.fileSystem.capacityBytes = Number.POSITIVE_INFINITY;
-    if (!this.#full.delete(node)) return;
-    if (node.state === 'running') this.#excuses.delete(node);
-    else if (node.state === 'down') this.#restart(node);
+    this.#supervisor.fullDisk(node, forMs);
   }
 
   #spring(trap: ConfTrap, node: SimNode): void {
     const { action, forMs, salt } = trap;
     if (action === 'checkpoint') this.#checkpoint(node);
-    else if (action === 'kill') this.#killFor(node, forMs);
-    else if (action === 'powerCut') this.#cutFor(node, { keep: 'random', salt, downMs: forMs });
+    else if (action === 'kill') this.#supervisor.killFor(node, forMs);
+    else if (action === 'powerCut')
+      this.#supervisor.cutFor(node, { keep: 'random', salt, downMs: forMs });
     else this.#network.strike({ kind: 'isolate', node: 'leader', forMs }, () => node);
   }
 
   #wipe(node: SimNode, downMs: number): void {
     if (!this.#members.isWhole) return;
-    this.#cutPower(node, 'none', 0);
+    this.#supervisor.cutPower(node, 'none', 0);
     this.#parts.cluster.wipe(node);
-    this.#restartAfter(node, downMs);
+    this.#supervisor.restartAfter(node, downMs);
   }
 
   /** A checkpoint that fails costs nothing but itself, unless the node cannot go on after it. */
@@ -305,7 +303,7 @@ export class FaultDriver {
     node.node.replica.checkpoint().catch((thrown: unknown) => {
       if (node.boot !== boot) return;
       const failure = toHoldfastError(thrown);
-      if (isFatalForNode(thrown)) this.#bury(node, failure);
+      if (isFatalForNode(thrown)) this.#supervisor.bury(node, failure);
       else this.#note(`${node.id} failed a checkpoint and goes on: ${failure.message}`);
     });
   }
@@ -317,49 +315,6 @@ export class FaultDriver {
     this.#after(forMs, () => {
       if (node.boot === boot) node.resume();
     });
-  }
-
-  /** The end of a process that stopped, or is to stop. */
-  #bury(node: SimNode, failure: HoldfastError | null): void {
-    const excuse = this.#excuses.get(node);
-    if (excuse === undefined) {
-      const details = failure === null ? '' : ` ${JSON.stringify(failure.details)}`;
-      this.#parts.onProblem(`${node.id} stopped by itself: ${failure?.message}${details}`);
-      this.#kill(node);
-      return;
-    }
-    this.#note(`${node.id} stopped: ${failure?.message ?? 'its time has come'}`);
-    if (excuse.reason === 'power') this.#cutPower(node, 'random', excuse.salt);
-    else this.#kill(node);
-    this.#restartAfter(node, excuse.downMs);
-  }
-
-  #kill(node: SimNode): void {
-    this.#excuses.delete(node);
-    node.kill();
-  }
-
-  #cutPower(node: SimNode, keepUnsynced: Keep, salt: number): void {
-    this.#excuses.delete(node);
-    node.cutPower({ seed: salt, keepUnsynced, tearsSectors: true });
-  }
-
-  #restartAfter(node: SimNode, downMs: number): void {
-    this.#after(downMs, () => this.#restart(node));
-  }
-
-  #restart(node: SimNode): void {
-    if (node.state !== 'down' || this.#full.has(node)) return;
-    this.startCount += 1;
-    this.#note(`${node.id} starts`);
-    node.begin().catch((error: unknown) => this.#startFailed(node, error));
-  }
-
-  #startFailed(node: SimNode, error: unknown): void {
-    if (node.state !== 'failed') return;
-    // A fault that struck during the start is excused like any other.
-    if (this.#excuses.has(node)) this.#bury(node, node.failure);
-    else this.#parts.onProblem(`${node.id} does not start any more: ${String(error)}`);
   }
 
   #pick(pick: NodePick): SimNode | null {

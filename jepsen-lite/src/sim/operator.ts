@@ -19,6 +19,7 @@ type OperatorRequest = Extract<
       | 'removeMember'
       | 'promoteMember'
       | 'replaceMember'
+      | 'listMembers'
       | 'addMember'
       | 'setLeases';
   }
@@ -120,6 +121,7 @@ export class Operator {
       );
       return;
     }
+    this.order({ kind: 'listMembers' });
   }
 
   #hasVote(node: SimNode, leader: SimNode): boolean {

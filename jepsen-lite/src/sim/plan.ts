@@ -38,6 +38,20 @@ export type Fault =
       readonly downMs: number;
       readonly salt: number;
     }
+  /**
+   * kill -9 at the n-th sync of the log, when its bytes are written and not durable; a while after
+   * the start the power goes, and with it what was never synced.
+   */
+  | {
+      readonly kind: 'killAtLogSync';
+      readonly node: NodePick;
+      readonly syncCount: number;
+      readonly downMs: number;
+      readonly powerCutAfterMs: number;
+      readonly salt: number;
+    }
+  /** SIGTERM: the node hands over, closes its log and ends. */
+  | { readonly kind: 'shutDown'; readonly node: NodePick; readonly downMs: number }
   /** A power cut, and another one at the n-th file operation of the start after it. */
   | {
       readonly kind: 'powerCutDuringStart';
@@ -102,7 +116,16 @@ export type Fault =
     }
   /** The machine loses its disk, and comes back as another incarnation that has to join. */
   | { readonly kind: 'wipe'; readonly node: NodePick; readonly downMs: number }
-  | { readonly kind: 'setLeases'; readonly isEnabled: boolean };
+  | { readonly kind: 'setLeases'; readonly isEnabled: boolean }
+  /** Bits of the log flip while its node is down, anywhere or near its end. */
+  | {
+      readonly kind: 'rotLog';
+      readonly node: NodePick;
+      readonly flipCount: number;
+      readonly isNearEnd: boolean;
+      readonly downMs: number;
+      readonly salt: number;
+    };
 
 export type FaultKind = Fault['kind'];
 
@@ -115,6 +138,9 @@ export type NodeFault = Extract<
       | 'powerCut'
       | 'powerCutAtDiskOperation'
       | 'powerCutDuringStart'
+      | 'killAtLogSync'
+      | 'shutDown'
+      | 'rotLog'
       | 'diskError'
       | 'diskFull'
       | 'diskStall'
@@ -152,6 +178,8 @@ export interface SimPlan {
   readonly retainedEntryCount: number;
   readonly sessionIdleTimeoutMs: number;
   readonly walFileSizeBytes: number;
+  /** Entries kept in memory; what a peer misses beyond them is read from the files. */
+  readonly logCacheSizeBytes: number;
   /** Of snapshots and of the log kept for others, as the settings of these names. */
   readonly limits: {
     readonly followerLogHoldSizeBytesMax: number;

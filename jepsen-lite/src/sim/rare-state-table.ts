@@ -60,6 +60,8 @@ export const RARE_STATES = {
   learnerCaughtUp: 'a learner has caught up and may be promoted',
   learnerPromoted: 'a learner has caught up and becomes a voter',
   leaderRemoved: 'the leader removes itself',
+  logRots: 'a start finds entries of the log damaged',
+  rotIsInCheckpoint: 'the damaged entries are in the own checkpoint, so nobody is asked',
   damagedEntryRepaired: 'a damaged entry of the log is fetched from a peer',
   neverHadProven: 'a quorum proves that a damaged entry was never committed',
   wipedNodeRejoins: 'a node with an empty disk comes back as another incarnation',
@@ -67,10 +69,11 @@ export const RARE_STATES = {
 
 export type RareState = keyof typeof RARE_STATES;
 
-/** Their features are not in the nodes yet: not expected, and shown as such in every report. */
-export const PENDING_STATES: ReadonlySet<RareState> = new Set<RareState>([
-  'damagedEntryRepaired',
-  'neverHadProven',
-]);
+/**
+ * Those whose feature is not in the nodes yet: not expected, and shown as such in every report.
+ * `neverHadProven` needs rot in a tail that nobody else holds: a nightly run meets it, a hundred
+ * seeds may not.
+ */
+export const PENDING_STATES: ReadonlySet<RareState> = new Set<RareState>(['neverHadProven']);
 
 export const RARE_STATE_NAMES = Object.keys(RARE_STATES) as readonly RareState[];

@@ -17,6 +17,17 @@ interface RaftEventFields {
   readonly outcome?: string;
 }
 
+/** What nodes say in words only. */
+const STATE_OF_LOG_LINE: ReadonlyMap<string, RareState> = new Map([
+  ['snapshot was interrupted', 'snapshotInterrupted'],
+  ['log entries are damaged; asking the other members for them', 'logRots'],
+  [
+    'damaged log entries are in the own checkpoint; the log now starts after it',
+    'rotIsInCheckpoint',
+  ],
+  ['damaged log entries are repaired', 'damagedEntryRepaired'],
+  ['damaged log entries that were never committed are gone', 'neverHadProven'],
+]);
 const LEADERLESS_MS_MIN = 3_000;
 
 /** What this boot of a node has done so far. */
@@ -175,7 +186,8 @@ export class RareStates {
   }
 
   onLog(node: SimNode, fields: LogFields, message: string): void {
-    if (message === 'snapshot was interrupted') this.count('snapshotInterrupted');
+    const state = STATE_OF_LOG_LINE.get(message);
+    if (state !== undefined) this.count(state);
     const event = fields.event as RaftEventFields | undefined;
     if (event === undefined) return;
     switch (event.kind) {

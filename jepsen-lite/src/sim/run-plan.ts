@@ -257,7 +257,7 @@ class SimRun {
         this.#watch.onRunning(node);
       },
       onStep: (node) => {
-        this.#watch.check(node);
+        if (!this.#watch.check(node)) return;
         this.#rare.onStep(node);
         this.#faults.look(node);
       },
@@ -342,7 +342,7 @@ function makeCluster(plan: SimPlan): SimCluster {
     laneCount: plan.laneCounts,
     driftPpm: plan.driftPpm,
     hasClientPorts: true,
-    wal: { fileSizeBytes: plan.walFileSizeBytes },
+    wal: { fileSizeBytes: plan.walFileSizeBytes, cacheSizeBytesMax: plan.logCacheSizeBytes },
     latency: { diskMsMax: plan.diskMsMax, laneMsMax: plan.laneMsMax },
     settings: {
       checkpointIntervalMs: plan.checkpointIntervalMs,

@@ -106,8 +106,10 @@ export class SimClient {
     else if (dice < 12) await this.#get(this.#keys(), 'linearizable');
     else if (dice < 13) await this.#get(this.#keys(), 'lease');
     else if (dice < 15) await this.#readAt(this.#keys(), random.nextBelow(2) === 0);
-    else if (dice < 16) await this.#getStale(this.#keys());
-    else if (dice < 17) await this.#count();
+    else if (dice < 16) {
+      if (random.nextBelow(3) === 0) await this.#lookAround();
+      else await this.#getStale(this.#keys());
+    } else if (dice < 17) await this.#count();
     else if (dice < 18) await this.#searchAll(keyCount);
     else await this.#writeThenSearch();
   }
@@ -203,6 +205,24 @@ export class SimClient {
     if (!(await this.#upsert(this.#keys(), false))) return;
     if (history.toldIndex < floorIndex) history.fail('an acknowledgement went back in the log');
     await this.#searchAll(keyCount);
+  }
+
+  /** Collections come and go, and what the cluster says about itself. */
+  async #lookAround(): Promise<void> {
+    const client = this.#client;
+    if (client === null) return;
+    const { collectionSpec, name, random } = this.#parts;
+    const own = `${COLLECTION}-${name}`;
+    const dice = random.nextBelow(4);
+    try {
+      if (dice === 0) await client.createCollection({ ...collectionSpec, name: own });
+      else if (dice === 1) await client.dropCollection(own);
+      else if (dice === 2) await client.listCollections();
+      else await client.status();
+      this.#note(`look ${dice}: done`);
+    } catch (thrown) {
+      this.#note(`look ${dice}: ${expected(thrown).code}`);
+    }
   }
 
   async #count(): Promise<void> {

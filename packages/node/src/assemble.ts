@@ -75,6 +75,8 @@ export interface AssembleParts {
 export interface AssembledNode {
   readonly replica: Replica;
   readonly service: ReplicaService;
+  /** For checkers; only the replica's driver may change it. */
+  readonly core: Pick<RaftCore, 'checkInvariants'>;
 }
 
 /**
@@ -147,7 +149,7 @@ export async function assembleNode(
     defer: parts.defer,
     publicAddressOf,
   });
-  return { replica, service };
+  return { replica, service, core };
 }
 
 function metaOf(

@@ -202,6 +202,22 @@ export class SimNode {
     }
   }
 
+  /**
+   * SIGTERM: hands over, stops, closes the log. Somebody else moves the time. Resolves when the
+   * process is gone, or was ended before.
+   */
+  async shutDown(): Promise<void> {
+    const running = this.#running;
+    const boot = this.#bootCount;
+    if (running === null) return;
+    const { assembled, wal } = running;
+    await assembled.replica.handOver();
+    await assembled.replica.stop();
+    if (boot !== this.#bootCount) return;
+    await wal.close();
+    if (boot === this.#bootCount) this.kill();
+  }
+
   /** kill -9: the process is gone at once; the page cache stays. */
   kill(): void {
     this.#halt(false);

@@ -26,6 +26,7 @@ interface LifeFacts {
   role: RaftStatus['role'];
   term: Term;
   vote: NodeId | null;
+  leader: NodeId | null;
   commit: LogIndex;
   applied: LogIndex;
   lastIndex: LogIndex;
@@ -75,9 +76,9 @@ export class ClusterWatch {
     this.#promisesOf(node).messageLeaving(message, node.log);
   }
 
-  /** To be called after every step of `node`. */
-  check(node: SimNode): void {
-    if (node.state !== 'running') return;
+  /** To be called after every step of `node`; false when nothing in it has changed since. */
+  check(node: SimNode): boolean {
+    if (node.state !== 'running') return true;
     this.checkCount += 1;
     const status = node.node.replica.raftStatus();
     const log = logOf(node);
@@ -85,7 +86,7 @@ export class ClusterWatch {
     if (before === undefined || before.boot !== node.boot) {
       this.#checkOrder(node, status);
       this.#checkNews(node, status, log, null);
-      return;
+      return true;
     }
     const isLogNews =
       before.logLast !== log.lastIndex() ||
@@ -94,21 +95,24 @@ export class ClusterWatch {
     const isNews =
       isLogNews ||
       before.role !== status.role ||
+      before.leader !== status.leader ||
       before.term !== status.term ||
       before.vote !== status.vote ||
       before.commit !== status.commit ||
       before.applied !== status.applied ||
       before.lastIndex !== status.lastIndex;
-    if (!isNews) return;
+    if (!isNews) return false;
     this.#checkOrder(node, status);
     this.#checkMonotone(node, before, status);
     this.#checkNews(node, status, log, before);
+    return true;
   }
 
   /** What is too dear for every step. */
   checkDeep(node: SimNode): void {
     if (node.state !== 'running') return;
     const log = logOf(node);
+    node.node.core.checkInvariants();
     this.#checkUncommittedConf(node, log);
     const { boot } = node;
     node.node.service.stateDigest().then(
@@ -181,7 +185,7 @@ export class ClusterWatch {
     }
     this.#lives.set(id, {
       ...{ boot: node.boot, role, term, commit, applied, logLast, logSum },
-      vote: status.vote,
+      ...{ vote: status.vote, leader: status.leader },
       lastIndex: status.lastIndex,
       logBase: log.base().index,
     });

@@ -123,8 +123,12 @@ function quorumHolder(
     const sum = log?.sum(index);
     if (log === undefined || !(sum instanceof Uint8Array)) continue;
     const holds = (id: NodeId): boolean => {
-      const own = logs.get(id)?.sum(index);
-      return own === 'compacted' || (own instanceof Uint8Array && sumsEqual(own, sum));
+      const own = logs.get(id);
+      const found = own?.sum(index);
+      if (own === undefined || found === undefined) return false;
+      if (found instanceof Uint8Array) return sumsEqual(found, sum);
+      // What rotted at rest was held, and comes back from the others.
+      return found === 'compacted' || index <= own.lastIndex();
     };
     const hasQuorum = (voters: readonly NodeId[]): boolean =>
       voters.length === 0 || voters.filter(holds).length * 2 > voters.length;
