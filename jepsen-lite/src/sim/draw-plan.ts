@@ -199,6 +199,7 @@ const RECIPES: Readonly<Record<FaultKind, FaultRecipe>> = {
     draw: (r) => ({
       kind: 'rotLog',
       node: node(r),
+      isolatedMs: r.nextBelow(2) === 0 ? 0 : span(r, 500),
       flipCount: 1 + r.nextBelow(3),
       isNearEnd: r.nextBelow(2) === 0,
       downMs: span(r, 2_000),

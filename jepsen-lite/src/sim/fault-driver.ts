@@ -25,6 +25,11 @@ export interface FaultDriverParts {
   readonly onProblem: (problem: string) => void;
 }
 
+type RotFault = Extract<Fault, { kind: 'rotLog' }>;
+
+/** A cluster that is not whole may be by then. */
+const ROT_RETRY_MS = 2_000;
+
 /** The files of the log, in the paths of a disk. */
 const LOG_PATH = '/wal/';
 
@@ -40,6 +45,8 @@ export class FaultDriver {
     chunksLeft: number;
   }[] = [];
   #isHealed = false;
+  /** Some node is on its way to rot; until then it may still look whole. */
+  #isRotting = false;
   readonly struck = new Map<FaultKind, number>();
 
   constructor(parts: FaultDriverParts) {
@@ -211,8 +218,8 @@ export class FaultDriver {
     if (!this.#supervisor.isUnexcused(node) || node.isPaused) return;
     const { boot } = node;
     node.shutDown().then(
-      () => {
-        if (node.state !== 'down' || node.boot !== boot + 1) return;
+      (isOrderly) => {
+        if (!isOrderly) return;
         whenDown();
         this.#supervisor.restartAfter(node, downMs);
       },
@@ -224,18 +231,43 @@ export class FaultDriver {
   }
 
   /**
-   * Only while all others are whole: the same entry must not rot on a majority. The node stops in
-   * an orderly way, so that what rots had been confirmed to be durable.
+   * Only while all are whole, and one at a time: the same entry must not rot on a majority. The
+   * node stops in an orderly way, so that what rots had been confirmed to be durable.
    */
-  #rot(node: SimNode, fault: Extract<Fault, { kind: 'rotLog' }>): void {
-    if (!this.#members.isWhole) return;
-    this.#shutDown(node, fault.downMs, () => {
-      // Somebody may have lost its disk meanwhile.
-      if (!this.#parts.operator.isEveryoneVoter) return;
-      this.#supervisor.rotten.add(node.incarnation);
-      for (const { path, position } of rotLog(node, fault))
-        this.#note(`a bit of ${path} of ${node.id} flips at ${position}`);
+  #rot(node: SimNode, fault: RotFault, isLastTry = false): void {
+    if (!this.#isSpareable || !this.#supervisor.isUnexcused(node) || node.isPaused) {
+      if (!isLastTry) this.#rotLater(fault);
+      return;
+    }
+    const { boot } = node;
+    const { downMs, isolatedMs } = fault;
+    this.#isRotting = true;
+    if (isolatedMs > 0) {
+      const cut = { kind: 'isolate', node: fault.node, forMs: isolatedMs + downMs } as const;
+      this.#network.strike(cut, () => node);
+    }
+    this.#after(isolatedMs, () => {
+      if (node.boot === boot) this.#shutDown(node, downMs, () => this.#flipBits(node, fault));
+      // By then it has stopped, or it will not rot.
+      this.#after(ROT_RETRY_MS, () => {
+        this.#isRotting = false;
+      });
     });
+  }
+
+  #rotLater(fault: RotFault): void {
+    this.#after(ROT_RETRY_MS, () => {
+      const node = this.#isHealed ? null : this.#pick(fault.node);
+      if (node !== null) this.#rot(node, fault, true);
+    });
+  }
+
+  #flipBits(node: SimNode, fault: RotFault): void {
+    if (!this.#isRotting || this.#isHealed) return;
+    this.#isRotting = false;
+    this.#supervisor.rotten.add(node.incarnation);
+    for (const { path, position } of rotLog(node, fault))
+      this.#note(`a bit of ${path} of ${node.id} flips at ${position}`);
   }
 
   #cutDuringStart(node: SimNode, fault: Extract<Fault, { kind: 'powerCutDuringStart' }>): void {
@@ -289,8 +321,13 @@ export class FaultDriver {
     else this.#network.strike({ kind: 'isolate', node: 'leader', forMs }, () => node);
   }
 
+  /** What one node has may be lost. */
+  get #isSpareable(): boolean {
+    return this.#members.isWhole && !this.#isRotting;
+  }
+
   #wipe(node: SimNode, downMs: number): void {
-    if (!this.#members.isWhole) return;
+    if (!this.#isSpareable) return;
     this.#supervisor.cutPower(node, 'none', 0);
     this.#parts.cluster.wipe(node);
     this.#supervisor.restartAfter(node, downMs);

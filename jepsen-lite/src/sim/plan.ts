@@ -117,10 +117,14 @@ export type Fault =
   /** The machine loses its disk, and comes back as another incarnation that has to join. */
   | { readonly kind: 'wipe'; readonly node: NodePick; readonly downMs: number }
   | { readonly kind: 'setLeases'; readonly isEnabled: boolean }
-  /** Bits of the log flip while its node is down, anywhere or near its end. */
+  /**
+   * Bits of the log flip while its node is down, anywhere or one near its end. The node is cut off
+   * for a while before, so that its end may be one that nobody else has.
+   */
   | {
       readonly kind: 'rotLog';
       readonly node: NodePick;
+      readonly isolatedMs: number;
       readonly flipCount: number;
       readonly isNearEnd: boolean;
       readonly downMs: number;

@@ -145,6 +145,7 @@ export class Supervisor {
     if (node.state !== 'failed') return;
     // A fault that struck during the start is excused like any other.
     if (this.#excuses.has(node)) this.bury(node, node.failure);
+    else if (node.failure?.code === 'NEW_LIFE_NEEDED') this.#startAgain(node);
     else if (this.#isBeyondRepair(node)) this.#replaceDisk(node);
     else this.#parts.onProblem(`${node.id} does not start any more: ${String(error)}`);
   }
@@ -152,6 +153,12 @@ export class Supervisor {
   /** Nobody can know any more how it voted: it must not come back as the same member. */
   #isBeyondRepair(node: SimNode): boolean {
     return this.rotten.has(node.incarnation) && node.failure?.code === 'WAL_CORRUPT';
+  }
+
+  #startAgain(node: SimNode): void {
+    this.#note(`${node.id} begins a new life: ${node.failure?.message}`);
+    this.#kill(node);
+    this.restart(node);
   }
 
   #replaceDisk(node: SimNode): void {

@@ -3,10 +3,10 @@ import { FAULT_KINDS } from './draw-plan.ts';
 import type { FaultKind } from './plan.ts';
 import type { RareState } from './rare-state-table.ts';
 import {
-  PENDING_STATES,
   RARE_STATE_NAMES,
   RARE_STATES,
   SUITE_SEED_COUNT,
+  seedCountFor,
 } from './rare-state-table.ts';
 import type { RunCounts, RunResult } from './run-plan.ts';
 
@@ -48,7 +48,7 @@ export class Totals {
   unreached(): readonly string[] {
     if (this.seedCount < SUITE_SEED_COUNT) return [];
     const states = RARE_STATE_NAMES.filter(
-      (state) => !PENDING_STATES.has(state) && this.rareStateCount(state) === 0,
+      (state) => this.seedCount >= seedCountFor(state) && this.rareStateCount(state) === 0,
     );
     return [...FAULT_KINDS.filter((kind) => this.faultCount(kind) === 0), ...states];
   }
@@ -63,9 +63,8 @@ export class Totals {
     lines.push('', 'rare states: times, seeds');
     for (const state of RARE_STATE_NAMES) {
       const { times, seeds } = this.#rareStates.get(state) ?? { times: 0, seeds: 0 };
-      const note = PENDING_STATES.has(state)
-        ? ' (pending: its feature is not in the nodes yet)'
-        : '';
+      const countMin = seedCountFor(state);
+      const note = countMin > SUITE_SEED_COUNT ? ` (expected of ${countMin} seeds)` : '';
       lines.push(`${number(times)} ${number(seeds)}  ${state}: ${RARE_STATES[state]}${note}`);
     }
     lines.push('', 'in all');

@@ -342,6 +342,12 @@ export const ERROR_CODES = {
     'never',
     'Log entries that may have been acknowledged are damaged on so many members that nobody can restore them; restore a backup or run holdfast cluster recover.',
   ),
+  NEW_LIFE_NEEDED: at(
+    'storage',
+    true,
+    'otherNode',
+    'Damaged log entries of this node exist only in a snapshot of its peers; started again it joins anew, as a new incarnation.',
+  ),
   WAL_IO: at(
     'storage',
     false,

@@ -90,7 +90,9 @@ export async function assembleNode(
   const { identity, dataDirectory } = options;
   const { fileSystem, wal, host, logger } = parts;
   const root = recoverRoot(fileSystem, dataDirectory, logger);
-  const healer = new LogHealer({ ...parts, identity, root });
+  const healer = new LogHealer({
+    ...{ ...parts, identity, root, electionTimeoutMs: options.electionTimeoutMs },
+  });
   await healer.heal();
   await alignLogWithCheckpoint(wal, identity, root);
   const meta = await metaOf(options, parts, root);

@@ -30,6 +30,7 @@ import { createPinoLogger } from './pino-logger.ts';
 import { refuseUnfinished } from './quorum-loss/carry-out.ts';
 import { BootingNode } from './recovery/booting-node.ts';
 import {
+  beginNewLifeAfter,
   isNewLifeUnfinished,
   openLife,
   rememberedContacts,
@@ -80,10 +81,12 @@ async function openNode(
   const lock = lockDataDirectory(fileSystem, config.data);
   opened.push('data lock', async () => lock.release());
   removeTemporaryFiles(fileSystem, config.data);
-  const { wal, identity } = await openLog(fileSystem, config, found, logger);
+  const life = lifeOf(fileSystem, config, found);
+  const { wal, identity } = await openLife({
+    ...{ ...life, logger, openWal: () => openWal(config, logger) },
+  });
   opened.push('log', () => wal.close());
   const failure = new FailureLatch();
-  const onFailure = (error: HoldfastError): void => failure.set(error);
   const host = openLanes(config, failure);
   opened.push('lanes', () => host.close());
   let publicAddress = formatEndpoint(config.advertiseAddress ?? config.listen);
@@ -103,11 +106,15 @@ async function openNode(
         joinAddresses: joinAddresses(fileSystem, config),
       },
       {
-        ...{ ...common, fileSystem, wal, host, transport, onFailure, onRecovery },
+        ...{ ...common, fileSystem, wal, host, transport, onRecovery },
+        onFailure: failure.set,
         defer: (callback) => setImmediate(callback),
         hash: createEntryHasher(),
       },
-    ),
+    ).catch((thrown: unknown) => {
+      beginNewLifeAfter(thrown, { ...life, identity });
+      throw thrown;
+    }),
   );
   await node.servable();
   const server = new PublicServer({
@@ -122,7 +129,7 @@ async function openNode(
   if (config.advertiseAddress === undefined) publicAddress = server.address;
   const onStarted = ({ service }: AssembledNode): void =>
     failure.listen((error) => service.reportFailure(error.message));
-  node.start(onStarted, onFailure);
+  node.start(onStarted, failure.set);
   // Clients are drained while the replica still answers; then it stops taking part.
   opened.pushBelow('public port', 'replica', () => node.stop());
   // First of all: while clients are still served, another takes over the leadership.
@@ -170,17 +177,11 @@ function openLanes({ data: dataDirectory, laneCount }: NodeConfig, failure: Fail
   return new PiscinaHost({ dataDirectory, laneCount, onLaneFailure });
 }
 
-function openLog(
-  fileSystem: NodeFileSystem,
-  config: NodeConfig,
-  identity: NodeIdentity,
-  logger: Logger,
-) {
-  return openLife({
-    ...{ fileSystem, logger, dataDirectory: config.data, identity },
-    openWal: () => openWal(config, logger),
+function lifeOf(fileSystem: NodeFileSystem, config: NodeConfig, identity: NodeIdentity) {
+  return {
+    ...{ fileSystem, dataDirectory: config.data, identity },
     mintIncarnation: () => incarnation(randomBytes(16).toString('hex')),
-  });
+  };
 }
 
 function openWal(config: NodeConfig, logger: Logger): ThreadWal {
@@ -247,11 +248,11 @@ class FailureLatch {
   #error: ErrorBody | null = null;
   readonly #listeners: ((error: ErrorBody) => void)[] = [];
 
-  set(error: HoldfastError): void {
+  readonly set = (error: HoldfastError): void => {
     if (this.#error !== null) return;
     this.#error = error.toBody();
     for (const listener of this.#listeners) listener(this.#error);
-  }
+  };
 
   listen(listener: (error: ErrorBody) => void): void {
     if (this.#error === null) this.#listeners.push(listener);

@@ -31,8 +31,12 @@ const upsert = (id: number): Request => ({
   points: [{ id, vector: vectorOf(id) }],
 });
 
-async function clusterWith(pointCount: number, seed = 1): Promise<SimCluster> {
-  const cluster = new SimCluster({ nodeCount: 3, seed });
+async function clusterWith(
+  pointCount: number,
+  seed = 1,
+  settings: SimCluster['options']['settings'] = {},
+): Promise<SimCluster> {
+  const cluster = new SimCluster({ nodeCount: 3, seed, settings });
   await cluster.start();
   const leader = await cluster.leader();
   await cluster.execute(leader, createDocs);
@@ -123,6 +127,55 @@ t.test('a damaged node neither votes nor serves until it is whole, and says why'
   await cluster.scheduler.until(() => isUp(damaged), 10_000);
   await boot;
   t.same(await missing(cluster, 10), []);
+});
+
+/** Everything that is applied is let go of at the next checkpoint. */
+const FORGETFUL = { retainedEntryCount: 0, limits: { followerLogHoldSizeBytesMax: 0 } };
+
+/** The log is kept from the last checkpoint but one, so there is a write between two. */
+async function forget(cluster: SimCluster, nodes: readonly SimNode[]): Promise<void> {
+  for (const id of [21, 22]) {
+    await cluster.execute(await cluster.leader(), upsert(id));
+    await cluster.digests();
+    for (const node of nodes) await cluster.scheduler.resolve(node.node.replica.checkpoint());
+  }
+}
+
+t.test('where peers have only a snapshot a damaged node begins a new life, unasked', async (t) => {
+  const cluster = await clusterWith(20, 1, FORGETFUL);
+  const leader = await cluster.leader();
+  const damaged = cluster.nodes.find((node) => node !== leader)!;
+  const others = cluster.nodes.filter((node) => node !== damaged);
+  const { incarnation } = damaged;
+  damaged.kill();
+  rot(damaged, 12);
+  await forget(cluster, others);
+  for (const node of others) t.ok(node.log!.firstIndex() > 20, 'the entries are gone');
+  const boot = damaged.begin().catch(() => undefined);
+  await cluster.scheduler.until(() => damaged.state === 'failed', 30_000);
+  await boot;
+  t.equal(damaged.failure?.code, 'NEW_LIFE_NEEDED');
+  damaged.kill();
+  await damaged.start();
+  t.not(damaged.incarnation, incarnation);
+  await cluster.scheduler.until(
+    () => isUp(damaged) && damaged.node.service.status().membership === 'voter',
+    30_000,
+  );
+  t.same(await missing(cluster, 22), []);
+  await expectEqualDigests(t, cluster);
+});
+
+t.test('without a leader nobody begins a new life, whatever was compacted', async (t) => {
+  const cluster = await clusterWith(20, 1, FORGETFUL);
+  const damaged = [cluster.node(0), cluster.node(1)];
+  await forget(cluster, [cluster.node(2)]);
+  for (const node of damaged) node.kill();
+  for (const node of damaged) rot(node, 12);
+  for (const node of damaged) void node.begin().catch(() => undefined);
+  await cluster.scheduler.advance(60_000);
+  for (const node of damaged) t.match(node.recovering?.recovery, /compacted/);
+  for (const node of damaged) node.kill();
 });
 
 /** Damage and crashes at random; never the same point on a majority. */

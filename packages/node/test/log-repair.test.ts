@@ -83,7 +83,7 @@ class Site {
           log.discard(logIndex(1));
         },
       },
-      ...{ log, hash: testHash, conf: CONF },
+      ...{ log, hash: testHash, conf: CONF, electionTimeoutMs: 600 },
       checkpoint: last === undefined ? null : last,
       send: (messages) => this.#send(messages),
       timers: this.clock,

@@ -14,6 +14,7 @@ import { testHash } from '../src/testing/test-hash.ts';
 import { at, extend, logOf, termOf } from './support.ts';
 
 const LOST_TICKS = 20;
+const RESEED_TICKS = 30;
 
 interface Peer {
   entries: readonly Entry[];
@@ -69,6 +70,7 @@ class Session {
       retryTicks: 2,
       retryTicksMax: 8,
       lostTicks: LOST_TICKS,
+      reseedTicks: RESEED_TICKS,
     });
   }
 
@@ -259,6 +261,47 @@ t.test('a damaged or compacted slot never counts as a denial', async (t) => {
   const waiting = new Session({ own, low: 3, high: 3, peers: { a, b: compacted } });
   t.equal(waiting.run(200), null);
   t.equal(waiting.repair.progress().needsSnapshot, true);
+});
+
+t.test(
+  'a leader that has compacted the range and leads on without this node reseeds it',
+  async (t) => {
+    const own = logOf([1, 1, 2]);
+    const longer = [...own, ...extend(own, [5])];
+    const a: Peer = { entries: longer, term: 5, base: 4, leaderLast: 4 };
+    const session = new Session({ own, low: 3, high: 3, peers: { a, b: down() } });
+    t.equal(session.run(RESEED_TICKS - 2), null, 'it may be about to step down');
+    t.same(session.run(RESEED_TICKS), { kind: 'reseed', leader: 'a' });
+  },
+);
+
+t.test('a peer that is no leader any more, or only now, does not reseed anybody', async (t) => {
+  const own = logOf([1, 1, 2]);
+  const longer = [...own, ...extend(own, [5])];
+  const a: Peer = { entries: longer, term: 5, base: 4, leaderLast: 4 };
+  const session = new Session({ own, low: 3, high: 3, peers: { a, b: down() } });
+  session.run(RESEED_TICKS - 5);
+  a.term = 6;
+  t.equal(session.run(RESEED_TICKS - 5), null, 'another term: it was deposed in between');
+  a.isDown = true;
+  t.equal(session.run(RESEED_TICKS * 3), null, 'it does not answer');
+  a.isDown = false;
+  delete a.leaderLast;
+  t.equal(session.run(RESEED_TICKS * 3), null, 'it follows');
+  const old: Peer = { entries: own.slice(0, 2), term: 1, base: 2, leaderLast: 2 };
+  const other = new Session({ own, low: 2, high: 3, peers: { a: old, b: down() } });
+  t.equal(other.run(RESEED_TICKS * 3), null, 'it leads an earlier term than that of the entries');
+});
+
+t.test('whoever still has the entries spares a node its new life', async (t) => {
+  const own = logOf([1, 1, 2]);
+  const longer = [...own, ...extend(own, [5])];
+  const a: Peer = { entries: longer, term: 5, base: 4, leaderLast: 4 };
+  const b: Peer = { entries: own, term: 5, isDown: true };
+  const session = new Session({ own, low: 3, high: 3, peers: { a, b } });
+  session.run(RESEED_TICKS - 8);
+  b.isDown = false;
+  t.same(session.run(RESEED_TICKS * 3), repaired(own.slice(2), true));
 });
 
 t.test(

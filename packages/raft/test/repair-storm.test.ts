@@ -162,6 +162,8 @@ class RepairStorm {
       retryTicks: 1,
       retryTicksMax: 4,
       lostTicks: 10,
+      // Nobody compacts here.
+      reseedTicks: 10,
     });
   }
 

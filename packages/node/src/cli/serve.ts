@@ -53,12 +53,31 @@ function readConfigFile(name: string): string {
   }
 }
 
+type End =
+  | { readonly kind: 'signal'; readonly signal: string }
+  | { readonly kind: 'failure'; readonly failure: ErrorBody };
+
 async function serve(config: NodeConfig, io: CliIo): Promise<void> {
+  const stopped: Promise<End> = io
+    .untilStopped()
+    .then((signal) => ({ kind: 'signal', signal }) as const);
+  while (await serveOneLife(config, io, stopped)) {
+    io.out(`holdfast: node ${config.nodeId} starts again as a new incarnation\n`);
+  }
+}
+
+/** True when the node is to be started again: it has begun a new life. */
+async function serveOneLife(
+  config: NodeConfig,
+  io: CliIo,
+  stopped: Promise<End>,
+): Promise<boolean> {
   // Loaded here so that the other commands need neither threads nor native code.
   const { startNode } = await import('../compose.ts');
-  const stopped = io.untilStopped();
   const node: RunningNode = await startNode(config);
-  const failed = new Promise<ErrorBody>((resolve) => node.onFailure(resolve));
+  const failed = new Promise<End>((resolve) =>
+    node.onFailure((failure) => resolve({ kind: 'failure', failure })),
+  );
   const { public: publicAddress, peer } = node.addresses;
   io.out(`holdfast: node ${config.nodeId} serves clients on ${publicAddress}, nodes on ${peer}\n`);
   if (node.membership() === 'joining') {
@@ -66,17 +85,18 @@ async function serve(config: NodeConfig, io: CliIo): Promise<void> {
       `holdfast: node ${config.nodeId} waits to be added: holdfast member add ${config.nodeId}\n`,
     );
   }
-  const end = await Promise.race([
-    stopped.then((signal) => ({ kind: 'signal', signal }) as const),
-    failed.then((failure) => ({ kind: 'failure', failure }) as const),
-  ]);
+  const end = await Promise.race([stopped, failed]);
   if (end.kind === 'signal') {
     await node.stop();
     io.out(`holdfast: node ${config.nodeId} stopped after ${end.signal}\n`);
-    return;
+    return false;
   }
-  // A node that failed its disk must not be used again in this process: nothing is closed in order.
   const { code, message } = end.failure;
   io.err(`holdfast: ${code}: ${message}\n`);
+  if (code === 'NEW_LIFE_NEEDED') {
+    await node.stop();
+    return true;
+  }
+  // A node that failed its disk must not be used again in this process: nothing is closed in order.
   throw new ExitWith(EXIT_FAILED);
 }

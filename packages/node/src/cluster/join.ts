@@ -6,7 +6,6 @@
  * The secret is copied into the directory last but one, so that later starts need no flag for it.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import type { ClusterId, NodeId } from '@holdfast/base';
 import {
   clusterId,
@@ -63,7 +62,7 @@ export async function formatToJoin(
   const { clusterId: cluster, epoch } = await findCluster(plan, seams);
   fileSystem.makeDirectory(dataDirectory);
   const secretPath = joinPath(dataDirectory, CLUSTER_SECRET_FILE_NAME);
-  if (!existsSync(secretPath)) writeSecretFile(secretPath, secret);
+  if (!fileSystem.exists(secretPath)) writeSecretFile(secretPath, secret);
   formatDataDirectory(fileSystem, dataDirectory, {
     clusterId: clusterId(cluster),
     epoch,

@@ -32,6 +32,7 @@ export interface LogHealerOptions {
   readonly identity: NodeIdentity;
   readonly wal: Wal;
   readonly root: CheckpointRoot | null;
+  readonly electionTimeoutMs: number;
   readonly transport: PeerTransport;
   readonly timers: Timers;
   readonly hash: EntryHasher;
@@ -70,7 +71,8 @@ export class LogHealer {
 
   /**
    * Resolves when every entry of the log can be read and relied on.
-   * @throws HoldfastError ENTRY_LOST, WAL_CORRUPT (term and vote are lost), SHUTTING_DOWN, WAL_IO
+   * @throws HoldfastError ENTRY_LOST, NEW_LIFE_NEEDED (only a snapshot heals it), SHUTTING_DOWN,
+   *   WAL_CORRUPT (term and vote are lost), WAL_IO
    */
   async heal(): Promise<void> {
     const { identity, root } = this.#options;
@@ -102,9 +104,10 @@ export class LogHealer {
   }
 
   #makeRepair(): LogRepair {
-    const { hash, identity, logger, root, timers, transport, wal } = this.#options;
+    const { electionTimeoutMs, hash, identity, logger, root, timers, transport, wal } =
+      this.#options;
     return new LogRepair({
-      ...{ identity, wal, hash, timers, logger },
+      ...{ identity, wal, hash, timers, logger, electionTimeoutMs },
       log: this.#log,
       conf: startConf(identity, root),
       checkpoint: root === null ? null : root.meta,
@@ -132,7 +135,7 @@ function recoveryOf(repair: LogRepair): string {
   const { fetchedThrough, high, isLost, low, needsSnapshot, unheard } = progress;
   const what = `repairing log entries ${low} to ${high}, found through ${fetchedThrough}`;
   if (isLost) return `${what}; no member has the rest`;
-  if (needsSnapshot) return `${what}; the rest was compacted away, waiting for a snapshot`;
+  if (needsSnapshot) return `${what}; the rest was compacted, waiting for a leader to join anew`;
   return unheard.length === 0 ? what : `${what}; waiting for ${unheard.join(', ')}`;
 }
 

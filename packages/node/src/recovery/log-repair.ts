@@ -10,6 +10,7 @@ import type {
   GroupId,
   Logger,
   LogIndex,
+  NodeId,
   TimerHandle,
   Timers,
 } from '@holdfast/base';
@@ -27,6 +28,8 @@ const RETRY_TICKS = 4;
 const RETRY_TICKS_MAX = 40;
 /** Three seconds: peers in the same distress must hear this node before it stops. */
 const LOST_TICKS = 60;
+/** Of election timeouts: without a quorum a leader steps down after one. */
+const RESEED_TIMEOUT_COUNT = 3;
 
 export type DamagedLog = RepairLog & Pick<GroupLog, 'hardState'>;
 
@@ -44,6 +47,7 @@ export interface LogRepairOptions {
   readonly hash: EntryHasher;
   /** Of the newest checkpoint, or the first one. */
   readonly conf: KnownConf;
+  readonly electionTimeoutMs: number;
   /** Where the newest checkpoint ends; its state is whole and durable. Null without one. */
   readonly checkpoint: LogBase | null;
   readonly send: (messages: readonly RaftMessage[]) => void;
@@ -77,7 +81,7 @@ export class LogRepair {
 
   /**
    * Resolves when the log has no hole any more. Runs once.
-   * @throws HoldfastError ENTRY_LOST, SHUTTING_DOWN (stopped), WAL_IO, WAL_CORRUPT
+   * @throws HoldfastError ENTRY_LOST, NEW_LIFE_NEEDED, SHUTTING_DOWN (stopped), WAL_IO, WAL_CORRUPT
    */
   run(): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -115,7 +119,7 @@ export class LogRepair {
   }
 
   #repairOf(range: ReturnType<RepairLog['damage']>[number]): RangeRepair {
-    const { hash, identity, log } = this.#options;
+    const { electionTimeoutMs, hash, identity, log } = this.#options;
     const hardState = log.hardState();
     return new RangeRepair({
       id: identity.nodeId,
@@ -129,6 +133,7 @@ export class LogRepair {
       retryTicks: RETRY_TICKS,
       retryTicksMax: RETRY_TICKS_MAX,
       lostTicks: LOST_TICKS,
+      reseedTicks: Math.ceil((RESEED_TIMEOUT_COUNT * electionTimeoutMs) / TICK_INTERVAL_MS),
     });
   }
 
@@ -190,6 +195,8 @@ export class LogRepair {
         logger.warn({ from, witnesses }, 'damaged log entries that were never committed are gone');
         return;
       }
+      case 'reseed':
+        throw this.#needsNewLife(verdict.leader);
       case 'lost':
         throw this.#lost(verdict.from, verdict.holders);
       default:
@@ -223,6 +230,18 @@ export class LogRepair {
     const { checkpoint, conf, log } = this.#options;
     this.#confs.splice(0, this.#confs.length);
     this.#confs.push(...knownConfs(log, conf, checkpoint?.index ?? logIndex(0)));
+  }
+
+  #needsNewLife(leader: NodeId): HoldfastError {
+    const { identity, log } = this.#options;
+    const { low, high } = must(log.damage()[0]);
+    return new HoldfastError(
+      'NEW_LIFE_NEEDED',
+      `group ${identity.group}: log entries ${low} to ${high} are damaged here, and the leader ` +
+        `${leader} has them only in a snapshot: started again, ${identity.nodeId} puts what it ` +
+        'has into quarantine and joins anew',
+      { details: { group: identity.group, low, high, leader } },
+    );
   }
 
   #lost(from: LogIndex, holders: readonly string[]): HoldfastError {

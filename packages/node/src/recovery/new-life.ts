@@ -1,14 +1,15 @@
 /**
  * A node that cannot know its newest term and vote may have promised what it does not remember, so
- * it must not vote under its incarnation any more. It begins a new life in the same directory: what
- * it had goes to quarantine, and it joins its cluster again like a node with an empty disk.
+ * it must not vote under its incarnation any more. Nor must one whose log is damaged where its
+ * peers have only a snapshot. Such a node begins a new life in the same directory: what it had goes
+ * to quarantine, and it joins its cluster again like a node with an empty disk.
  *
  * A crash on the way must not leave the old identity beside an emptied log: that would be the old
  * voter without its memory. So the marker comes first, and while it is there the next start goes on
  * before anything is opened.
  */
 import type { Incarnation, Logger } from '@holdfast/base';
-import { incarnation } from '@holdfast/base';
+import { incarnation, toHoldfastError } from '@holdfast/base';
 import type { FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
 import {
   CHECKPOINT_FILE_NAME,
@@ -49,13 +50,16 @@ interface Marker {
   readonly next: string;
 }
 
-export interface LifeOptions<Log extends Wal> {
+export interface LifeParts {
   readonly fileSystem: FileSystem;
   readonly dataDirectory: string;
   /** As the directory has it. */
   readonly identity: NodeIdentity;
-  readonly openWal: () => Log;
   readonly mintIncarnation: () => Incarnation;
+}
+
+export interface LifeOptions<Log extends Wal> extends LifeParts {
+  readonly openWal: () => Log;
   readonly logger: Logger;
 }
 
@@ -73,7 +77,7 @@ export async function openLife<Log extends Wal>(
     { nodeId, incarnation: identity.incarnation },
     'term and vote are lost: this node must not vote any more, and joins its cluster anew',
   );
-  beginNewLife(options, identity);
+  beginNewLife(options);
   resumeNewLife(fileSystem, dataDirectory);
   return { wal: openWal(), identity: readIdentity(fileSystem, dataDirectory) };
 }
@@ -88,8 +92,14 @@ export function rememberedContacts(
   return readAtomicJson(fileSystem, path, CONTACTS_FORMAT) as readonly string[];
 }
 
-function beginNewLife<Log extends Wal>(options: LifeOptions<Log>, identity: NodeIdentity): void {
-  const { dataDirectory, fileSystem, mintIncarnation } = options;
+/** Does nothing unless `failure` says that the node needs a new life. */
+export function beginNewLifeAfter(failure: unknown, parts: LifeParts): void {
+  if (toHoldfastError(failure).code === 'NEW_LIFE_NEEDED') beginNewLife(parts);
+}
+
+/** The node that runs now goes on until its end; the next start is the first of the new life. */
+function beginNewLife(parts: LifeParts): void {
+  const { dataDirectory, fileSystem, identity, mintIncarnation } = parts;
   const root = readCheckpointRoot(fileSystem, dataDirectory)?.root ?? null;
   const others = startConf(identity, root).conf.members.filter(
     (member) => member.nodeId !== identity.nodeId,

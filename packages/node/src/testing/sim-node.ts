@@ -26,7 +26,7 @@ import { MemoryFileSystem } from '@holdfast/storage/testing';
 import type { AssembledNode } from '../assemble.ts';
 import { assembleNode } from '../assemble.ts';
 import type { Recovery } from '../recovery/heal-log.ts';
-import { openLife, resumeNewLife } from '../recovery/new-life.ts';
+import { beginNewLifeAfter, openLife, resumeNewLife } from '../recovery/new-life.ts';
 import type { WaitingView } from '../recovery/waiting-service.ts';
 import { openClientPort } from './sim-client-port.ts';
 import type { SimCluster } from './sim-cluster.ts';
@@ -204,18 +204,18 @@ export class SimNode {
 
   /**
    * SIGTERM: hands over, stops, closes the log. Somebody else moves the time. Resolves when the
-   * process is gone, or was ended before.
+   * process is gone: true when it came to its end in order, false when it was ended before.
    */
-  async shutDown(): Promise<void> {
+  async shutDown(): Promise<boolean> {
     const running = this.#running;
-    const boot = this.#bootCount;
-    if (running === null) return;
+    if (running === null) return false;
     const { assembled, wal } = running;
     await assembled.replica.handOver();
     await assembled.replica.stop();
-    if (boot !== this.#bootCount) return;
-    await wal.close();
-    if (boot === this.#bootCount) this.kill();
+    if (running === this.#running) await wal.close();
+    if (running !== this.#running) return false;
+    this.kill();
+    return true;
   }
 
   /** kill -9: the process is gone at once; the page cache stays. */
@@ -258,12 +258,16 @@ export class SimNode {
     const disk = this.#device(process, 'disk', options.latency?.diskMsMax ?? 0);
     this.#disk = disk;
     const logger = this.#logger();
-    const { wal, identity } = await openLife({
-      ...{ fileSystem: this.fileSystem, dataDirectory: DATA_DIRECTORY, logger },
+    const life = {
+      ...{ fileSystem: this.fileSystem, dataDirectory: DATA_DIRECTORY },
       identity: readIdentity(this.fileSystem, DATA_DIRECTORY),
-      openWal: () => this.#openWal(disk),
       mintIncarnation: () => this.#mintIncarnation(),
+    };
+    const { wal, identity } = await openLife({
+      ...{ ...life, logger },
+      openWal: () => this.#openWal(disk),
     });
+    this.#incarnation = identity.incarnation;
     this.#log = wal.groupLog(identity.group);
     const lanes = this.#device(process, 'lanes', options.latency?.laneMsMax ?? 0);
     const host = new InlineHost({
@@ -301,7 +305,10 @@ export class SimNode {
           this.#recovery = recovery;
         },
       },
-    );
+    ).catch((thrown: unknown) => {
+      if (process.isAlive) beginNewLifeAfter(thrown, { ...life, identity });
+      throw thrown;
+    });
     if (!process.isAlive) return;
     this.#running = { process, assembled, wal, host, transport };
     this.#cluster.observer?.onRunning?.(this);

@@ -11,7 +11,9 @@
  *    entry that was committed with the help of this replica is in that log (the argument of
  *    leader completeness, section 5.4.3, with those voters in the place of the voters). What it
  *    holds is taken, what it does not hold is given up;
- * 3. a snapshot past the range, when the entries were compacted away: they were committed;
+ * 3. a snapshot past the range, when a leader has compacted the entries away: they were committed.
+ *    Only a leader that goes on without this replica counts: the rest of the group then holds every
+ *    acknowledged entry, and this replica may begin again as a new incarnation;
  * 4. lost: every member was heard and neither is possible, now or later.
  *
  * A voter says no to an entry only if its durable term is above the term of the entry. Otherwise
@@ -61,6 +63,8 @@ export interface RangeRepairOptions {
   readonly retryTicksMax: number;
   /** How long a verdict `lost` must stand: others still need this replica's answers. */
   readonly lostTicks: number;
+  /** How long a leader must lead without this replica; over the time after which one steps down. */
+  readonly reseedTicks: number;
 }
 
 export type RepairVerdict =
@@ -68,6 +72,8 @@ export type RepairVerdict =
   | { readonly kind: 'repair'; readonly entries: readonly Entry[]; readonly isProven: boolean }
   /** Nothing from `from` on was committed with this replica's help. */
   | { readonly kind: 'discard'; readonly from: LogIndex; readonly witnesses: readonly NodeId[] }
+  /** Only a snapshot of this leader heals the range; what this replica has may be given up. */
+  | { readonly kind: 'reseed'; readonly leader: NodeId }
   | { readonly kind: 'lost'; readonly from: LogIndex; readonly holders: readonly NodeId[] };
 
 /** For status pages: what the repair waits for. */
@@ -97,6 +103,11 @@ export class RangeRepair {
   #outbox: RaftMessage[] = [];
   #verdict: RepairVerdict | null = null;
   #lostSinceTick: number | null = null;
+  #reseed: {
+    readonly leader: PeerEvidence;
+    readonly term: Term;
+    readonly sinceTick: number;
+  } | null = null;
   #tick = 0;
   #lastRequestId = 0;
 
@@ -145,6 +156,7 @@ export class RangeRepair {
       const pending = this.#pending.get(peer.member.nodeId);
       if (pending === undefined || pending.dueTick <= this.#tick) this.#ask(peer);
     }
+    this.#judgeReseed();
     this.#judgeLost();
   }
 
@@ -252,11 +264,31 @@ export class RangeRepair {
     return { kind: 'discard', from: from as LogIndex, witnesses: names };
   }
 
+  /** Its answers come regularly, all of one term: it leads with a quorum of others. */
+  #judgeReseed(): void {
+    const leader = this.#peers.find((peer) => this.#isLeaderWithoutRange(peer));
+    if (leader === undefined) {
+      this.#reseed = null;
+      return;
+    }
+    if (this.#reseed?.leader !== leader || this.#reseed.term !== leader.term)
+      this.#reseed = { leader, term: leader.term, sinceTick: this.#tick };
+    if (this.#tick - this.#reseed.sinceTick < this.#options.reseedTicks) return;
+    this.#verdict = { kind: 'reseed', leader: leader.member.nodeId };
+  }
+
+  #isLeaderWithoutRange({ isLeader, member, state, term }: PeerEvidence): boolean {
+    if (!isLeader || state !== 'compacted' || term < this.#termBound) return false;
+    // More than one request without an answer: it may lead no more.
+    return (this.#attempts.get(member.nodeId) ?? 0) <= 1;
+  }
+
   /**
    * Lost: everyone was heard to the end, nobody has compacted the range, and even if all who do not
    * hold the entries came to say no it would not be enough.
    */
   #judgeLost(): void {
+    if (this.#verdict !== null) return;
     const isHopeless = this.#isHopeless();
     if (!isHopeless) this.#lostSinceTick = null;
     else this.#lostSinceTick ??= this.#tick;

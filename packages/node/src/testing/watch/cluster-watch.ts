@@ -13,7 +13,7 @@
  * - at most one configuration is uncommitted.
  */
 import type { ConfState, Incarnation, LogIndex, NodeId, Term } from '@holdfast/base';
-import { assert, memberOf, sumsEqual } from '@holdfast/base';
+import { assert, sumsEqual } from '@holdfast/base';
 import type { RaftMessage, RaftStatus } from '@holdfast/raft';
 import type { GroupLog } from '@holdfast/storage';
 import type { SimNode } from '../sim-node.ts';
@@ -45,6 +45,8 @@ export class ClusterWatch {
   readonly #nodes: readonly SimNode[];
   readonly #lives = new Map<NodeId, LifeFacts>();
   readonly #promises = new Map<Incarnation, Promises>();
+  /** As the newest boot of each incarnation has it. */
+  readonly #logOfIncarnation = new Map<Incarnation, GroupLog>();
   readonly #leaders = new Map<Term, string>();
   readonly #digests = new Map<number, { readonly digest: string; readonly id: NodeId }>();
   checkCount = 0;
@@ -64,6 +66,7 @@ export class ClusterWatch {
   onRunning(node: SimNode): void {
     const log = logOf(node);
     this.#lives.delete(node.id);
+    this.#logOfIncarnation.set(node.incarnation, log);
     this.#promisesOf(node).checkRestart(log, this.ledger);
     this.ledger.logChanged(node.id, log);
     this.check(node);
@@ -232,11 +235,18 @@ export class ClusterWatch {
     });
   }
 
-  /** Logs of the very members that `conf` names: another incarnation is another replica. */
+  /**
+   * Logs of the very members that `conf` names: another incarnation is another replica. One that
+   * lost its disk has acknowledged what it held; until it is replaced nobody else has its vote.
+   */
   #logs(conf: ConfState): ReadonlyMap<NodeId, GroupLog> {
+    for (const { incarnation, log } of this.#nodes)
+      if (log !== null) this.#logOfIncarnation.set(incarnation, log);
     const logs = new Map<NodeId, GroupLog>();
-    for (const { id, incarnation, log } of this.#nodes)
-      if (log !== null && memberOf(conf, id)?.incarnation === incarnation) logs.set(id, log);
+    for (const { incarnation, nodeId } of conf.members) {
+      const log = this.#logOfIncarnation.get(incarnation);
+      if (log !== undefined) logs.set(nodeId, log);
+    }
     return logs;
   }
 
