@@ -9,6 +9,9 @@ import type { RunResult } from './run-plan.ts';
 
 const WORKER = fileURLToPath(new URL('sim-worker.js', import.meta.url));
 
+/** A simulation makes many objects that die young: fewer, larger collections cost a tenth less. */
+const EXEC_ARGUMENTS = [...process.execArgv, '--max-semi-space-size=64'];
+
 interface Job {
   readonly plan: SimPlan;
   readonly resolve: (result: RunResult) => void;
@@ -54,7 +57,7 @@ export class WorkerPool {
 
   #start(): ChildProcess | null {
     if (this.#busy.size >= this.#size) return null;
-    const worker = fork(WORKER, { env: this.#environment });
+    const worker = fork(WORKER, { env: this.#environment, execArgv: EXEC_ARGUMENTS });
     worker.on('message', (result) => this.#finish(worker, result as RunResult, true));
     worker.on('exit', (code, signal) => {
       const job = this.#busy.get(worker);

@@ -81,10 +81,8 @@ async function openNode(
   const lock = lockDataDirectory(fileSystem, config.data);
   opened.push('data lock', async () => lock.release());
   removeTemporaryFiles(fileSystem, config.data);
-  const life = lifeOf(fileSystem, config, found);
-  const { wal, identity } = await openLife({
-    ...{ ...life, logger, openWal: () => openWal(config, logger) },
-  });
+  const life = lifeOf(fileSystem, config, found, logger);
+  const { wal, identity } = await openLife(life);
   opened.push('log', () => wal.close());
   const failure = new FailureLatch();
   const host = openLanes(config, failure);
@@ -106,8 +104,7 @@ async function openNode(
         joinAddresses: joinAddresses(fileSystem, config),
       },
       {
-        ...{ ...common, fileSystem, wal, host, transport, onRecovery },
-        onFailure: failure.set,
+        ...{ ...common, fileSystem, wal, host, transport, onRecovery, onFailure: failure.set },
         defer: (callback) => setImmediate(callback),
         hash: createEntryHasher(),
       },
@@ -177,9 +174,15 @@ function openLanes({ data: dataDirectory, laneCount }: NodeConfig, failure: Fail
   return new PiscinaHost({ dataDirectory, laneCount, onLaneFailure });
 }
 
-function lifeOf(fileSystem: NodeFileSystem, config: NodeConfig, identity: NodeIdentity) {
+function lifeOf(
+  fileSystem: NodeFileSystem,
+  config: NodeConfig,
+  identity: NodeIdentity,
+  logger: Logger,
+) {
   return {
-    ...{ fileSystem, dataDirectory: config.data, identity },
+    ...{ fileSystem, dataDirectory: config.data, identity, logger },
+    openWal: () => openWal(config, logger),
     mintIncarnation: () => incarnation(randomBytes(16).toString('hex')),
   };
 }

@@ -30,7 +30,8 @@ export function* digestSteps(fileSystem: FileSystem, path: string): Steps<string
   try {
     const digest = createStreamDigest();
     const size = handle.sizeBytes();
-    const buffer = new Uint8Array(BLOCKS_PER_STEP * BLOCK_SIZE_BYTES);
+    // Most files are small.
+    const buffer = new Uint8Array(Math.min(BLOCKS_PER_STEP * BLOCK_SIZE_BYTES, size));
     for (let at = CHECKSUMMED_FILE_HEADER_SIZE_BYTES; at < size; at += buffer.byteLength) {
       digest.update(buffer.subarray(0, handle.read(buffer, at)));
       yield;

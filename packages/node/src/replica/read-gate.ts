@@ -151,7 +151,8 @@ export class ReadGate {
     const live: WaitingRead[] = [];
     const late: WaitingRead[] = [];
     for (const read of reads) (read.deadlineMs > nowMs ? live : late).push(read);
-    this.#reject(late, new HoldfastError('REQUEST_TIMEOUT', 'the read was not confirmed in time'));
+    // Called at every tick: an error, with its stack, is made only for somebody.
+    if (late.length > 0) this.#reject(late, tooLate());
     return live;
   }
 
@@ -160,6 +161,9 @@ export class ReadGate {
     for (const read of reads) read.reject(error);
   }
 }
+
+const tooLate = (): HoldfastError =>
+  new HoldfastError('REQUEST_TIMEOUT', 'the read was not confirmed in time');
 
 const tooManyReads = (): HoldfastError =>
   new HoldfastError('OVERLOADED', 'too many reads are waiting; retry after the delay', {

@@ -202,10 +202,7 @@ export class SimNode {
     }
   }
 
-  /**
-   * SIGTERM: hands over, stops, closes the log. Somebody else moves the time. Resolves when the
-   * process is gone: true when it came to its end in order, false when it was ended before.
-   */
+  /** SIGTERM. Somebody else moves the time; false when it did not come to its end in order. */
   async shutDown(): Promise<boolean> {
     const running = this.#running;
     if (running === null) return false;
