@@ -6,6 +6,7 @@
  *   npm run sim:mutants -- --only lost-window-stalls,commit-by-counting
  *   npm run sim:mutants -- --fresh           forget earlier findings
  *   npm run sim:mutants -- --report file.md  also write the table to a file
+ *   npm run sim:mutants -- --simulator       what whole nodes under faults notice, 40 seeds each
  *   npm run sim:mutants -- --list
  */
 import { writeFileSync } from 'node:fs';
@@ -13,23 +14,29 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { MUTANTS } from './mutants/all-mutants.ts';
 import { hunt } from './mutants/hunt.ts';
+import { SIMULATOR } from './mutants/killers.ts';
 import type { Mutant } from './mutants/mutant.ts';
 import { digestOf, type Finding, Progress } from './mutants/progress.ts';
 import { closingLine, reportOf } from './mutants/report.ts';
 import { Scratch } from './mutants/scratch.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const PROGRESS_PATH = `${ROOT}node_modules/.mutants/progress.json`;
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string' },
     jobs: { type: 'string', default: '2' },
     fresh: { type: 'boolean', default: false },
+    simulator: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
     report: { type: 'string' },
   },
 });
+
+const PROGRESS_PATH = values.simulator
+  ? `${ROOT}node_modules/.mutants/progress-simulator.json`
+  : `${ROOT}node_modules/.mutants/progress.json`;
+const KILLERS = values.simulator ? [SIMULATOR] : undefined;
 
 function chosen(): readonly Mutant[] {
   if (values.only === undefined) return MUTANTS;
@@ -59,7 +66,7 @@ async function work(queue: Mutant[], progress: Progress, findings: Finding[]): P
   try {
     for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
       const known = progress.finding(mutant.id);
-      const finding = known ?? (await hunt(mutant, scratch, progress));
+      const finding = known ?? (await hunt(mutant, scratch, progress, KILLERS));
       progress.note(finding);
       findings.push(finding);
       const killer = finding.killer?.split('/').at(-1) ?? 'SURVIVES';

@@ -271,3 +271,68 @@ t.test(
     }
   },
 );
+
+interface Step {
+  readonly step: string;
+  readonly leader: string;
+  readonly sinceDetectedMs: number | null;
+}
+
+t.test(
+  'every step of a failover is an event, with the time since the leader was missed',
+  async (t) => {
+    const world = await World.start();
+    const { cluster } = world;
+    const steps = new Map<NodeId, Step[]>(cluster.nodes.map(({ id }) => [id, []]));
+    cluster.observer = {
+      onLog: (node, { failover }) => {
+        if (failover !== undefined) must(steps.get(node.id)).push(failover as unknown as Step);
+      },
+    };
+    const old = await cluster.leader();
+    old.kill();
+    await world.write();
+    const leader = await cluster.leader();
+    const follower = must(cluster.nodes.find((node) => node !== old && node !== leader));
+    const own = must(steps.get(leader.id));
+    t.same(
+      own.map(({ step }) => step),
+      ['detected', 'elected', 'announced', 'quorum', 'resumed'],
+    );
+    t.same(own.map((each) => each.leader).slice(1), Array(4).fill(leader.id));
+    t.equal(own[0]?.leader, old.id);
+    const times = own.map(({ sinceDetectedMs }) => must(sinceDetectedMs));
+    t.same(
+      times,
+      [...times].sort((left, right) => left - right),
+    );
+    t.same(
+      must(steps.get(follower.id)).map(({ step, leader }) => [step, leader]),
+      [
+        ['detected', old.id],
+        ['announced', leader.id],
+      ],
+    );
+  },
+);
+
+t.test('a node that starts is not ready before it has applied what was committed', async (t) => {
+  const world = await World.start({ latency: { networkMsMax: 5, diskMsMax: 20, laneMsMax: 20 } });
+  const { cluster } = world;
+  const leader = await cluster.leader();
+  const late = must(cluster.nodes.find((node) => node !== leader));
+  late.kill();
+  for (let i = 0; i < 50; i++) await world.write();
+  const { commitIndex } = leader.node.service.status();
+  await late.start();
+  const status = () => late.node.service.status();
+  let sawLeaderUnready = false;
+  await cluster.scheduler.until(() => {
+    const { appliedIndex, isReady, leader: known } = status();
+    if (appliedIndex < commitIndex && isReady) t.fail('ready too early');
+    if (known !== null && !isReady) sawLeaderUnready = true;
+    return isReady;
+  }, 10_000);
+  t.ok(sawLeaderUnready, 'a known leader is not enough');
+  t.ok(status().appliedIndex >= commitIndex);
+});

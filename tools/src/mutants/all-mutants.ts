@@ -3,8 +3,10 @@ import { ELECTION_MUTANTS } from './election-mutants.ts';
 import { MEMBERSHIP_MUTANTS } from './membership-mutants.ts';
 import type { Mutant } from './mutant.ts';
 import { NODE_MUTANTS } from './node-mutants.ts';
+import { REPAIR_MUTANTS } from './repair-mutants.ts';
 import { REPLICATION_MUTANTS } from './replication-mutants.ts';
 import { SNAPSHOT_MUTANTS } from './snapshot-mutants.ts';
+import { STATE_MUTANTS } from './state-mutants.ts';
 import { STORAGE_MUTANTS } from './storage-mutants.ts';
 
 export const MUTANTS: readonly Mutant[] = [
@@ -14,4 +16,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...MEMBERSHIP_MUTANTS,
   ...STORAGE_MUTANTS,
   ...NODE_MUTANTS,
+  ...REPAIR_MUTANTS,
+  ...STATE_MUTANTS,
 ];

@@ -29,7 +29,12 @@ async function baselineOf(killer: Killer, scratch: Scratch, progress: Progress):
   return run.seconds;
 }
 
-export async function hunt(mutant: Mutant, scratch: Scratch, progress: Progress): Promise<Finding> {
+export async function hunt(
+  mutant: Mutant,
+  scratch: Scratch,
+  progress: Progress,
+  killers: readonly Killer[] = killersOf(mutant.file),
+): Promise<Finding> {
   const startedAt = performance.now();
   let triedCount = 0;
   const found = (killer: Killer | null, run: KillerRun | null): Finding => ({
@@ -40,7 +45,7 @@ export async function hunt(mutant: Mutant, scratch: Scratch, progress: Progress)
     seconds: (performance.now() - startedAt) / 1_000,
     triedCount,
   });
-  for (const killer of killersOf(mutant.file)) {
+  for (const killer of killers) {
     const normal = await baselineOf(killer, scratch, progress);
     scratch.patch(mutant);
     const run = await runKiller(killer, scratch.root, Math.max(SECONDS_MIN, normal * SLOWDOWN_MAX));

@@ -5,9 +5,17 @@
 export interface Killer {
   /** Compiled test, relative to the root. */
   readonly file: string;
+  readonly arguments?: readonly string[];
   /** Runs seeded storms: its failure names the seed. */
   readonly isSeeded: boolean;
 }
+
+/** Whole nodes under every fault; also the only killer of `--simulator`. */
+export const SIMULATOR: Killer = {
+  file: 'jepsen-lite/dist/src/sim/cli.js',
+  arguments: ['--seeds', '40', '--first-seed', '1', '--jobs', '1'],
+  isSeeded: true,
+};
 
 const tests = (folder: string, names: readonly string[]): readonly Killer[] =>
   names.map((name) => ({
@@ -37,6 +45,8 @@ const RAFT_KILLERS = tests('raft', [
   'lease',
   'disk-stall',
   'quorum',
+  'range-repair',
+  'repair-storm',
   'differential',
   'simulation-membership',
 ]);
@@ -45,15 +55,31 @@ const STORAGE_KILLERS = tests('storage', [
   'wal',
   'wal-writer',
   'files',
+  'hard-state',
   'wal-crash',
+  'wal-damage',
   'wal-recovery',
 ]);
 
-const NODE_KILLERS = tests('node', ['driver', 'replica-parts', 'hostile-moments', 'storm']);
+const NODE_KILLERS = tests('node', [
+  'driver',
+  'replica-parts',
+  'state',
+  'hostile-moments',
+  'log-repair',
+  'wiped-node',
+  'compaction-policy',
+  'snapshot-staging',
+  'snapshot-transfer',
+  'membership',
+  'exactly-once',
+  'log-repair-sim',
+  'storm',
+]);
 
 /** Most specific first. */
 export function killersOf(file: string): readonly Killer[] {
-  if (file.startsWith('packages/raft/')) return RAFT_KILLERS;
-  if (file.startsWith('packages/storage/')) return STORAGE_KILLERS;
-  return NODE_KILLERS;
+  if (file.startsWith('packages/raft/')) return [...RAFT_KILLERS, SIMULATOR];
+  if (file.startsWith('packages/storage/')) return [...STORAGE_KILLERS, SIMULATOR];
+  return [...NODE_KILLERS, SIMULATOR];
 }

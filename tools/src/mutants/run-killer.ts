@@ -23,11 +23,15 @@ export async function runKiller(
 ): Promise<KillerRun> {
   const startedAt = performance.now();
   // --bail: the first failing test is enough. No limit of its own, the caller has one.
-  const child = spawn(process.execPath, [join(scratchRoot, killer.file)], {
-    cwd: scratchRoot,
-    env: { ...process.env, TAP_BAIL: '1', TAP_TIMEOUT: '0' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    process.execPath,
+    [join(scratchRoot, killer.file), ...(killer.arguments ?? [])],
+    {
+      cwd: scratchRoot,
+      env: { ...process.env, TAP_BAIL: '1', TAP_TIMEOUT: '0' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   let output = '';
   const keep = (chunk: Buffer): void => {
     if (output.length < OUTPUT_SIZE_MAX) output += chunk.toString();
@@ -55,12 +59,13 @@ export async function runKiller(
 function detailOf(output: string): string {
   const failedAt = output.search(/^\s*not ok /m);
   const before = failedAt === -1 ? '' : output.slice(0, failedAt);
+  const problem = /^seed \d+ FAILED .*\n {2}(.*)$/m.exec(output)?.[1];
   const title = [...before.matchAll(/^# Subtest: (.*)$/gm)].at(-1)?.[1];
-  const text = title ?? output.trim().split('\n').at(-1) ?? 'the process ended';
+  const text = title ?? problem ?? output.trim().split('\n').at(-1) ?? 'the process ended';
   return text.slice(0, DETAIL_LENGTH_MAX);
 }
 
 function seedOf(output: string): number | null {
-  const found = /seed (\d+) broke/.exec(output);
+  const found = /seed (\d+) (?:broke|FAILED)/.exec(output);
   return found === null ? null : Number(found[1]);
 }

@@ -34,6 +34,7 @@ export class Scratch {
     symlinkSync(join(origin, 'node_modules'), join(this.root, 'node_modules'));
     cpSync(join(origin, 'package.json'), join(this.root, 'package.json'));
     for (const name of PACKAGES) this.#copyPackage(join('packages', name));
+    this.#copyPackage('jepsen-lite');
   }
 
   /** Puts the mutant in place of its file. Throws when it does not fit the compiled text. */

@@ -90,7 +90,7 @@ export class ReplicaService implements NodeService {
       appliedIndex: replica.applier.appliedIndex,
       lastIndex: raft.lastIndex,
       durableIndex: raft.durable,
-      isReady: raft.leader !== null && this.#failure === null && isMember(replica.membership.state),
+      isReady: raft.leader !== null && this.#failure === null && this.#isServing,
       collections: replica.meta.catalogue.count,
       sessions: replica.meta.sessions.count,
       lanes: this.#lanes,
@@ -101,6 +101,12 @@ export class ReplicaService implements NodeService {
       recovery: null,
       failure: this.#failure,
     };
+  }
+
+  /** A member that is not still catching up after its start. */
+  get #isServing(): boolean {
+    const { membership, isCaughtUp } = this.#parts.replica;
+    return isMember(membership.state) && isCaughtUp;
   }
 
   members(): readonly MemberStatus[] {

@@ -5,7 +5,7 @@
  * Over 400 lines because it wires every part of a replica to the others, and decides nothing else.
  */
 import type { HoldfastError, LogIndex, SnapshotMeta } from '@holdfast/base';
-import { HoldfastError as HoldfastFailure, unreachable } from '@holdfast/base';
+import { HoldfastError as HoldfastFailure, logIndex, unreachable } from '@holdfast/base';
 import type { LeaderHint } from '@holdfast/protocol';
 import type { ApplyRequest, RaftEvent, RaftMessage, RaftStatus, SoftState } from '@holdfast/raft';
 import type { CheckpointRoot } from '@holdfast/storage';
@@ -23,6 +23,7 @@ import type { ClockWatch } from './clock-watch.ts';
 import { Contradictions } from './contradictions.ts';
 import type { DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
+import { FailoverTimeline } from './failover-timeline.ts';
 import type { FastFailover } from './fast-failover.ts';
 import type { JoinAnnouncer } from './join-announcer.ts';
 import { LeaderClock } from './leader-clock.ts';
@@ -71,6 +72,7 @@ export class Replica {
   readonly #reads: ReadGate;
   readonly #readiness: LeaderReadiness;
   readonly #leaderClock: LeaderClock;
+  readonly #timeline: FailoverTimeline;
   readonly #listeners: SoftStateListener[] = [];
   #soft: SoftState;
   #nextExpiryMs = 0;
@@ -88,6 +90,9 @@ export class Replica {
     this.#reads = new ReadGate(nowMs);
     this.#leaderClock = new LeaderClock(clock, () => this.clockWatch.medianOffsetMs());
     this.#readiness = new LeaderReadiness();
+    this.#timeline = new FailoverTimeline(nowMs, (failover) =>
+      parts.logger.info({ failover }, 'failover'),
+    );
     this.applier = new Applier({
       host,
       meta: parts.meta,
@@ -249,6 +254,11 @@ export class Replica {
     return this.linearizable(deadlineMs);
   }
 
+  /** Since its start it has once held everything that was committed at a moment before. */
+  get isCaughtUp(): boolean {
+    return Number.isFinite(this.#reads.stalenessMs());
+  }
+
   stalenessMs(): number {
     return this.#reads.stalenessMs();
   }
@@ -319,6 +329,7 @@ export class Replica {
   #onApply(request: ApplyRequest): void {
     switch (request.kind) {
       case 'entries':
+        this.#timeline.onCommitted(request.entries.at(-1)?.index ?? logIndex(0));
         this.applier.enqueue(request.entries);
         return;
       case 'snapshot':
@@ -335,6 +346,7 @@ export class Replica {
     this.#reads.onApplied(appliedIndex);
     this.#readiness.onApplied(appliedIndex, () => {
       this.#leaderClock.startTerm(this.meta.logTimeMs);
+      this.#timeline.onResumed();
     });
     this.#driver.applied(appliedIndex);
   }
@@ -354,9 +366,12 @@ export class Replica {
   #onSoftState(state: SoftState): void {
     const wasLeader = this.#soft.role === 'leader' && this.#soft.term === state.term;
     this.#soft = state;
-    if (state.role === 'leader' && !wasLeader) {
-      // The no-op of this term: applied means everything acknowledged before is applied too.
-      this.#readiness.begin(this.#parts.core.status().lastIndex);
+    const isNewLeader = state.role === 'leader' && !wasLeader;
+    // The no-op of this term: applied means everything acknowledged before is applied too.
+    const firstIndex = isNewLeader ? this.#parts.core.status().lastIndex : null;
+    this.#timeline.onSoftState(state, firstIndex);
+    if (firstIndex !== null) {
+      this.#readiness.begin(firstIndex);
     } else if (state.role !== 'leader') {
       this.#proposals.abandon();
       this.#proposals.refuseWaiting(notLeader(this.leaderHint()));
