@@ -224,8 +224,7 @@ export class FaultDriver {
         this.#supervisor.restartAfter(node, downMs);
       },
       (thrown: unknown) => {
-        if (node.boot === boot)
-          this.#parts.onProblem(`${node.id} does not stop: ${String(thrown)}`);
+        if (node.boot === boot) this.#supervisor.bury(node, toHoldfastError(thrown));
       },
     );
   }
