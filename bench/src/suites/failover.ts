@@ -4,7 +4,7 @@
  * that arrives after the strike may still come from the old leader's socket; it is not counted.)
  * Three ways: SIGKILL, whose sockets close at once; SIGSTOP, which tells nobody; and a cut of its
  * links to the other nodes, which tells nobody either and leaves it reachable for clients. At the
- * end every acknowledged point is read back.
+ * end of each cluster's strikes every acknowledged point is read back.
  */
 import { must } from '@holdfast/base';
 import { type ProcessCluster, pause, waitFor } from '@holdfast/jepsen-lite';
@@ -22,6 +22,8 @@ const SILENT_SHARE = 0.2;
 /** Load before each strike and after each recovery, so that no round inherits the one before. */
 const STEADY_MS = 1_000;
 const GAP_TIMEOUT_MS = 30_000;
+/** Then a fresh cluster: all points are kept to be read back, and every start would load more. */
+const STRIKES_PER_CLUSTER = 10;
 
 type Strike = 'SIGKILL' | 'SIGSTOP' | 'isolation';
 
@@ -53,10 +55,10 @@ export const failoverBench: Bench = {
     const times = (count: number, strike: Strike) => Array.from({ length: count }, () => strike);
     const open = [...times(killCount, 'SIGKILL'), ...times(silentCount, 'SIGSTOP')];
     // Only the cut of links needs proxies between the nodes; they would slow the others down.
-    const rounds = [
-      await runStrikes(context, open, false),
-      await runStrikes(context, times(silentCount, 'isolation'), true),
-    ];
+    const rounds: Round[] = [];
+    for (const strikes of chunksOf(open)) rounds.push(await runStrikes(context, strikes, false));
+    for (const strikes of chunksOf(times(silentCount, 'isolation')))
+      rounds.push(await runStrikes(context, strikes, true));
     const samples = rounds.flatMap((round) => round.samples);
     const sum = (count: (round: Round) => number) =>
       rounds.reduce((total, round) => total + count(round), 0);
@@ -85,6 +87,13 @@ export const failoverBench: Bench = {
     };
   },
 };
+
+function chunksOf(strikes: readonly Strike[]): readonly (readonly Strike[])[] {
+  const count = Math.ceil(strikes.length / STRIKES_PER_CLUSTER);
+  return Array.from({ length: count }, (_, i) =>
+    strikes.slice(i * STRIKES_PER_CLUSTER, (i + 1) * STRIKES_PER_CLUSTER),
+  );
+}
 
 interface Round {
   readonly samples: readonly GapSample[];

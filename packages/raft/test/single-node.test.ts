@@ -1,7 +1,7 @@
 // A group of one: no peers to wait for, so the disk is the only thing that makes anything true.
 import { entrySizeBytes } from '@holdfast/base';
 import t from 'tap';
-import { Bench } from './support.ts';
+import { at, Bench } from './support.ts';
 
 const ALONE = { voters: ['a'] };
 
@@ -95,6 +95,25 @@ t.test('batches for the state machine are bounded and never skip', async (t) => 
     Array.from({ length: 20 }, (_, i) => i + 1),
   );
 });
+
+t.test(
+  'however small they are, only so many entries are handed out before any is applied',
+  async (t) => {
+    const count = 20_000;
+    const terms = Array.from({ length: count }, () => 1);
+    const bench = new Bench({ ...ALONE, terms, commit: count });
+    bench.take();
+    const lastOf = (batches: typeof bench.applied): number => {
+      const batch = batches.at(-1);
+      return batch?.kind === 'entries' ? batch.entries.at(-1)!.index : 0;
+    };
+    const first = lastOf(bench.applied);
+    t.ok(first >= 1_000 && first < count, `${first} entries are enough to be busy with`);
+    bench.core.applied(at(500));
+    bench.take();
+    t.equal(lastOf(bench.applied), first + 500, 'as many more as were done');
+  },
+);
 
 t.test('a log that lacks committed or applied entries is refused at the start', async (t) => {
   const broken = [

@@ -1,9 +1,13 @@
 /**
  * How far the state machine was asked to apply and how far it has: applied <= applying, and the
- * bytes between the two stay under a limit (one batch may overshoot it, else nothing would move).
+ * bytes between the two stay under a limit (one batch may overshoot it, else nothing would move),
+ * and so does their number: in memory a small entry is many times its bytes.
  */
 import type { Entry, LogIndex } from '@holdfast/base';
 import { assert, entrySizeBytes } from '@holdfast/base';
+
+/** As objects some 600 bytes each: 10 MB. Several times what the state machine takes at once. */
+const APPLYING_ENTRY_COUNT_MAX = 16_384;
 
 interface Batch {
   readonly lastIndex: LogIndex;
@@ -32,7 +36,11 @@ export class ApplyWindow {
   }
 
   get hasRoom(): boolean {
-    return this.#sizeBytes < this.#sizeBytesMax;
+    return this.#sizeBytes < this.#sizeBytesMax && this.roomEntryCount > 0;
+  }
+
+  get roomEntryCount(): number {
+    return Math.max(0, APPLYING_ENTRY_COUNT_MAX - (this.#applying - this.#applied));
   }
 
   get roomBytes(): number {

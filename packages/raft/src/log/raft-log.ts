@@ -336,7 +336,8 @@ export class RaftLog {
       return { kind: 'snapshot', meta: snapshot };
     }
     const low = (this.applying + 1) as LogIndex;
-    const high = (this.#appliable() + 1) as LogIndex;
+    const last = Math.min(this.#appliable(), this.applying + this.#window.roomEntryCount);
+    const high = (last + 1) as LogIndex;
     const entries = this.entries(low, high, this.#window.roomBytes);
     assert(entries !== null, 'log: entries were compacted before they were applied', { low, high });
     this.#window.start(entries);
