@@ -45,11 +45,15 @@ const RAFT_KILLERS = tests('raft', [
   'lease',
   'disk-stall',
   'quorum',
-  'range-repair',
-  'repair-storm',
   'differential',
   'simulation-membership',
 ]);
+
+/** Repair is decided beside the core: its tests are others. */
+const REPAIR_KILLERS = [
+  ...tests('raft', ['range-repair', 'repair-storm']),
+  ...tests('node', ['log-repair', 'log-repair-sim']),
+];
 
 const STORAGE_KILLERS = tests('storage', [
   'wal',
@@ -79,6 +83,7 @@ const NODE_KILLERS = tests('node', [
 
 /** Most specific first. */
 export function killersOf(file: string): readonly Killer[] {
+  if (file.includes('/raft/dist/src/repair/')) return [...REPAIR_KILLERS, SIMULATOR];
   if (file.startsWith('packages/raft/')) return [...RAFT_KILLERS, SIMULATOR];
   if (file.startsWith('packages/storage/')) return [...STORAGE_KILLERS, SIMULATOR];
   return [...NODE_KILLERS, SIMULATOR];
