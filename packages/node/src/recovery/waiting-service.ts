@@ -6,6 +6,7 @@ import type { Member } from '@holdfast/base';
 import { HoldfastError, must } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { NodeIdentity } from '@holdfast/storage';
+import { RaftCounters } from '../replica/raft-counters.ts';
 import type {
   LeaderChange,
   MemberStatus,
@@ -29,19 +30,7 @@ export interface WaitingView {
 }
 
 const IDLE: ReplicaActivity = {
-  raft: {
-    elections: 0,
-    preVotes: 0,
-    votesGranted: 0,
-    roleChanges: 0,
-    stepDowns: 0,
-    transfersCompleted: 0,
-    transfersFailed: 0,
-    configurationChanges: 0,
-    logTruncations: 0,
-    diskStalls: 0,
-    messagesRefused: 0,
-  },
+  raft: new RaftCounters().counts,
   log: { firstIndex: 0, sizeBytes: 0, pinnedIndex: 0, heldBy: 'checkpoint' },
   checkpoint: { index: 0, failuresInRow: 0 },
   snapshots: { begun: 0, completed: 0, failed: 0, givenUp: 0, outgoing: [], incoming: null },
