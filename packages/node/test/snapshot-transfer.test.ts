@@ -10,9 +10,11 @@ import t, { type Test } from 'tap';
 import { RESUME_HOLD_MS } from '../src/replica/snapshot-exchange.ts';
 import type { SnapshotMessage } from '../src/replica/snapshot-header.ts';
 import { encodeSnapshotHeader } from '../src/replica/snapshot-header.ts';
+import { outgoingSnapshot } from '../src/replica/snapshot-source.ts';
 import { TransferBudget } from '../src/replica/transfer-budget.ts';
 import type { SimNode } from '../src/testing/sim-cluster.ts';
 import { SimCluster } from '../src/testing/sim-cluster.ts';
+import { DATA_DIRECTORY } from '../src/testing/sim-node.ts';
 import { SimScheduler } from '../src/testing/sim-scheduler.ts';
 
 const COLLECTION = 'docs';
@@ -337,4 +339,56 @@ t.test('a snapshot that the core would refuse is not even begun', async (t) => {
   const sink = await cluster.scheduler.resolve(Promise.resolve(begin(good)));
   await t.rejects(begin(good), { code: 'OVERLOADED' }, 'one at a time');
   await sink.abort('the test is over');
+});
+
+t.test('a snapshot behind the own checkpoint is never put in its place', async (t) => {
+  const cluster = new SimCluster({ nodeCount: 3, seed: 81, settings: { retainedEntryCount: 0 } });
+  await cluster.start();
+  const leader = await cluster.leader();
+  await cluster.execute(leader, create);
+  await cluster.digests();
+  const root = await cluster.scheduler.resolve(leader.node.replica.checkpoint());
+  const node = must(cluster.nodes.find((one) => one !== leader));
+  const { membership, soft, snapshots, checkpointer } = node.node.replica;
+  const incarnationOf = (id: NodeId): Incarnation =>
+    must(membership.conf.members.find(({ nodeId }) => nodeId === id)).incarnation;
+  const source = outgoingSnapshot(
+    {
+      ...{ fileSystem: leader.fileSystem, dataDirectory: DATA_DIRECTORY },
+      budget: new TransferBudget(cluster.scheduler.clock, cluster.scheduler.clock, 64 * KIB * KIB),
+      endReason: () => null,
+      onProgress: () => undefined,
+    },
+    root,
+    {
+      ...{ kind: 'snapshot', meta: root.meta, group: DEFAULT_GROUP_ID },
+      ...{ from: leader.id, fromIncarnation: incarnationOf(leader.id) },
+      ...{ to: node.id, toIncarnation: incarnationOf(node.id) },
+      ...{ term: soft.term, confIndex: root.meta.confIndex },
+    },
+  );
+  const { group, meta, files } = source;
+  const sink = await cluster.scheduler.resolve(
+    snapshots.installer.begin({ group, from: leader.id, meta, files }),
+  );
+  for (const [index, file] of files.entries()) {
+    const held = sink.heldSizesBytes?.[index] ?? 0;
+    const bytes = await cluster.scheduler.resolve(
+      Promise.resolve(file.read(held, file.sizeBytes - held)),
+    );
+    if (bytes.length > 0) {
+      await cluster.scheduler.resolve(Promise.resolve(sink.write(index, held, bytes)));
+    }
+  }
+  source.release?.();
+  // While its last bytes travel, the entries themselves arrive, and a checkpoint drops them.
+  await cluster.execute(leader, upsert(range(0, 50), 1));
+  await cluster.digests();
+  const own = await cluster.scheduler.resolve(node.node.replica.checkpoint());
+  await cluster.scheduler.resolve(Promise.resolve(sink.finish()));
+  t.ok(own.meta.index > root.meta.index);
+  t.equal(checkpointer.root?.meta.id, own.meta.id, 'the newer one stays');
+  node.kill();
+  await node.start();
+  await expectEqual(t, { cluster, leader, behind: [], other: node });
 });
