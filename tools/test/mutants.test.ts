@@ -93,6 +93,6 @@ t.test('the report names bug, origin, killer and seeds, and who is still alive',
   t.match(report, /commit-by-counting .*survives/);
   t.equal(
     closingLine(mutants, findings),
-    '1 of 2 mutants killed in 11 s; alive: commit-by-counting',
+    '1 of 2 mutants killed in 11 s of work; alive: commit-by-counting',
   );
 });

@@ -37,5 +37,5 @@ export function closingLine(mutants: readonly Mutant[], findings: readonly Findi
   const seconds = findings.reduce((sum, one) => sum + one.seconds, 0);
   const survivors = findings.filter((one) => one.killer === null).map((one) => one.id);
   const tail = survivors.length === 0 ? '' : `; alive: ${survivors.join(', ')}`;
-  return `${killed} of ${mutants.length} mutants killed in ${seconds.toFixed(0)} s${tail}`;
+  return `${killed} of ${mutants.length} mutants killed in ${seconds.toFixed(0)} s of work${tail}`;
 }
