@@ -1,6 +1,7 @@
 /** The public face: one client per cluster, shared by the whole program. */
 import { HoldfastError } from '@holdfast/base';
 import type {
+  ChecksumAlgorithmName,
   CollectionDescription,
   CreateCollectionResult,
   DropCollectionResult,
@@ -12,6 +13,8 @@ import type {
   RequestKind,
   ResultOf,
   StatusResult,
+  UpdateCollectionRequest,
+  UpdateCollectionResult,
 } from '@holdfast/protocol';
 import {
   COLLECTION_NAME_PATTERN,
@@ -55,6 +58,8 @@ export interface CreateCollectionOptions extends RequestOptions {
   readonly metric: Metric;
   readonly shardCount?: number;
   readonly hnsw?: Partial<HnswParameters>;
+  /** Of the blocks of the collection's data files. Default: xxhash3. */
+  readonly checksumAlgorithm?: ChecksumAlgorithmName;
   /** True: an equal collection that exists is the answer, not an error. */
   readonly ifNotExists?: boolean;
 }
@@ -178,6 +183,28 @@ export class HoldfastClient {
           kind: 'dropCollection',
           name,
           timeoutMs,
+          ...(stamp === null ? {} : { session: stamp }),
+        }),
+      },
+      options,
+    );
+  }
+
+  /** Changes what files that are written from now on are checksummed with; older ones stay. */
+  async updateCollection(
+    name: string,
+    changes: Pick<UpdateCollectionRequest, 'checksumAlgorithm'>,
+    options: RequestOptions = {},
+  ): Promise<UpdateCollectionResult> {
+    const { checksumAlgorithm } = changes;
+    checkUp({ id: 0, kind: 'updateCollection', name, checksumAlgorithm });
+    return this.#run(
+      {
+        kind: 'updateCollection',
+        target: { kind: 'leader' },
+        isWrite: true,
+        message: (stamp, timeoutMs) => ({
+          ...{ kind: 'updateCollection', name, checksumAlgorithm, timeoutMs },
           ...(stamp === null ? {} : { session: stamp }),
         }),
       },

@@ -2,6 +2,7 @@ export type { ErrorCode, RetryAdvice } from '@holdfast/base';
 export { ERROR_CODES, HoldfastError } from '@holdfast/base';
 export type {
   ChangeMembersResult,
+  ChecksumAlgorithmName,
   CollectionDescription,
   Consistency,
   CountResult,
@@ -25,6 +26,7 @@ export type {
   StatusResult,
   StoredPoint,
   TransferLeadershipResult,
+  UpdateCollectionResult,
   UpsertResult,
   WithOptions,
 } from '@holdfast/protocol';

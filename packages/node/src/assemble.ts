@@ -22,21 +22,25 @@ import { assert, HoldfastError as HoldfastFailure, logIndex, memberOf, term } fr
 import { RaftCore } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
-import { recoverCheckpointRoot } from '@holdfast/storage';
+import {
+  CHECKPOINT_GENERATION_COUNT_MIN,
+  readCheckpointRoots,
+  recoverCheckpointRoot,
+} from '@holdfast/storage';
 import type { Recovery } from './recovery/heal-log.ts';
 import { LogHealer, startConf } from './recovery/heal-log.ts';
-import { manifestReferences } from './replica/checkpointer.ts';
+import { LoadWatch } from './recovery/load-watch.ts';
+import { loadStartState } from './recovery/start-state.ts';
 import type { Defer } from './replica/group-host.ts';
 import { GroupHost } from './replica/group-host.ts';
 import { LogStore } from './replica/log-store.ts';
-import { loadMeta } from './replica/meta-file.ts';
 import { Replica } from './replica/replica.ts';
-import type { ReplicaLimits } from './replica/replica-parts.ts';
+import type { ReplicaLimits, ReplicaOptions } from './replica/replica-parts.ts';
 import { REPLICA_LIMITS_DEFAULT } from './replica/replica-parts.ts';
 import { ReplicaService } from './replica/replica-service.ts';
 import { pauseBy } from './replica/slices.ts';
 import type { PeerTransport } from './service-api.ts';
-import { MetaMachine } from './state/meta-machine.ts';
+import type { MetaMachine } from './state/meta-machine.ts';
 
 export interface AssembleOptions {
   readonly identity: NodeIdentity;
@@ -47,6 +51,8 @@ export interface AssembleOptions {
   readonly checkpointIntervalMs: number;
   readonly checkpointLogSizeBytes: number;
   readonly retainedEntryCount: number;
+  /** Default: CHECKPOINT_GENERATION_COUNT_MIN. */
+  readonly checkpointGenerationCount?: number;
   readonly sessionIdleTimeoutMs: number;
   /** What is not given is as in REPLICA_LIMITS_DEFAULT. */
   readonly limits?: Partial<ReplicaLimits>;
@@ -89,18 +95,22 @@ export async function assembleNode(
 ): Promise<AssembledNode> {
   const { identity, dataDirectory } = options;
   const { fileSystem, wal, host, logger } = parts;
-  const root = recoverRoot(fileSystem, dataDirectory, logger);
+  const found = recoverRoots(fileSystem, dataDirectory, logger);
+  const newest = found[0] ?? null;
   const healer = new LogHealer({
-    ...{ ...parts, identity, root, electionTimeoutMs: options.electionTimeoutMs },
+    ...{ ...parts, identity, root: newest, electionTimeoutMs: options.electionTimeoutMs },
   });
   await healer.heal();
-  await alignLogWithCheckpoint(wal, identity, root);
-  const meta = await metaOf(options, parts, root);
-  await host.open({
-    appliedIndex: meta.appliedIndex,
-    definitions: meta.catalogue.all(),
-    manifests: root === null ? [] : manifestReferences(root),
-  });
+  await alignLogWithCheckpoint(wal, identity, newest);
+  const { meta, roots } = await loadStartState(
+    {
+      ...{ fileSystem, dataDirectory, host, logger, pause: pauseBy(parts.defer) },
+      log: wal.groupLog(identity.group),
+      watch: new LoadWatch(parts),
+    },
+    found,
+  );
+  const root = roots[0] ?? null;
   const core = makeCore(options, parts, startConf(identity, root), meta, () =>
     replica.snapshots.offered(),
   );
@@ -110,33 +120,15 @@ export async function assembleNode(
     const known = memberOf(replica.membership.conf, nodeId);
     return parts.transport.publicAddressOf(nodeId) ?? known?.clientAddress ?? null;
   };
-  const replica: Replica = new Replica(
-    {
-      clusterId: identity.clusterId,
-      epoch: identity.epoch,
-      nodeId: identity.nodeId,
-      incarnation: identity.incarnation,
-      group: identity.group,
-      dataDirectory,
-      tickIntervalMs: options.tickIntervalMs,
-      electionTimeoutMs: options.electionTimeoutMs,
-      checkpointIntervalMs: options.checkpointIntervalMs,
-      checkpointLogSizeBytes: options.checkpointLogSizeBytes,
-      retainedEntryCount: options.retainedEntryCount,
-      sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
-      limits: { ...REPLICA_LIMITS_DEFAULT, ...options.limits },
-      joinAddresses: options.joinAddresses ?? [],
-    },
-    {
-      ...parts,
-      groups,
-      core,
-      meta,
-      root,
-      nextCheckpointId: checkpointNames(identity, parts.random),
-      publicAddressOf,
-    },
-  );
+  const replica: Replica = new Replica(replicaOptions(options), {
+    ...parts,
+    groups,
+    core,
+    meta,
+    ...{ roots, newestGeneration: newest?.generation ?? 0 },
+    nextCheckpointId: checkpointNames(identity, parts.random),
+    publicAddressOf,
+  });
   healer.handOver({
     receive: (messages) => groups.receive(messages),
     leaderLastIndex: () => replica.leaderLastIndex(),
@@ -154,13 +146,25 @@ export async function assembleNode(
   return { replica, service, core };
 }
 
-function metaOf(
-  { dataDirectory }: AssembleOptions,
-  { fileSystem, defer }: AssembleParts,
-  root: CheckpointRoot | null,
-): Promise<MetaMachine> | MetaMachine {
-  if (root === null) return MetaMachine.empty();
-  return loadMeta(fileSystem, dataDirectory, root, pauseBy(defer));
+function replicaOptions(options: AssembleOptions): ReplicaOptions {
+  const { identity } = options;
+  return {
+    clusterId: identity.clusterId,
+    epoch: identity.epoch,
+    nodeId: identity.nodeId,
+    incarnation: identity.incarnation,
+    group: identity.group,
+    dataDirectory: options.dataDirectory,
+    tickIntervalMs: options.tickIntervalMs,
+    electionTimeoutMs: options.electionTimeoutMs,
+    checkpointIntervalMs: options.checkpointIntervalMs,
+    checkpointLogSizeBytes: options.checkpointLogSizeBytes,
+    retainedEntryCount: options.retainedEntryCount,
+    checkpointGenerationCount: options.checkpointGenerationCount ?? CHECKPOINT_GENERATION_COUNT_MIN,
+    sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
+    limits: { ...REPLICA_LIMITS_DEFAULT, ...options.limits },
+    joinAddresses: options.joinAddresses ?? [],
+  };
 }
 
 /** Unique per node and start. */
@@ -173,16 +177,17 @@ function checkpointNames(identity: NodeIdentity, random: Random): (index: LogInd
   };
 }
 
-function recoverRoot(
+/** Every generation, newest first; those that cannot be read are told. */
+function recoverRoots(
   fileSystem: FileSystem,
   dataDirectory: string,
   logger: Logger,
-): CheckpointRoot | null {
+): readonly CheckpointRoot[] {
   const found = recoverCheckpointRoot(fileSystem, dataDirectory);
   if (found !== null && found.damage !== null) {
     logger.error({ details: found.damage.details }, found.damage.message);
   }
-  return found?.root ?? null;
+  return readCheckpointRoots(fileSystem, dataDirectory).roots;
 }
 
 function makeCore(

@@ -21,6 +21,7 @@ const SPEC = {
   shardCount: 2,
   hnsw: { m: 16, efConstruction: 128, efSearch: 64 },
   sealRowCount: 100,
+  checksumAlgorithm: 'xxhash3',
   sealSizeBytes: 10_000,
 } as const;
 

@@ -32,12 +32,19 @@ export const HNSW_DEFAULTS: HnswParameters = { m: 16, efConstruction: 128, efSea
 /** Two shards use both cores of a small machine; more is the caller's choice. */
 export const SHARD_COUNT_DEFAULT = 2;
 
+/** Of the blocks of data files; every file says which one it has, so mixed ones stay readable. */
+export const checksumAlgorithmSchema = z.enum(['crc32c', 'xxhash3', 'sha256']);
+export type ChecksumAlgorithmName = z.infer<typeof checksumAlgorithmSchema>;
+/** Finds every error a disk makes at the least cost; sha256 where a rule asks for it. */
+export const CHECKSUM_ALGORITHM_DEFAULT: ChecksumAlgorithmName = 'xxhash3';
+
 export const collectionDescriptionSchema = z.strictObject({
   name: collectionNameSchema,
   dimension: dimensionSchema,
   metric: metricSchema,
   shardCount: shardCountSchema,
   hnsw: hnswSchema,
+  checksumAlgorithm: checksumAlgorithmSchema.describe('Of files written from now on.'),
   createdIndex: safePositiveSchema.describe('Log index of the entry that created it.'),
 });
 export type CollectionDescription = Readonly<z.infer<typeof collectionDescriptionSchema>>;
@@ -52,6 +59,7 @@ export const createCollectionSchema = z
     metric: metricSchema,
     shardCount: shardCountSchema.exactOptional(),
     hnsw: hnswRequestSchema.exactOptional(),
+    checksumAlgorithm: checksumAlgorithmSchema.exactOptional(),
     ifNotExists: z
       .boolean()
       .exactOptional()
@@ -83,6 +91,20 @@ export const dropCollectionResultSchema = z.strictObject({
   isDropped: z.boolean().describe('False: there was no such collection.'),
 });
 export type DropCollectionResult = Readonly<z.infer<typeof dropCollectionResultSchema>>;
+
+export const updateCollectionSchema = z
+  .strictObject({
+    ...requestBaseShape,
+    kind: z.literal('updateCollection'),
+    session: sessionStampSchema.exactOptional(),
+    name: collectionNameSchema,
+    checksumAlgorithm: checksumAlgorithmSchema,
+  })
+  .describe('Changes the checksum algorithm of files that are written from now on.');
+export type UpdateCollectionRequest = Readonly<z.infer<typeof updateCollectionSchema>>;
+
+export const updateCollectionResultSchema = createCollectionResultSchema;
+export type UpdateCollectionResult = CreateCollectionResult;
 
 export const listCollectionsSchema = z
   .strictObject({

@@ -2,6 +2,7 @@ export type { Role, StatusRequest, StatusResult } from './admin.ts';
 export { roleSchema } from './admin.ts';
 export { decodeDown, decodeResult, decodeUp, encodeDown, encodeUp } from './codec.ts';
 export type {
+  ChecksumAlgorithmName,
   CollectionDescription,
   CreateCollectionRequest,
   CreateCollectionResult,
@@ -11,8 +12,11 @@ export type {
   ListCollectionsRequest,
   ListCollectionsResult,
   Metric,
+  UpdateCollectionRequest,
+  UpdateCollectionResult,
 } from './collections.ts';
 export {
+  CHECKSUM_ALGORITHM_DEFAULT,
   collectionDescriptionSchema,
   createCollectionSchema,
   HNSW_DEFAULTS,

@@ -15,8 +15,13 @@ import type {
   CreateCollectionResult,
   DropCollectionResult,
   ListCollectionsResult,
+  UpdateCollectionResult,
 } from './collections.ts';
-import { createCollectionResultSchema, listCollectionsResultSchema } from './collections.ts';
+import {
+  createCollectionResultSchema,
+  listCollectionsResultSchema,
+  updateCollectionResultSchema,
+} from './collections.ts';
 import type { DeleteResult } from './delete.ts';
 import type { CountResult, GetResult, StoredPoint } from './get.ts';
 import type {
@@ -43,6 +48,7 @@ export interface ResultByKind {
   readonly closeSession: CloseSessionResult;
   readonly createCollection: CreateCollectionResult;
   readonly dropCollection: DropCollectionResult;
+  readonly updateCollection: UpdateCollectionResult;
   readonly listCollections: ListCollectionsResult;
   readonly upsert: UpsertResult;
   readonly delete: DeleteResult;
@@ -72,6 +78,7 @@ const CHECKS: { readonly [Kind in RequestKind]: (result: Fields) => ResultByKind
     ...writeResultOf(result),
     isDropped: booleanAt(result.isDropped, 'isDropped'),
   }),
+  updateCollection: (result) => parse(updateCollectionResultSchema, result),
   listCollections: (result) => parse(listCollectionsResultSchema, result),
   upsert: (result) => writeResultOf(result),
   delete: (result) => ({

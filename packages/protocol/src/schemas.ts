@@ -8,6 +8,8 @@ import {
   dropCollectionSchema,
   listCollectionsResultSchema,
   listCollectionsSchema,
+  updateCollectionResultSchema,
+  updateCollectionSchema,
 } from './collections.ts';
 import { deleteResultSchema, deleteSchema } from './delete.ts';
 import { errorResponseSchema, okResponseSchema } from './down.ts';
@@ -80,6 +82,8 @@ export const publicSchemas: Readonly<Record<string, PublicSchema>> = {
   createCollectionResult: result(createCollectionResultSchema, 'createCollection'),
   dropCollection: up(dropCollectionSchema),
   dropCollectionResult: result(dropCollectionResultSchema, 'dropCollection'),
+  updateCollection: up(updateCollectionSchema),
+  updateCollectionResult: result(updateCollectionResultSchema, 'updateCollection'),
   listCollections: up(listCollectionsSchema),
   listCollectionsResult: result(listCollectionsResultSchema, 'listCollections'),
   upsert: up(upsertSchema),

@@ -8,11 +8,13 @@ import type {
   CreateCollectionRequest,
   DropCollectionRequest,
   ListCollectionsRequest,
+  UpdateCollectionRequest,
 } from './collections.ts';
 import {
   createCollectionSchema,
   dropCollectionSchema,
   listCollectionsSchema,
+  updateCollectionSchema,
 } from './collections.ts';
 import type { DeleteRequest } from './delete.ts';
 import { checkDelete } from './delete.ts';
@@ -55,6 +57,7 @@ type SameBothWays =
   | CloseSessionRequest
   | CreateCollectionRequest
   | DropCollectionRequest
+  | UpdateCollectionRequest
   | ListCollectionsRequest
   | DeleteRequest
   | GetRequest
@@ -86,6 +89,7 @@ const CHECKS: { readonly [Kind in RequestKind]: (fields: Fields) => RequestOf<Ki
   closeSession: (fields) => parse(closeSessionSchema, fields),
   createCollection: (fields) => parse(createCollectionSchema, fields),
   dropCollection: (fields) => parse(dropCollectionSchema, fields),
+  updateCollection: (fields) => parse(updateCollectionSchema, fields),
   listCollections: (fields) => parse(listCollectionsSchema, fields),
   upsert: checkUpsert,
   delete: checkDelete,
@@ -107,7 +111,13 @@ const CHECKS: { readonly [Kind in RequestKind]: (fields: Fields) => RequestOf<Ki
 export const REQUEST_KINDS = Object.keys(CHECKS) as readonly RequestKind[];
 
 /** The requests that change state and may carry a session stamp. */
-export const WRITE_KINDS = ['createCollection', 'dropCollection', 'upsert', 'delete'] as const;
+export const WRITE_KINDS = [
+  'createCollection',
+  'dropCollection',
+  'updateCollection',
+  'upsert',
+  'delete',
+] as const;
 export type WriteKind = (typeof WRITE_KINDS)[number];
 
 /**

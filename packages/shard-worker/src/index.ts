@@ -9,7 +9,12 @@ export { LANE_READ_TASK_COUNT_MAX } from './host/lane.ts';
 export { laneOfShard } from './host/lane-of.ts';
 export type { PiscinaHostOptions } from './host/piscina-host.ts';
 export { PiscinaHost } from './host/piscina-host.ts';
-export type { HostApplyBatch, ShardHost, ShardHostOpenOptions } from './host/shard-host.ts';
+export type {
+  HostApplyBatch,
+  LoadProgress,
+  ShardHost,
+  ShardHostOpenOptions,
+} from './host/shard-host.ts';
 export type {
   CollectionDefinition,
   HnswOptions,
@@ -26,13 +31,19 @@ export {
   hasConditions,
   splitPointOps,
 } from './point-op.ts';
+export type { CheckpointFile, FileDamage } from './segment/file-damage.ts';
+export { damagesOf } from './segment/file-damage.ts';
 export type { RowsFileHeader } from './segment/format.ts';
 export type { LoadedManifest, ShardManifest } from './segment/manifest.ts';
 export { readManifest } from './segment/manifest.ts';
 export type { RowDescription } from './segment/reader.ts';
 export { describeRowsFile } from './segment/reader.ts';
-export type { CheckpointFile } from './segment/references.ts';
-export { checkpointFiles, manifestFiles, removeUnreferenced } from './segment/references.ts';
+export {
+  checkpointFiles,
+  manifestFiles,
+  removeUnreferenced,
+  verifyCheckpoint,
+} from './segment/references.ts';
 export type {
   Conflict,
   LaneCommand,

@@ -1,4 +1,5 @@
 /** The data model that lanes know. Validated at the edge by the protocol package. */
+import type { ChecksumAlgorithm } from '@holdfast/storage';
 
 export type Metric = 'l2' | 'cosine' | 'innerProduct';
 
@@ -21,6 +22,8 @@ export interface CollectionDefinition {
   readonly sealRowCount: number;
   /** ... or this many bytes of rows, whichever comes first. */
   readonly sealSizeBytes: number;
+  /** Of the blocks of files sealed from now on; each file says which one it has. */
+  readonly checksumAlgorithm: ChecksumAlgorithm;
 }
 
 /** Unsigned integer up to 2^53 - 1, or a lower-case UUID string. */

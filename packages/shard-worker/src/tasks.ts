@@ -6,6 +6,7 @@
  * Answers are plain data: errors cross threads as ErrorBody, never thrown.
  */
 import type { ErrorBody, LogIndex } from '@holdfast/base';
+import type { ChecksumAlgorithm } from '@holdfast/storage';
 import type { CollectionDefinition, PointId, PointRecord } from './model.ts';
 
 /** One log entry's part for one lane, in log order. */
@@ -16,9 +17,18 @@ export type LaneCommand =
       readonly definition: CollectionDefinition;
     }
   | { readonly kind: 'dropCollection'; readonly index: LogIndex; readonly uid: number }
+  /** The checksum algorithm of everything that is sealed or merged from here on. */
+  | {
+      readonly kind: 'changeChecksum';
+      readonly index: LogIndex;
+      readonly uid: number;
+      readonly algorithm: ChecksumAlgorithm;
+    }
   | {
       readonly kind: 'write';
       readonly index: LogIndex;
+      /** Log time of the entry: a row keeps it. */
+      readonly timestampMs: number;
       readonly uid: number;
       /**
        * `always`: no conditions, or the lanes voted and all hold. `ifAllHold`: every op of the
@@ -132,6 +142,8 @@ export type ShardTask = { readonly epoch: number } & (
       readonly appliedIndex: LogIndex;
       readonly definitions: readonly CollectionDefinition[];
       readonly manifests: readonly ShardManifestReference[];
+      /** In shared memory: rows loaded, rows to load. Null or absent: nobody looks. */
+      readonly progress?: Int32Array | null;
     }
   | {
       /** Entries fromIndex..toIndex of the log, of which `commands` concern this lane. */
@@ -148,7 +160,10 @@ export type ShardTask = { readonly epoch: number } & (
       readonly ops: Uint8Array;
     }
   | { readonly kind: 'read'; readonly expectedIndex: LogIndex; readonly reads: readonly LaneRead[] }
+  /** Captured when it is taken up, answered when its files are written; others go on meanwhile. */
   | { readonly kind: 'checkpoint'; readonly expectedIndex: LogIndex; readonly checkpointId: string }
+  /** The node's root names that checkpoint durably: dead rows that it holds may leave memory. */
+  | { readonly kind: 'checkpointDurable'; readonly checkpointId: string }
   | { readonly kind: 'digest'; readonly expectedIndex: LogIndex }
   | { readonly kind: 'stats' }
   /** Resolves when every row is in its graph (or the budget ran out): for tests and benchmarks. */
@@ -162,6 +177,7 @@ export type ShardReply = { readonly epoch: number; readonly appliedIndex: LogInd
   | { readonly kind: 'voted'; readonly conflicts: readonly Conflict[] }
   | { readonly kind: 'read'; readonly results: readonly LaneReadResult[] }
   | { readonly kind: 'checkpointed'; readonly manifests: readonly ShardManifestReference[] }
+  | { readonly kind: 'noted' }
   | { readonly kind: 'digests'; readonly digests: readonly ShardDigest[] }
   | { readonly kind: 'stats'; readonly stats: LaneStats }
   | { readonly kind: 'settled' }

@@ -12,6 +12,7 @@ import type {
   SearchPlan,
   SearchQuery,
 } from '../src/tasks.ts';
+import { logTimeMs } from '../src/testing/brute-force-oracle.ts';
 
 export const UID = 5;
 export const at = (index: number): LogIndex => index as LogIndex;
@@ -26,6 +27,7 @@ export function definitionOf(changes: Partial<CollectionDefinition> = {}): Colle
     hnsw: { m: 16, efConstruction: 128, efSearch: 64 },
     sealRowCount: 40,
     sealSizeBytes: 1 << 20,
+    checksumAlgorithm: 'xxhash3',
     ...changes,
   };
 }
@@ -114,7 +116,9 @@ export class HostDriver {
     const mode = isConditional && isOneLane ? 'ifAllHold' : 'always';
     const outcomes = await this.#applyEverywhere((lane) => {
       const ops = slices[lane] ?? null;
-      return ops === null ? [] : [{ kind: 'write', index, uid, mode, ops }];
+      return ops === null
+        ? []
+        : [{ kind: 'write', index, timestampMs: logTimeMs(index), uid, mode, ops }];
     });
     let deletedCount = 0;
     for (const outcome of outcomes.flat()) {

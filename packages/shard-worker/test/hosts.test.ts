@@ -155,7 +155,14 @@ tap.test('large op buffers are handed over and small ones are copied', async (t)
     const ops = whole.subarray(offset);
     const index = at(driver.appliedIndex + 1);
     driver.appliedIndex += 1;
-    const command = { kind: 'write', index, uid: UID, mode: 'always', ops } as const;
+    const command = {
+      kind: 'write',
+      index,
+      timestampMs: 0,
+      uid: UID,
+      mode: 'always',
+      ops,
+    } as const;
     await host.apply({ fromIndex: index, toIndex: index, perLane: [[command]] });
     t.equal(await driver.count(), rowCount);
     return whole.byteLength === 0;
@@ -213,7 +220,7 @@ tap.test('a bug inside a lane comes back as an error and stops that engine', asy
       Float32Array.from({ length: DIMENSION }, () => Number.NaN),
     ),
   ]);
-  const command = { kind: 'write', index, uid: UID, mode: 'always', ops } as const;
+  const command = { kind: 'write', index, timestampMs: 0, uid: UID, mode: 'always', ops } as const;
   await t.rejects(driver.host.apply({ fromIndex: index, toIndex: index, perLane: [[command]] }), {
     code: 'INTERNAL',
   });
@@ -298,7 +305,7 @@ tap.test(
     t.same(deferred, [], 'nothing to build');
     const vectors = clusteredVectors({ seed: 9, dimension: DIMENSION, count: 1500 });
     const ops = encodePointOps(vectors.map((vector, id) => upsertOf(id, vector)));
-    const write = { kind: 'write', index: 2, uid: UID, mode: 'always', ops };
+    const write = { kind: 'write', index: 2, timestampMs: 0, uid: UID, mode: 'always', ops };
     run({ kind: 'apply', fromIndex: 2, toIndex: 2, commands: [write] });
     t.equal(deferred.length, 1, 'one slice is scheduled, once');
     t.ok(must(deferred[0]).delayMs > 0, 'writes are recent: a pause');

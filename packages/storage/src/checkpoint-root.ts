@@ -1,11 +1,13 @@
 /**
  * The root of a node's durable state: one small file names the meta file and every shard manifest
- * of one checkpoint, so one rename moves all of them together. The generation before stays as
- * CHECKPOINT.previous, so that a damaged root can be left without losing the node.
+ * of one checkpoint, so one rename moves all of them together. Generations before stay as
+ * CHECKPOINT.previous, CHECKPOINT.previous-2, ..., so that a damaged root, or a damaged file that
+ * it names, can be left without losing the node.
  *
  * Rules for the caller: every file named by a root is durable before the root is written; files
- * named by either generation are kept; the log is compacted at most to the index of the generation
- * before, so that falling back to it leaves no gap.
+ * named by any generation are kept; the log is compacted at most to the index of the oldest one, so
+ * that falling back to it leaves no gap. What a generation is, its number says and not its file
+ * name: a crash while they are moved on may leave a gap in the names, or one root under two.
  */
 import type { SnapshotMeta } from '@holdfast/base';
 import { assert, HoldfastError } from '@holdfast/base';
@@ -18,6 +20,10 @@ import { snapshotFromJson, snapshotToJson } from './snapshot-json.ts';
 
 export const CHECKPOINT_FILE_NAME = 'CHECKPOINT';
 export const CHECKPOINT_PREVIOUS_FILE_NAME = 'CHECKPOINT.previous';
+/** The newest and those before it. */
+export const CHECKPOINT_GENERATION_COUNT_MAX = 10;
+export const CHECKPOINT_GENERATION_COUNT_MIN = 2;
+const ROOT_NAME_PATTERN = /^CHECKPOINT(\.previous(-\d+)?)?$/;
 const CHECKPOINT_FORMAT = { format: 'holdfast-checkpoint', version: 1 } as const;
 
 /** Paths are relative to the data directory; checksums are those of ChecksummedFileFacts. */
@@ -51,10 +57,52 @@ export interface FoundCheckpoint {
   readonly damage: HoldfastError | null;
 }
 
+export interface CheckpointRoots {
+  /** Every readable generation once, newest first. */
+  readonly roots: readonly CheckpointRoot[];
+  /** Root files that are there and cannot be read. */
+  readonly damages: readonly { readonly name: string; readonly error: HoldfastError }[];
+}
+
 type Attempt =
   | { readonly kind: 'root'; readonly root: CheckpointRoot }
   | { readonly kind: 'missing' }
   | { readonly kind: 'damaged'; readonly error: HoldfastError };
+
+/** Names of the root files that exist, newest first if no crash came between. */
+export function checkpointRootNames(
+  fileSystem: FileSystem,
+  dataDirectory: string,
+): readonly string[] {
+  const names = fileSystem.list(dataDirectory).filter((name) => ROOT_NAME_PATTERN.test(name));
+  return names.sort((left, right) => ageOf(left) - ageOf(right));
+}
+
+/** 0 for CHECKPOINT, 1 for CHECKPOINT.previous, then what the name says. */
+const ageOf = (name: string): number =>
+  name === CHECKPOINT_FILE_NAME ? 0 : Number(name.split('-')[1] ?? 1);
+
+const nameOfAge = (age: number): string =>
+  age === 1 ? CHECKPOINT_PREVIOUS_FILE_NAME : `${CHECKPOINT_PREVIOUS_FILE_NAME}-${age}`;
+
+/**
+ * All generations that there are. Reads only.
+ * @throws HoldfastError FORMAT_UNKNOWN, FILE_IO
+ */
+export function readCheckpointRoots(
+  fileSystem: FileSystem,
+  dataDirectory: string,
+): CheckpointRoots {
+  const byGeneration = new Map<number, CheckpointRoot>();
+  const damages: { name: string; error: HoldfastError }[] = [];
+  for (const name of checkpointRootNames(fileSystem, dataDirectory)) {
+    const attempt = attemptRead(fileSystem, joinPath(dataDirectory, name));
+    if (attempt.kind === 'damaged') damages.push({ name, error: attempt.error });
+    if (attempt.kind === 'root') byGeneration.set(attempt.root.generation, attempt.root);
+  }
+  const roots = [...byGeneration.values()].sort((a, b) => b.generation - a.generation);
+  return { roots, damages };
+}
 
 /**
  * The newest valid generation; null when there was never one. Reads only.
@@ -66,12 +114,12 @@ export function readCheckpointRoot(
 ): FoundCheckpoint | null {
   const current = attemptRead(fileSystem, joinPath(dataDirectory, CHECKPOINT_FILE_NAME));
   if (current.kind === 'root') return { root: current.root, source: 'current', damage: null };
-  const previousPath = joinPath(dataDirectory, CHECKPOINT_PREVIOUS_FILE_NAME);
-  const previous = attemptRead(fileSystem, previousPath);
-  if (current.kind === 'missing' && previous.kind === 'missing') return null;
-  const damage = describe(dataDirectory, current, previous);
-  if (previous.kind !== 'root') throw damage;
-  return { root: previous.root, source: 'previous', damage };
+  const { roots, damages } = readCheckpointRoots(fileSystem, dataDirectory);
+  const root = roots[0];
+  if (root === undefined && damages.length === 0) return null;
+  const damage = describe(dataDirectory, current, damages);
+  if (root === undefined) throw damage;
+  return { root, source: 'previous', damage };
 }
 
 /**
@@ -91,14 +139,22 @@ export function recoverCheckpointRoot(
 }
 
 /**
- * Makes `root` the newest generation, atomically and durably; the valid one before is kept.
+ * Makes `root` the newest generation, atomically and durably; valid ones before are kept, at most
+ * `generationCount` in all.
  * @throws HoldfastError FILE_IO: stop, do not retry
  */
 export function writeCheckpointRoot(
   fileSystem: FileSystem,
   dataDirectory: string,
   root: CheckpointRoot,
+  generationCount: number = CHECKPOINT_GENERATION_COUNT_MIN,
 ): void {
+  assert(
+    generationCount >= CHECKPOINT_GENERATION_COUNT_MIN &&
+      generationCount <= CHECKPOINT_GENERATION_COUNT_MAX,
+    'the number of generations must be possible',
+    { generationCount },
+  );
   const path = joinPath(dataDirectory, CHECKPOINT_FILE_NAME);
   const current = attemptRead(fileSystem, path);
   if (current.kind === 'root') {
@@ -107,11 +163,28 @@ export function writeCheckpointRoot(
       generation,
       next: root.generation,
     });
+    moveOlderOn(fileSystem, dataDirectory, generationCount);
     const previousPath = joinPath(dataDirectory, CHECKPOINT_PREVIOUS_FILE_NAME);
     writeAtomicFile(fileSystem, previousPath, [readWholeFile(fileSystem, path)]);
   }
   const body = { ...root, meta: snapshotToJson(root.meta) };
   writeAtomicJson(fileSystem, path, CHECKPOINT_FORMAT, body);
+}
+
+/** Makes room for one more: each older root gets the next name, the oldest ones go. */
+function moveOlderOn(fileSystem: FileSystem, dataDirectory: string, generationCount: number): void {
+  const pathOf = (name: string): string => joinPath(dataDirectory, name);
+  let hasChanged = false;
+  for (const name of [...checkpointRootNames(fileSystem, dataDirectory)].reverse()) {
+    const age = ageOf(name);
+    const isLast = age + 1 >= generationCount;
+    // CHECKPOINT itself is copied, and the only one before it is overwritten.
+    if (age === 0 || (isLast && age === 1)) continue;
+    if (isLast) fileSystem.remove(pathOf(name));
+    else fileSystem.rename(pathOf(name), pathOf(nameOfAge(age + 1)));
+    hasChanged = true;
+  }
+  if (hasChanged) fileSystem.syncDirectory(dataDirectory);
 }
 
 /** Relative paths of every file that a readable generation names; all others may be removed. */
@@ -120,11 +193,9 @@ export function referencedFiles(
   dataDirectory: string,
 ): ReadonlySet<string> {
   const files = new Set<string>();
-  for (const name of [CHECKPOINT_FILE_NAME, CHECKPOINT_PREVIOUS_FILE_NAME]) {
-    const attempt = attemptRead(fileSystem, joinPath(dataDirectory, name));
-    if (attempt.kind !== 'root') continue;
-    files.add(attempt.root.metaFile.path);
-    for (const shard of attempt.root.shards) files.add(shard.manifestPath);
+  for (const root of readCheckpointRoots(fileSystem, dataDirectory).roots) {
+    files.add(root.metaFile.path);
+    for (const shard of root.shards) files.add(shard.manifestPath);
   }
   return files;
 }
@@ -170,14 +241,19 @@ function parseRoot(path: string, body: unknown): CheckpointRoot {
   };
 }
 
-function describe(directory: string, current: Attempt, previous: Attempt): HoldfastError {
-  const state = (attempt: Attempt): string =>
-    attempt.kind === 'damaged' ? attempt.error.message : attempt.kind;
-  const message =
-    `checkpoint of ${directory} is damaged: ${CHECKPOINT_FILE_NAME}: ${state(current)}; ` +
-    `${CHECKPOINT_PREVIOUS_FILE_NAME}: ${state(previous)}`;
-  return new HoldfastError('CHECKPOINT_CORRUPT', message, {
-    details: { directory, current: state(current), previous: state(previous) },
-    ...(current.kind === 'damaged' ? { cause: current.error } : {}),
-  });
+function describe(
+  directory: string,
+  current: Attempt,
+  damages: CheckpointRoots['damages'],
+): HoldfastError {
+  const states = damages.map(({ name, error }) => `${name}: ${error.message}`);
+  if (current.kind === 'missing') states.unshift(`${CHECKPOINT_FILE_NAME}: missing`);
+  return new HoldfastError(
+    'CHECKPOINT_CORRUPT',
+    `checkpoint of ${directory} is damaged: ${states.join('; ')}`,
+    {
+      details: { directory, files: damages.map(({ name }) => name) },
+      ...(current.kind === 'damaged' ? { cause: current.error } : {}),
+    },
+  );
 }

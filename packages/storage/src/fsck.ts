@@ -7,11 +7,7 @@ import type { GroupId } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import { TEMPORARY_SUFFIX } from './atomic-file.ts';
 import type { CheckpointRoot } from './checkpoint-root.ts';
-import {
-  CHECKPOINT_FILE_NAME,
-  CHECKPOINT_PREVIOUS_FILE_NAME,
-  readCheckpointFile,
-} from './checkpoint-root.ts';
+import { checkpointRootNames, readCheckpointFile } from './checkpoint-root.ts';
 import { digestChecksummedFile, verifyChecksummedFile } from './checksummed-file.ts';
 import {
   BLOCK_SIZE_BYTES,
@@ -51,7 +47,7 @@ export function fsckDataDirectory(
     }
   };
   check(dataDirectory, () => void readIdentity(fileSystem, dataDirectory));
-  for (const name of [CHECKPOINT_FILE_NAME, CHECKPOINT_PREVIOUS_FILE_NAME]) {
+  for (const name of checkpointRootNames(fileSystem, dataDirectory)) {
     const path = joinPath(dataDirectory, name);
     check(path, () => {
       const root = readCheckpointFile(fileSystem, path);

@@ -9,14 +9,19 @@ export { readAtomicJson, writeAtomicJson } from './atomic-json.ts';
 export type {
   CheckpointMetaFile,
   CheckpointRoot,
+  CheckpointRoots,
   CheckpointShard,
   FoundCheckpoint,
 } from './checkpoint-root.ts';
 export {
   CHECKPOINT_FILE_NAME,
+  CHECKPOINT_GENERATION_COUNT_MAX,
+  CHECKPOINT_GENERATION_COUNT_MIN,
   CHECKPOINT_PREVIOUS_FILE_NAME,
+  checkpointRootNames,
   readCheckpointFile,
   readCheckpointRoot,
+  readCheckpointRoots,
   recoverCheckpointRoot,
   referencedFiles,
   writeCheckpointRoot,

@@ -18,6 +18,7 @@ import type {
   StoredPoint,
 } from '@holdfast/protocol';
 import {
+  CHECKSUM_ALGORITHM_DEFAULT,
   decodeUp,
   encodeDown,
   HNSW_DEFAULTS,
@@ -360,7 +361,10 @@ export class ModelCluster {
       const { name, dimension, metric, shardCount = SHARD_COUNT_DEFAULT } = request;
       const hnsw = { ...HNSW_DEFAULTS, ...request.hnsw };
       const createdIndex = this.#index;
-      const collection = { name, dimension, metric, shardCount, hnsw, createdIndex };
+      const checksumAlgorithm = request.checksumAlgorithm ?? CHECKSUM_ALGORITHM_DEFAULT;
+      const collection = {
+        ...{ name, dimension, metric, shardCount, hnsw, checksumAlgorithm, createdIndex },
+      };
       return { ok: true, result: { ...written, collection } };
     }
     for (const point of request.points) {

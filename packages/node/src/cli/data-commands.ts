@@ -1,20 +1,26 @@
 /** `holdfast collection`, `get` and `search`: looking at the data from a shell. */
 import { readFileSync } from 'node:fs';
 import { HoldfastError } from '@holdfast/base';
-import type { Consistency, Metric, PointId } from '@holdfast/client';
+import type { ChecksumAlgorithmName, Consistency, Metric, PointId } from '@holdfast/client';
 import type { Command } from 'commander';
 import { renderTable } from '../cluster/table.ts';
 import { addClientFlags, type ClientFlags, withClient } from './client-flags.ts';
 import { type CliIo, EXIT_FAILED, ExitWith, integerOption, UsageError } from './io.ts';
 
 const METRICS: readonly string[] = ['l2', 'cosine', 'innerProduct'];
+const CHECKSUM_ALGORITHMS: readonly string[] = ['crc32c', 'xxhash3', 'sha256'];
 const CONSISTENCIES: readonly string[] = ['linearizable', 'lease', 'stale'];
 
 interface CreateFlags extends ClientFlags {
   readonly dimension: string;
   readonly metric: string;
   readonly shards?: string;
+  readonly checksum?: string;
   readonly ifNotExists?: boolean;
+}
+
+interface UpdateFlags extends ClientFlags {
+  readonly checksum: string;
 }
 
 interface ReadFlags extends ClientFlags {
@@ -72,8 +78,16 @@ function registerCollection(program: Command, io: CliIo): void {
       .requiredOption('--dimension <N>', 'of every vector')
       .option('--metric <METRIC>', 'l2, cosine or innerProduct', 'cosine')
       .option('--shards <N>', 'hash partitions')
+      .option('--checksum <ALGORITHM>', 'of data files: crc32c, xxhash3 or sha256')
       .option('--if-not-exists', 'succeed when an equal collection exists'),
   ).action((name: string, flags: CreateFlags) => createCollection(name, flags, io));
+  addClientFlags(
+    collection
+      .command('update')
+      .description('change how files written from now on are checksummed')
+      .argument('<NAME>')
+      .requiredOption('--checksum <ALGORITHM>', 'crc32c, xxhash3 or sha256'),
+  ).action((name: string, flags: UpdateFlags) => updateCollection(name, flags, io));
   addClientFlags(collection.command('list').description('list the collections')).action(
     (flags: ClientFlags) => listCollections(flags, io),
   );
@@ -82,13 +96,25 @@ function registerCollection(program: Command, io: CliIo): void {
   ).action((name: string, flags: ClientFlags) => dropCollection(name, flags, io));
 }
 
+async function updateCollection(name: string, flags: UpdateFlags, io: CliIo): Promise<void> {
+  const checksumAlgorithm = checksumOf(flags.checksum);
+  const { collection, index } = await withClient(flags, io, (client) =>
+    client.updateCollection(name, { checksumAlgorithm }),
+  );
+  io.out(`collection ${collection.name}: ${collection.checksumAlgorithm} (log index ${index})\n`);
+}
+
+const checksumOf = (text: string): ChecksumAlgorithmName =>
+  oneOf(text, CHECKSUM_ALGORITHMS, '--checksum') as ChecksumAlgorithmName;
+
 async function createCollection(name: string, flags: CreateFlags, io: CliIo): Promise<void> {
-  const { metric, shards, ifNotExists } = flags;
+  const { checksum, metric, shards, ifNotExists } = flags;
   const definition = {
     name,
     dimension: integerOption(flags.dimension, '--dimension', 1, 16_384),
     metric: oneOf(metric, METRICS, '--metric') as Metric,
     ...(shards === undefined ? {} : { shardCount: integerOption(shards, '--shards', 1, 64) }),
+    ...(checksum === undefined ? {} : { checksumAlgorithm: checksumOf(checksum) }),
     ...(ifNotExists === undefined ? {} : { ifNotExists }),
   };
   const { collection, index } = await withClient(flags, io, (client) =>

@@ -5,6 +5,10 @@
  */
 import { availableParallelism } from 'node:os';
 import { isNodeId, type NodeId } from '@holdfast/base';
+import {
+  CHECKPOINT_GENERATION_COUNT_MAX,
+  CHECKPOINT_GENERATION_COUNT_MIN,
+} from '@holdfast/storage';
 import { z } from 'zod';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
 
@@ -210,6 +214,12 @@ export const OPTIONS = {
     64 * 1024 * MIB,
     64 * MIB,
     'Log written since the last checkpoint that triggers the next one.',
+  ),
+  checkpointGenerationCount: count(
+    CHECKPOINT_GENERATION_COUNT_MIN,
+    CHECKPOINT_GENERATION_COUNT_MAX,
+    CHECKPOINT_GENERATION_COUNT_MIN,
+    'Checkpoints kept; a damaged one is left for the one before it. The log is kept for the oldest.',
   ),
   logRetentionEntryCount: count(
     0,

@@ -12,9 +12,8 @@ import type { Incarnation, Logger } from '@holdfast/base';
 import { incarnation, toHoldfastError } from '@holdfast/base';
 import type { FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
 import {
-  CHECKPOINT_FILE_NAME,
-  CHECKPOINT_PREVIOUS_FILE_NAME,
   COLLECTIONS_DIRECTORY_NAME,
+  checkpointRootNames,
   IDENTITY_FILE_NAME,
   joinPath,
   META_DIRECTORY_NAME,
@@ -34,10 +33,9 @@ const MARKER_FORMAT = { format: 'holdfast-new-life', version: 1 } as const;
 const CONTACTS_FORMAT = { format: 'holdfast-contacts', version: 1 } as const;
 
 /** Everything of a node but its lock, its secret and what is in quarantine already. */
-const BELONGINGS: readonly string[] = [
+const belongings = (fileSystem: FileSystem, dataDirectory: string): readonly string[] => [
   WAL_DIRECTORY_NAME,
-  CHECKPOINT_FILE_NAME,
-  CHECKPOINT_PREVIOUS_FILE_NAME,
+  ...checkpointRootNames(fileSystem, dataDirectory),
   META_DIRECTORY_NAME,
   COLLECTIONS_DIRECTORY_NAME,
   // Last: until then the directory is known to be on its way.
@@ -124,7 +122,8 @@ export function resumeNewLife(fileSystem: FileSystem, dataDirectory: string): vo
   const marker = readAtomicJson(fileSystem, markerPath, MARKER_FORMAT) as Marker;
   const quarantine = joinPath(dataDirectory, `${QUARANTINE_DIRECTORY_NAME}/life-${marker.old}`);
   fileSystem.makeDirectory(quarantine);
-  for (const name of BELONGINGS) quarantineOne(fileSystem, dataDirectory, quarantine, name);
+  for (const name of belongings(fileSystem, dataDirectory))
+    quarantineOne(fileSystem, dataDirectory, quarantine, name);
   if (!fileSystem.exists(joinPath(dataDirectory, IDENTITY_FILE_NAME))) {
     const kept = readIdentity(fileSystem, quarantine);
     const next = incarnation(marker.next);

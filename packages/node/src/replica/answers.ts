@@ -16,6 +16,7 @@ export function writeAnswer(result: ApplyResult, what: string): ResultBody {
     case 'sessionsExpired':
       return {};
     case 'collectionCreated':
+    case 'collectionUpdated':
       return { index, term, collection: describeCollection(value.definition) };
     case 'collectionDropped':
       return { index, term, isDropped: value.isDropped };
@@ -29,8 +30,8 @@ export function writeAnswer(result: ApplyResult, what: string): ResultBody {
 }
 
 export function describeCollection(definition: CollectionDefinition): CollectionDescription {
-  const { name, dimension, metric, shardCount, hnsw, uid } = definition;
-  return { name, dimension, metric, shardCount, hnsw, createdIndex: uid };
+  const { name, dimension, metric, shardCount, hnsw, checksumAlgorithm, uid } = definition;
+  return { name, dimension, metric, shardCount, hnsw, checksumAlgorithm, createdIndex: uid };
 }
 
 export function collectionNotFound(name: string): HoldfastError {

@@ -31,7 +31,7 @@ import type {
 } from '@holdfast/shard-worker';
 import { hasConditions, splitPointOps } from '@holdfast/shard-worker';
 import type { ResultSlot } from '../state/apply-result.ts';
-import type { MetaMachine } from '../state/meta-machine.ts';
+import type { MetaMachine, MetaStep } from '../state/meta-machine.ts';
 import { refused, succeeded } from '../state/meta-machine.ts';
 import { voteInBatchOrder } from './lane-vote.ts';
 
@@ -52,6 +52,8 @@ export interface ApplierOptions {
   readonly onApplied: (entries: readonly AppliedEntry[], appliedIndex: LogIndex) => void;
   readonly onFailure: (error: HoldfastError) => void;
 }
+
+type WriteStep = Pick<Extract<MetaStep, { kind: 'write' }>, 'definition' | 'timestampMs'>;
 
 interface PendingWrite {
   readonly entry: AppliedEntry;
@@ -228,9 +230,9 @@ export class Applier {
           await this.#flush(builder, logIndex(entry.index - 1));
           builder = this.#newBuilder();
           const conflicts = await voteInBatchOrder(this.#host, this.#postedIndex, step, parts);
-          this.#addVoted(builder, applied, step.definition, parts, conflicts);
+          this.#addVoted(builder, applied, step, parts, conflicts);
         } else {
-          this.#addWrite(builder, applied, step.definition.uid, parts, 'ifAllHold');
+          this.#addWrite(builder, applied, step, parts, 'ifAllHold');
         }
         continue;
       }
@@ -247,9 +249,17 @@ export class Applier {
         case 'dropShards':
           addToEveryLane(builder, { kind: 'dropCollection', index: entry.index, uid: step.uid });
           break;
+        case 'changeChecksum':
+          addToEveryLane(builder, {
+            kind: 'changeChecksum',
+            index: entry.index,
+            uid: step.definition.uid,
+            algorithm: step.definition.checksumAlgorithm,
+          });
+          break;
         case 'write': {
           const parts = this.#split(step.definition, step.ops);
-          this.#addWrite(builder, applied, step.definition.uid, parts, 'always');
+          this.#addWrite(builder, applied, step, parts, 'always');
           continue;
         }
         default:
@@ -280,14 +290,16 @@ export class Applier {
   #addWrite(
     builder: BatchBuilder,
     entry: AppliedEntry,
-    uid: number,
+    { definition, timestampMs }: WriteStep,
     opsPerLane: readonly (Uint8Array | null)[],
     mode: 'always' | 'ifAllHold',
   ): void {
+    const { index } = entry;
+    const { uid } = definition;
     const parts: { lane: number; position: number }[] = [];
     opsPerLane.forEach((ops, lane) => {
       if (ops === null) return;
-      must(builder.perLane[lane]).push({ kind: 'write', index: entry.index, uid, mode, ops });
+      must(builder.perLane[lane]).push({ kind: 'write', index, timestampMs, uid, mode, ops });
       const position = must(builder.writeCounts[lane]);
       builder.writeCounts[lane] = position + 1;
       parts.push({ lane, position });
@@ -299,12 +311,12 @@ export class Applier {
   #addVoted(
     builder: BatchBuilder,
     entry: AppliedEntry,
-    definition: CollectionDefinition,
+    step: WriteStep,
     opsPerLane: readonly (Uint8Array | null)[],
     conflicts: readonly Conflict[],
   ): void {
     if (conflicts.length === 0) {
-      this.#addWrite(builder, entry, definition.uid, opsPerLane, 'always');
+      this.#addWrite(builder, entry, step, opsPerLane, 'always');
       return;
     }
     entry.slot.result = refused(entry, 'VERSION_CONFLICT', conflicts);

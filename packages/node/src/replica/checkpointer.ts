@@ -2,17 +2,17 @@
  * Makes the whole state durable at one log index, then lets go of the log it replaces.
  *
  * Order, each step durable before the next: lane files and meta file -> CHECKPOINT root (one
- * rename moves all) -> log compaction -> removal of files that neither generation names. A crash
+ * rename moves all) -> log compaction -> removal of files that no kept generation names. A crash
  * between two steps leaves files nobody names, which the next checkpoint removes.
  *
  * How much of the log is kept is the compaction policy's to say.
  */
 import type { GroupId, Logger, LogIndex, SnapshotMeta } from '@holdfast/base';
-import { assert } from '@holdfast/base';
+import { assert, must } from '@holdfast/base';
 import type { ConfAtIndex } from '@holdfast/raft';
 import type { ShardHost, ShardManifestReference } from '@holdfast/shard-worker';
 import { removeUnreferenced } from '@holdfast/shard-worker';
-import type { CheckpointRoot, FileSystem, LogBase, Wal } from '@holdfast/storage';
+import type { CheckpointRoot, CheckpointShard, FileSystem, LogBase, Wal } from '@holdfast/storage';
 import { joinPath, writeCheckpointRoot } from '@holdfast/storage';
 import type { Applier } from './applier.ts';
 import { isFatalForNode } from './checkpoint-failure.ts';
@@ -21,7 +21,10 @@ import { decideCompaction } from './compaction-policy.ts';
 import { META_DIRECTORY, writeMeta } from './meta-file.ts';
 import type { Pause } from './slices.ts';
 
-type Captured = Pick<CheckpointRoot, 'meta' | 'metaFile' | 'shards'>;
+interface Captured extends Pick<CheckpointRoot, 'meta' | 'metaFile'> {
+  /** Of all lanes, once their files are durable. */
+  readonly manifests: Promise<readonly ShardManifestReference[]>;
+}
 
 export interface CompactionParts {
   readonly limits: CompactionLimits;
@@ -42,28 +45,36 @@ export interface CheckpointerOptions {
   /** Names checkpoints: unique per node. */
   readonly nextId: (index: LogIndex) => string;
   readonly compaction: CompactionParts;
-  readonly root: CheckpointRoot | null;
+  /** Generations whose files are all there, newest first: the state is of the first. */
+  readonly roots: readonly CheckpointRoot[];
+  /** Of the newest root file there is, also of one that could not be used. */
+  readonly newestGeneration: number;
+  /** How many generations are kept. */
+  readonly generationCount: number;
   readonly pause: Pause;
   readonly logger: Logger;
 }
 
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
-  #root: CheckpointRoot | null;
-  /** The generation before, still on disk: what it names is kept. */
-  #previous: CheckpointRoot | null = null;
+  /** Newest first; what they name is kept. */
+  #roots: readonly CheckpointRoot[];
+  #newestGeneration: number;
+  /** Settles when no lane writes files any more. */
+  #lanesWriting: Promise<unknown> = Promise.resolve();
   #running: Promise<CheckpointRoot> | null = null;
   #heldBy: CompactionHolder = 'checkpoint';
   readonly #pinned = new Set<{ readonly root: CheckpointRoot }>();
 
   constructor(options: CheckpointerOptions) {
     this.#options = options;
-    this.#root = options.root;
+    this.#roots = options.roots.slice(0, options.generationCount);
+    this.#newestGeneration = options.newestGeneration;
   }
 
   /** The newest durable checkpoint. */
   get root(): CheckpointRoot | null {
-    return this.#root;
+    return this.#roots[0] ?? null;
   }
 
   /** What kept the log from being cut further after the newest checkpoint. */
@@ -71,9 +82,18 @@ export class Checkpointer {
     return this.#heldBy;
   }
 
-  /** The generation before it; null when this process has not replaced one. */
-  get previous(): CheckpointRoot | null {
-    return this.#previous;
+  /** All kept generations, newest first. */
+  get roots(): readonly CheckpointRoot[] {
+    return this.#roots;
+  }
+
+  get generationCount(): number {
+    return this.#options.generationCount;
+  }
+
+  /** The generation number that a root written now must have. */
+  get nextGeneration(): number {
+    return this.#newestGeneration + 1;
   }
 
   /**
@@ -97,8 +117,13 @@ export class Checkpointer {
 
   /** A snapshot installed another root. A checkpoint under way of an earlier index gives way. */
   adopt(root: CheckpointRoot): void {
-    this.#previous = this.#root;
-    this.#root = root;
+    this.#roots = [root, ...this.#roots].slice(0, this.#options.generationCount);
+    this.#newestGeneration = root.generation;
+  }
+
+  /** Resolves when no lane writes files of a checkpoint. Inside a barrier none begins anew. */
+  async lanesIdle(): Promise<void> {
+    await this.#lanesWriting;
   }
 
   /** Resolves when no checkpoint is under way, whatever its outcome. */
@@ -116,49 +141,52 @@ export class Checkpointer {
   }
 
   async #make(): Promise<CheckpointRoot> {
-    const captured = await this.#options.applier.barrier((index) => this.#capture(index));
+    const { applier, dataDirectory, fileSystem, generationCount, host, logger } = this.#options;
+    const captured = await applier.barrier((index) => this.#capture(index));
     if (captured === null) {
-      assert(this.#root !== null, 'an empty log has nothing to checkpoint');
-      return this.#root;
+      assert(this.root !== null, 'an empty log has nothing to checkpoint');
+      return this.root;
     }
-    const before = this.#root;
-    if (before !== null && before.meta.index >= captured.meta.index) return before;
-    const root: CheckpointRoot = { generation: (before?.generation ?? 0) + 1, ...captured };
-    writeCheckpointRoot(this.#options.fileSystem, this.#options.dataDirectory, root);
-    this.#previous = before;
-    this.#root = root;
-    this.#options.logger.info(
-      { index: root.meta.index, shards: root.shards.length, id: root.meta.id },
-      'checkpoint is durable',
-    );
-    this.#compact(root.meta.index, before?.meta.index ?? 0);
+    const { meta, metaFile } = captured;
+    const shards = (await captured.manifests).map(shardOf);
+    const before = this.root;
+    if (before !== null && before.meta.index >= meta.index) return before;
+    const root: CheckpointRoot = { generation: this.nextGeneration, meta, metaFile, shards };
+    writeCheckpointRoot(fileSystem, dataDirectory, root, generationCount);
+    this.adopt(root);
+    logger.info({ index: meta.index, shards: shards.length, id: meta.id }, 'checkpoint is durable');
+    // Only lets go of memory: a lane that cannot hear it has other troubles, told where it is used.
+    host.checkpointDurable(meta.id).catch(() => undefined);
+    const oldest = this.#roots.length > 1 ? must(this.#roots.at(-1)).meta.index : 0;
+    this.#compact(meta.index, oldest);
     this.#removeUnreferenced();
     return root;
   }
 
-  /** Inside the barrier: meta state and lanes are written at the same index, at the same time. */
+  /**
+   * Inside the barrier: meta state and lanes are captured at the same index. The meta state is
+   * written before the barrier ends; the lanes write theirs while entries go on being applied.
+   */
   async #capture(index: LogIndex): Promise<Captured | null> {
     // At most the root's: an installed snapshot is ahead of the state until it is applied.
     // Going back to the state would leave a root that lies before the start of the log.
-    if (index <= (this.#root?.meta.index ?? 0)) return null;
+    if (index <= (this.root?.meta.index ?? 0)) return null;
     const { fileSystem, dataDirectory, host, applier, pause } = this.#options;
     const meta = this.#metaAt(index);
     const path = `${META_DIRECTORY}/meta-${meta.index}-${meta.id}.meta`;
     fileSystem.makeDirectory(joinPath(dataDirectory, META_DIRECTORY));
-    const [facts, manifests] = await both(
-      writeMeta(fileSystem, joinPath(dataDirectory, path), applier.meta, pause),
-      host.checkpoint(index, meta.id),
-    );
-    return {
-      meta,
-      metaFile: { path, checksum: facts.checksum, sizeBytes: facts.sizeBytes },
-      shards: manifests.map((manifest) => ({
-        collectionUid: String(manifest.uid),
-        shard: manifest.shard,
-        manifestPath: manifest.manifestPath,
-        checksum: manifest.checksum,
-      })),
-    };
+    const manifests = host.checkpoint(index, meta.id);
+    // Awaited by `#make`, or not at all when the meta file fails first.
+    this.#lanesWriting = manifests.catch(() => undefined);
+    try {
+      const facts = await writeMeta(fileSystem, joinPath(dataDirectory, path), applier.meta, pause);
+      const metaFile = { path, checksum: facts.checksum, sizeBytes: facts.sizeBytes };
+      return { meta, metaFile, manifests };
+    } catch (error) {
+      // Files must not be removed while a lane still writes some.
+      await this.#lanesWriting;
+      throw error;
+    }
   }
 
   #metaAt(index: LogIndex): SnapshotMeta {
@@ -177,7 +205,7 @@ export class Checkpointer {
     return { index, term, sum, conf, confIndex, id: nextId(index) };
   }
 
-  #compact(newestIndex: LogIndex, previousIndex: number): void {
+  #compact(newestIndex: LogIndex, oldestIndex: number): void {
     const { wal, group, compaction } = this.#options;
     const log = wal.groupLog(group);
     const baseIndex = log.base().index;
@@ -185,7 +213,7 @@ export class Checkpointer {
       {
         baseIndex,
         newestIndex,
-        previousIndex,
+        previousIndex: oldestIndex,
         firstIndexWithin: (sizeBytesMax) => log.firstIndexWithin(sizeBytesMax),
         ...compaction.view(),
       },
@@ -216,7 +244,7 @@ export class Checkpointer {
   #removeUnreferenced(): void {
     const { fileSystem, dataDirectory } = this.#options;
     const pinned = [...this.#pinned].map(({ root }) => root);
-    const kept = [this.#root, this.#previous, ...pinned].filter((root) => root !== null);
+    const kept = [...this.#roots, ...pinned];
     removeUnreferenced(fileSystem, dataDirectory, kept.flatMap(manifestReferences));
     const metaDirectory = joinPath(dataDirectory, META_DIRECTORY);
     const keptMetaFiles = new Set(kept.map((root) => root.metaFile.path));
@@ -228,13 +256,9 @@ export class Checkpointer {
   }
 }
 
-/** Waits for both, whatever becomes of the other: neither may go on after the barrier. */
-async function both<Left, Right>(
-  left: Promise<Left>,
-  right: Promise<Right>,
-): Promise<readonly [Left, Right]> {
-  await Promise.allSettled([left, right]);
-  return [await left, await right];
+function shardOf(manifest: ShardManifestReference): CheckpointShard {
+  const { uid, shard, manifestPath, checksum } = manifest;
+  return { collectionUid: String(uid), shard, manifestPath, checksum };
 }
 
 export function manifestReferences(root: CheckpointRoot): readonly ShardManifestReference[] {

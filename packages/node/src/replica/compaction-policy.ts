@@ -1,7 +1,7 @@
 /**
  * How far the log may be cut after a checkpoint. Pure: a view of the node in, an index out.
  *
- * Two floors are never crossed, whatever they cost: the generation before the newest checkpoint
+ * Two floors are never crossed, whatever they cost: the oldest generation that is kept
  * (recovery falls back to it) and the log behind a snapshot that is being sent (or the peer needs
  * the next one as soon as it has this one). Everything else is a convenience with a limit in bytes:
  * entries for slow peers, for reachable followers that lag, for the archive. The transfer has a
@@ -35,7 +35,7 @@ export interface CompactionView {
   readonly baseIndex: number;
   /** Of the checkpoint just made, durable. */
   readonly newestIndex: number;
-  /** Of the generation before; 0 when there is none. */
+  /** Of the oldest generation kept; 0 when there is none but the newest. */
   readonly previousIndex: number;
   /** Of the leader; empty on any other replica. */
   readonly followers: readonly FollowerView[];

@@ -31,6 +31,8 @@ export interface ReplicaOptions {
   readonly checkpointIntervalMs: number;
   readonly checkpointLogSizeBytes: number;
   readonly retainedEntryCount: number;
+  /** Checkpoints kept on disk, the newest included. */
+  readonly checkpointGenerationCount: number;
   readonly sessionIdleTimeoutMs: number;
   readonly limits: ReplicaLimits;
   /** Peer addresses of the cluster that this node waits to join; empty otherwise. */
@@ -62,7 +64,10 @@ export interface ReplicaParts {
   readonly groups: GroupHost;
   readonly host: ShardHost;
   readonly meta: MetaMachine;
-  readonly root: CheckpointRoot | null;
+  /** Generations whose files are all there, newest first. */
+  readonly roots: readonly CheckpointRoot[];
+  /** Of the newest root file there is. */
+  readonly newestGeneration: number;
   readonly fileSystem: FileSystem;
   readonly transport: PeerTransport;
   readonly clock: Clock;
@@ -78,7 +83,7 @@ export interface ReplicaParts {
 
 /** What of it the checkpointer is built of. */
 export function checkpointParts(options: ReplicaOptions, parts: ReplicaParts) {
-  const { core, fileSystem, host, logger, nextCheckpointId, root } = parts;
+  const { core, fileSystem, host, logger, newestGeneration, nextCheckpointId, roots } = parts;
   return {
     fileSystem,
     dataDirectory: options.dataDirectory,
@@ -87,7 +92,7 @@ export function checkpointParts(options: ReplicaOptions, parts: ReplicaParts) {
     confAt: (index: LogIndex) => core.confAt(index),
     nextId: nextCheckpointId,
     pause: pauseBy(parts.defer),
-    root,
+    ...{ roots, newestGeneration, generationCount: options.checkpointGenerationCount },
     logger,
   };
 }

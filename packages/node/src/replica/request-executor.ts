@@ -40,6 +40,12 @@ export class RequestExecutor {
           ['dropCollection', request.name],
           deadlineMs,
         );
+      case 'updateCollection': {
+        const { checksumAlgorithm, name, session } = request;
+        const body = ['updateCollection', name, checksumAlgorithm];
+        const command = { kind: 'updateCollection', name, checksumAlgorithm } as const;
+        return this.#writes.write(command, session, body, deadlineMs);
+      }
       case 'upsert':
         return this.#writes.upsert(request, deadlineMs);
       case 'delete':

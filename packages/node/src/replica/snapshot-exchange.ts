@@ -161,8 +161,10 @@ export class SnapshotExchange {
       const newest = must(checkpointer.root, 'a snapshot is installed before it is applied');
       // A newer one may be installed already; its message comes next and asks for it then. The
       // core must never hear of an index that it has not handed out.
-      const root = newest.meta.index > meta.index ? checkpointer.previous : newest;
-      if (root?.meta.index !== meta.index) throw notHere(meta, newest.meta.index);
+      const root = checkpointer.roots.find((candidate) => candidate.meta.index === meta.index);
+      if (root === undefined) throw notHere(meta, newest.meta.index);
+      // The lanes must not be given another state in the middle of a checkpoint.
+      await checkpointer.lanesIdle();
       const machine = await loadMeta(fileSystem, dataDirectory, root, pause);
       applier.startReplacing();
       await host.open({

@@ -139,13 +139,13 @@ export class SnapshotInstaller implements SnapshotReceiver {
     if (present !== null && present.meta.index >= message.meta.index) return;
     staging.install();
     const root: CheckpointRoot = {
-      generation: (present?.generation ?? 0) + 1,
+      generation: checkpointer.nextGeneration,
       meta: message.meta,
       metaFile: header.metaFile,
       shards: header.shards,
     };
     try {
-      writeCheckpointRoot(fileSystem, dataDirectory, root);
+      writeCheckpointRoot(fileSystem, dataDirectory, root, checkpointer.generationCount);
     } catch (error) {
       this.#options.onFailure(error);
       throw error;

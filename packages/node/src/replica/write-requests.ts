@@ -11,7 +11,7 @@ import type {
   UpsertRequest,
   SessionStamp as WireSessionStamp,
 } from '@holdfast/protocol';
-import { HNSW_DEFAULTS, SHARD_COUNT_DEFAULT } from '@holdfast/protocol';
+import { CHECKSUM_ALGORITHM_DEFAULT, HNSW_DEFAULTS, SHARD_COUNT_DEFAULT } from '@holdfast/protocol';
 import type { CollectionDefinition, PointOp } from '@holdfast/shard-worker';
 import { encodePointOps } from '@holdfast/shard-worker';
 import { xxh3_64 } from '@holdfast/storage';
@@ -50,6 +50,7 @@ export class WriteRequests {
       },
       sealRowCount: SEAL_ROW_COUNT,
       sealSizeBytes: SEAL_SIZE_BYTES,
+      checksumAlgorithm: request.checksumAlgorithm ?? CHECKSUM_ALGORITHM_DEFAULT,
     };
     const ifNotExists = request.ifNotExists ?? false;
     const body = ['createCollection', JSON.stringify({ spec, ifNotExists })];

@@ -10,6 +10,7 @@ export type ApplyValue =
   | { readonly kind: 'sessionClosed' }
   | { readonly kind: 'sessionsExpired'; readonly count: number }
   | { readonly kind: 'collectionCreated'; readonly definition: CollectionDefinition }
+  | { readonly kind: 'collectionUpdated'; readonly definition: CollectionDefinition }
   | { readonly kind: 'collectionDropped'; readonly isDropped: boolean }
   | { readonly kind: 'written'; readonly deletedCount: number };
 

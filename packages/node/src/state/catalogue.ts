@@ -1,6 +1,7 @@
 /** The replicated list of collections. A name can be reused, a uid (the creating index) never. */
 import type { LogIndex } from '@holdfast/base';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
+import type { ChecksumAlgorithm } from '@holdfast/storage';
 import type { CollectionSpec } from './command.ts';
 
 /**
@@ -49,6 +50,15 @@ export class Catalogue {
     return { kind: 'created', definition };
   }
 
+  /** Null when there is no such collection. */
+  update(name: string, checksumAlgorithm: ChecksumAlgorithm): CollectionDefinition | null {
+    const definition = this.#byName.get(name);
+    if (definition === undefined) return null;
+    const changed = { ...definition, checksumAlgorithm };
+    this.#add(changed);
+    return changed;
+  }
+
   drop(name: string): CollectionDefinition | null {
     const definition = this.#byName.get(name);
     if (definition === undefined) return null;
@@ -74,6 +84,7 @@ function isSameSpec(left: CollectionSpec, right: CollectionSpec): boolean {
     left.dimension === right.dimension &&
     left.metric === right.metric &&
     left.shardCount === right.shardCount &&
+    left.checksumAlgorithm === right.checksumAlgorithm &&
     left.hnsw.m === right.hnsw.m &&
     left.hnsw.efConstruction === right.hnsw.efConstruction &&
     left.hnsw.efSearch === right.hnsw.efSearch

@@ -9,6 +9,7 @@
 import type { SessionId } from '@holdfast/base';
 import { assert, HoldfastError, sessionId, unreachable } from '@holdfast/base';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
+import type { ChecksumAlgorithm } from '@holdfast/storage';
 
 /** A collection before the log gave it a uid. */
 export type CollectionSpec = Omit<CollectionDefinition, 'uid'>;
@@ -35,6 +36,12 @@ export type Command =
       readonly ifNotExists: boolean;
     }
   | { readonly kind: 'dropCollection'; readonly name: string }
+  /** Counts for files that are sealed or merged after it. */
+  | {
+      readonly kind: 'updateCollection';
+      readonly name: string;
+      readonly checksumAlgorithm: ChecksumAlgorithm;
+    }
   /** `ops` are encoded point ops; the uid was resolved by the leader and is checked again. */
   | { readonly kind: 'write'; readonly uid: number; readonly ops: Uint8Array };
 
@@ -59,6 +66,7 @@ const KIND_CODES = {
   createCollection: 4,
   dropCollection: 5,
   write: 6,
+  updateCollection: 7,
 } as const satisfies Record<Command['kind'], number>;
 
 const textEncoder = new TextEncoder();
@@ -136,6 +144,8 @@ function encodeJsonBody(command: Exclude<Command, { kind: 'write' }>): string {
       return JSON.stringify({ spec: command.spec, ifNotExists: command.ifNotExists });
     case 'dropCollection':
       return JSON.stringify({ name: command.name });
+    case 'updateCollection':
+      return JSON.stringify({ name: command.name, checksumAlgorithm: command.checksumAlgorithm });
     default:
       return unreachable(command);
   }
@@ -164,6 +174,11 @@ function decodeBody(kindCode: number, bytes: Uint8Array, view: DataView): Comman
       };
     case KIND_CODES.dropCollection:
       return { kind: 'dropCollection', ...(body as { name: string }) };
+    case KIND_CODES.updateCollection:
+      return {
+        kind: 'updateCollection',
+        ...(body as { name: string; checksumAlgorithm: ChecksumAlgorithm }),
+      };
     default:
       throw new HoldfastError('FORMAT_UNKNOWN', `log command kind ${kindCode}; upgrade this node`);
   }

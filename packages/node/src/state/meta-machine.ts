@@ -27,8 +27,15 @@ export type MetaStep =
     }
   | { readonly kind: 'dropShards'; readonly slot: ResultSlot; readonly uid: number }
   | {
+      readonly kind: 'changeChecksum';
+      readonly slot: ResultSlot;
+      readonly definition: CollectionDefinition;
+    }
+  | {
       readonly kind: 'write';
       readonly slot: ResultSlot;
+      /** Log time: what the rows keep as theirs. */
+      readonly timestampMs: number;
       readonly definition: CollectionDefinition;
       readonly ops: Uint8Array;
     };
@@ -134,10 +141,19 @@ export class MetaMachine {
         const step = done(slot, succeeded(entry, { kind: 'collectionDropped', isDropped }));
         return isDropped ? { kind: 'dropShards', slot, uid: dropped.uid } : step;
       }
+      case 'updateCollection': {
+        const definition = this.catalogue.update(command.name, command.checksumAlgorithm);
+        if (definition === null) return done(slot, refused(entry, 'COLLECTION_NOT_FOUND'));
+        done(slot, succeeded(entry, { kind: 'collectionUpdated', definition }));
+        return { kind: 'changeChecksum', slot, definition };
+      }
       case 'write': {
         const definition = this.catalogue.byUid(command.uid);
         if (definition === undefined) return done(slot, refused(entry, 'COLLECTION_NOT_FOUND'));
-        return { kind: 'write', slot, definition, ops: command.ops };
+        return {
+          ...{ kind: 'write', slot, definition, ops: command.ops },
+          timestampMs: this.#logTimeMs,
+        };
       }
       default:
         return unreachable(command);

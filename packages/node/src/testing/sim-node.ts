@@ -11,7 +11,7 @@ import {
   SeededRandom,
   toHoldfastError,
 } from '@holdfast/base';
-import { InlineHost } from '@holdfast/shard-worker';
+import type { InlineHost } from '@holdfast/shard-worker';
 import type { GroupLog, NodeIdentity } from '@holdfast/storage';
 import {
   createEntryHasher,
@@ -31,6 +31,7 @@ import type { WaitingView } from '../recovery/waiting-service.ts';
 import { openClientPort } from './sim-client-port.ts';
 import type { SimCluster } from './sim-cluster.ts';
 import { SimDevice } from './sim-device.ts';
+import { makeLanes } from './sim-lanes.ts';
 import { SimProcess } from './sim-process.ts';
 import type { SimTransport } from './sim-transport.ts';
 
@@ -267,13 +268,7 @@ export class SimNode {
     this.#incarnation = identity.incarnation;
     this.#log = wal.groupLog(identity.group);
     const lanes = this.#device(process, 'lanes', options.latency?.laneMsMax ?? 0);
-    const host = new InlineHost({
-      fs: this.fileSystem,
-      dataDirectory: DATA_DIRECTORY,
-      laneCount: this.#laneCount(),
-      graphFactory: null,
-      schedule: lanes.isInstant ? queueMicrotask : (deliver) => lanes.use(deliver),
-    });
+    const host = makeLanes(this.fileSystem, DATA_DIRECTORY, this.#laneCount(), lanes);
     const transport = network.attach(this.id, process, {
       clusterId: identity.clusterId,
       epoch: identity.epoch,

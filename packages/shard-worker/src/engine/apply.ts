@@ -33,13 +33,15 @@ export function findConflicts(
 
 export interface WriteEntry {
   readonly index: LogIndex;
+  /** Log time of the entry. */
+  readonly timestampMs: number;
   readonly mode: 'always' | 'ifAllHold';
   readonly ops: Uint8Array;
   readonly shardCount: number;
 }
 
 export function applyWrite(entry: WriteEntry, lookup: ShardLookup): WriteOutcome {
-  const { index, mode, ops, shardCount } = entry;
+  const { index, mode, ops, shardCount, timestampMs } = entry;
   if (mode === 'ifAllHold') {
     const conflicts = findConflicts(ops, shardCount, lookup);
     if (conflicts.length > 0) return { kind: 'conflict', index, conflicts };
@@ -52,7 +54,7 @@ export function applyWrite(entry: WriteEntry, lookup: ShardLookup): WriteOutcome
     if (superseded?.has(ordinal) === true) continue;
     const shard = lookup(shardOfIdHash(op.idHash, shardCount));
     touched.add(shard);
-    if (op.isUpsert) shard.upsert(op, index);
+    if (op.isUpsert) shard.upsert(op, index, timestampMs);
     else if (shard.delete(op, index)) deletedCount += 1;
   }
   for (const shard of touched) shard.endEntry();

@@ -8,28 +8,36 @@
  */
 import type { LogIndex } from '@holdfast/base';
 import { assert, HoldfastError, must, unreachable } from '@holdfast/base';
-import type { FileSystem } from '@holdfast/storage';
+import type { ChecksumAlgorithm, FileSystem } from '@holdfast/storage';
 import type { GraphFactory } from '../graph/graph.ts';
 import { laneOfShard } from '../host/lane-of.ts';
 import type { CollectionDefinition } from '../model.ts';
-import { loadShard, writeShardCheckpoint } from '../segment/checkpoint.ts';
 import { assertUniqueShards } from '../segment/references.ts';
 import type { LaneCommand, LaneStats, ShardReply, ShardTask, WriteOutcome } from '../tasks.ts';
 import { applyWrite, findConflicts } from './apply.ts';
+import { LaneCheckpoints } from './lane-checkpoint.ts';
+import type { WantedShard } from './lane-loader.ts';
+import { loadShards, missingManifest } from './lane-loader.ts';
 import { runRead } from './read.ts';
+import { COMPACTION_DEAD_ROW_COUNT_MIN, isCompactionDue } from './row-compaction.ts';
 import { Shard } from './shard.ts';
 
 export interface LaneEngineOptions {
   readonly fs: FileSystem;
   /** Null: no graph, every search is exact. */
   readonly graphFactory: GraphFactory | null;
+  /** Dead rows worth letting go; tests have few. Default: COMPACTION_DEAD_ROW_COUNT_MIN. */
+  readonly compactionDeadRowCountMin?: number;
 }
+
+/** Copying a row to the next generation costs about a sixtieth of putting it into a graph. */
+const COMPACTED_ROWS_PER_BUILT_ROW = 64;
 
 /** The shards of one collection that live on one lane. */
 export interface LaneCollection {
   readonly definition: CollectionDefinition;
   /** By shard number. */
-  readonly shards: ReadonlyMap<number, Shard>;
+  readonly shards: Map<number, Shard>;
 }
 
 type Task<Kind extends ShardTask['kind']> = Extract<ShardTask, { readonly kind: Kind }>;
@@ -43,6 +51,9 @@ export class LaneEngine {
   #laneCount = 1;
   #dataDirectory = '';
   #appliedIndex = 0 as LogIndex;
+  readonly #checkpoints = new LaneCheckpoints();
+  /** Shards whose dead rows are let go, one after the other. */
+  #toCompact: Shard[] = [];
 
   constructor(options: LaneEngineOptions) {
     this.#options = options;
@@ -52,9 +63,15 @@ export class LaneEngine {
     return this.#appliedIndex;
   }
 
-  /** True when rows wait to enter a graph. */
+  /** True while a checkpoint is being written: `stepCheckpoint` goes on with it. */
+  get isCheckpointing(): boolean {
+    return this.#checkpoints.isBusy;
+  }
+
+  /** True when rows wait to enter a graph, or dead rows to leave memory. */
   get hasBuildWork(): boolean {
     if (this.#state !== 'open') return false;
+    if (this.#canCompact) return true;
     for (const shard of this.#shards()) if (shard.queue.hasWork) return true;
     return false;
   }
@@ -64,6 +81,28 @@ export class LaneEngine {
     let rowCount = 0;
     for (const { queue } of this.#shards()) if (queue.hasWork) rowCount += queue.backlog;
     return rowCount;
+  }
+
+  /**
+   * As `run`, but a checkpoint is only begun: everything it holds is captured before this returns,
+   * and its reply comes from `stepCheckpoint`. Null: that is what happened.
+   */
+  start(task: ShardTask): ShardReply | null {
+    if (task.kind !== 'checkpoint') return this.run(task);
+    const refusal = this.#refusal(task.epoch);
+    if (refusal !== null) return this.#reply(task.epoch, { kind: 'failed', error: refusal });
+    this.#beginCheckpoint(task);
+    return null;
+  }
+
+  /** Writes about a quarter of a megabyte; the reply when all is written or it cannot be. */
+  stepCheckpoint(): ShardReply | null {
+    try {
+      const step = this.#checkpoints.step();
+      return step === null ? null : { epoch: this.#epoch, kind: 'checkpointed', ...step };
+    } catch (error) {
+      return this.#failed(this.#epoch, error);
+    }
   }
 
   /**
@@ -85,7 +124,14 @@ export class LaneEngine {
       case 'read':
         return this.#read(task);
       case 'checkpoint':
-        return this.#checkpoint(task);
+        this.#beginCheckpoint(task);
+        for (;;) {
+          const reply = this.stepCheckpoint();
+          if (reply !== null) return reply;
+        }
+      case 'checkpointDurable':
+        this.#onCheckpointDurable(task.checkpointId);
+        return this.#reply(task.epoch, { kind: 'noted' });
       case 'digest':
         return this.#digests(task);
       case 'stats':
@@ -94,7 +140,7 @@ export class LaneEngine {
         while (this.buildSlice(Number.MAX_SAFE_INTEGER));
         return this.#reply(task.epoch, { kind: 'settled' });
       case 'close':
-        this.#collections.clear();
+        this.#clear();
         this.#state = 'closed';
         return this.#reply(task.epoch, { kind: 'closed' });
       default:
@@ -106,6 +152,10 @@ export class LaneEngine {
   buildSlice(rowCountMax: number): boolean {
     if (this.#state !== 'open') return false;
     let budget = rowCountMax;
+    if (this.#canCompact) {
+      this.#compactSlice(budget * COMPACTED_ROWS_PER_BUILT_ROW);
+      return this.hasBuildWork;
+    }
     for (const shard of this.#shards()) {
       if (budget <= 0) break;
       budget -= shard.queue.buildSlice(budget);
@@ -114,7 +164,7 @@ export class LaneEngine {
   }
 
   #open(task: Task<'open'>): ShardReply {
-    this.#collections.clear();
+    this.#clear();
     this.#state = 'failed';
     this.#epoch = task.epoch;
     this.#laneIndex = task.laneIndex;
@@ -131,23 +181,31 @@ export class LaneEngine {
     return this.#reply(task.epoch, { kind: 'opened' });
   }
 
+  #clear(): void {
+    this.#collections.clear();
+    this.#toCompact = [];
+    this.#checkpoints.abandon();
+  }
+
   #load(task: Task<'open'>): void {
     assertUniqueShards(task.manifests);
-    const place = { fs: this.#options.fs, dataDirectory: task.dataDirectory };
-    for (const definition of task.definitions) {
-      const shards = new Map<number, Shard>();
-      for (const shard of this.#ownShards(definition)) {
+    const wanted = task.definitions.flatMap((definition) =>
+      this.#ownShards(definition).map((shard): WantedShard => {
         const reference = task.manifests.find(
           (candidate) => candidate.uid === definition.uid && candidate.shard === shard,
         );
         if (reference === undefined) throw missingManifest(definition, shard);
-        const loaded = loadShard(place, definition, reference, this.#options.graphFactory);
-        if (loaded.appliedIndex !== task.appliedIndex)
-          throw wrongIndex(reference.manifestPath, loaded.appliedIndex, task.appliedIndex);
-        shards.set(shard, loaded.shard);
-      }
-      this.#collections.set(definition.uid, { definition, shards });
-    }
+        return { definition, shard, reference };
+      }),
+    );
+    const { fs, graphFactory: factory } = this.#options;
+    const { appliedIndex, dataDirectory, progress } = task;
+    const place = { fs, dataDirectory };
+    const loaded = loadShards({ place, appliedIndex, factory, progress: progress ?? null }, wanted);
+    for (const definition of task.definitions)
+      this.#collections.set(definition.uid, { definition, shards: new Map() });
+    for (const shard of loaded)
+      must(this.#collections.get(shard.definition.uid)).shards.set(shard.shard, shard);
   }
 
   #apply(task: Task<'apply'>): ShardReply {
@@ -187,6 +245,12 @@ export class LaneEngine {
         assert(this.#collections.delete(command.uid), 'a dropped collection must exist', {
           uid: command.uid,
         });
+        this.#toCompact = this.#toCompact.filter(
+          ({ definition }) => definition.uid !== command.uid,
+        );
+        return null;
+      case 'changeChecksum':
+        this.#changeChecksum(command.uid, command.algorithm);
         return null;
       case 'write': {
         const collection = must(this.#collections.get(command.uid), 'write to no collection');
@@ -196,6 +260,13 @@ export class LaneEngine {
       default:
         return unreachable(command);
     }
+  }
+
+  #changeChecksum(uid: number, algorithm: ChecksumAlgorithm): void {
+    const { definition, shards } = must(this.#collections.get(uid), 'change of no collection');
+    for (const shard of shards.values()) shard.ledger.checksumAlgorithm = algorithm;
+    const changed = { ...definition, checksumAlgorithm: algorithm };
+    this.#collections.set(uid, { definition: changed, shards });
   }
 
   #vote(task: Task<'vote'>): ShardReply {
@@ -213,17 +284,30 @@ export class LaneEngine {
     return this.#reply(task.epoch, { kind: 'read', results });
   }
 
-  #checkpoint(task: Task<'checkpoint'>): ShardReply {
+  #beginCheckpoint(task: Task<'checkpoint'>): void {
     this.#assertAt(task.expectedIndex);
     const place = { fs: this.#options.fs, dataDirectory: this.#dataDirectory };
-    try {
-      const manifests = [...this.#shards()].map((shard) =>
-        writeShardCheckpoint(place, shard, this.#appliedIndex, task.checkpointId),
-      );
-      return this.#reply(task.epoch, { kind: 'checkpointed', manifests });
-    } catch (error) {
-      return this.#failed(task.epoch, error);
+    this.#checkpoints.begin(place, this.#shards(), this.#appliedIndex, task.checkpointId);
+  }
+
+  #onCheckpointDurable(checkpointId: string): void {
+    if (!this.#checkpoints.becameDurable(checkpointId)) return;
+    const deadRowCountMin =
+      this.#options.compactionDeadRowCountMin ?? COMPACTION_DEAD_ROW_COUNT_MIN;
+    for (const shard of this.#shards()) {
+      if (this.#toCompact.includes(shard) || !isCompactionDue(shard, deadRowCountMin)) continue;
+      this.#toCompact.push(shard);
     }
+  }
+
+  /** Not while a checkpoint is written: it knows rows by their numbers. */
+  get #canCompact(): boolean {
+    return this.#toCompact.length > 0 && !this.isCheckpointing;
+  }
+
+  #compactSlice(rowCountMax: number): void {
+    const shard = must(this.#toCompact[0], 'a shard waits for compaction');
+    if (!shard.compact(rowCountMax)) this.#toCompact.shift();
   }
 
   #digests(task: Task<'digest'>): ShardReply {
@@ -304,21 +388,4 @@ type ReplyBody = ShardReply extends infer Reply
 
 function shardOf(collection: LaneCollection, shard: number): Shard {
   return must(collection.shards.get(shard), 'op for a shard of another lane');
-}
-
-function missingManifest(definition: CollectionDefinition, shard: number): HoldfastError {
-  return new HoldfastError(
-    'CHECKPOINT_CORRUPT',
-    `The checkpoint has no manifest for shard ${shard} of collection ${definition.name}; ` +
-      'restore this node from a healthy replica.',
-    { details: { uid: definition.uid, shard } },
-  );
-}
-
-function wrongIndex(path: string, found: number, expected: number): HoldfastError {
-  return new HoldfastError(
-    'CHECKPOINT_CORRUPT',
-    `${path} is of log index ${found}, the checkpoint is of ${expected}; restore this node.`,
-    { details: { path, found, expected } },
-  );
 }

@@ -1,7 +1,7 @@
 /**
  * All rows of one shard, one column per field. A row is written once: a replaced or deleted row is
- * only marked dead, and row numbers only grow. They are local to this process (the graph's labels),
- * never logical state.
+ * only marked dead, and row numbers only grow. They are local to this process, never logical state;
+ * dead rows leave when the store is replaced by a compacted one (row-compaction.ts).
  */
 import { assert } from '@holdfast/base';
 import { dotExact, isFiniteVector } from '../distance/exact-math.ts';
@@ -43,6 +43,7 @@ export class RowStore {
   #idWords = new Uint32Array(0);
   #hashes = new Uint32Array(0);
   #versions = new Float64Array(0);
+  #timestampsMs = new Float64Array(0);
   #norms = new Float32Array(0);
   #payloadChunks = new Uint32Array(0);
   #payloadOffsets = new Uint32Array(0);
@@ -70,7 +71,7 @@ export class RowStore {
     return this.#norms;
   }
 
-  append(source: RowSource, version: number): number {
+  append(source: RowSource, version: number, timestampMs: number): number {
     const row = this.vectors.append(source.bytes, source.vectorOffset);
     assert(row < NO_ROW, 'row numbers are used up');
     if (row >= this.#capacity) this.#grow();
@@ -83,16 +84,32 @@ export class RowStore {
     );
     this.#hashes[row] = source.idHash;
     this.#versions[row] = version;
+    this.#timestampsMs[row] = timestampMs;
     this.#norms[row] = norm;
     this.#payloadSizes[row] = NO_PAYLOAD;
     if (source.hasPayload) {
-      this.#payloads.append(source.bytes, source.payloadOffset, source.payloadSizeBytes);
-      this.#payloadChunks[row] = this.#payloads.lastChunk;
-      this.#payloadOffsets[row] = this.#payloads.lastOffset;
+      this.#keepPayload(row, source.bytes, source.payloadOffset, source.payloadSizeBytes);
       this.#payloadSizes[row] = source.payloadSizeBytes;
     }
     this.#liveCount += 1;
     return row;
+  }
+
+  /** Copies a row of another store of the same dimension; it is live here. */
+  appendCopy(from: RowStore, row: number): number {
+    const copy = this.vectors.append(from.vectors.vectorBytes(row), 0);
+    if (copy >= this.#capacity) this.#grow();
+    this.#flags[copy] = from.#flags[row]! | FLAG_LIVE;
+    this.#idWords.set(from.#idWords.subarray(row * 4, row * 4 + 4), copy * 4);
+    this.#hashes[copy] = from.#hashes[row]!;
+    this.#versions[copy] = from.#versions[row]!;
+    this.#timestampsMs[copy] = from.#timestampsMs[row]!;
+    this.#norms[copy] = from.#norms[row]!;
+    this.#payloadSizes[copy] = from.#payloadSizes[row]!;
+    const payload = from.payload(row);
+    if (payload !== null) this.#keepPayload(copy, payload, 0, payload.byteLength);
+    this.#liveCount += 1;
+    return copy;
   }
 
   isLive(row: number): boolean {
@@ -107,6 +124,11 @@ export class RowStore {
 
   version(row: number): number {
     return this.#versions[row]!;
+  }
+
+  /** Log time of the entry that wrote the row. */
+  timestampMs(row: number): number {
+    return this.#timestampsMs[row]!;
   }
 
   hash(row: number): number {
@@ -147,11 +169,23 @@ export class RowStore {
     return (this.#flags[row]! & FLAG_EXTREME) !== 0;
   }
 
+  /** 0 when the point has none. */
+  payloadSizeBytes(row: number): number {
+    const sizeBytes = this.#payloadSizes[row]!;
+    return sizeBytes === NO_PAYLOAD ? 0 : sizeBytes;
+  }
+
   /** A view of the payload bytes, null when the point has none. */
   payload(row: number): Uint8Array | null {
     const sizeBytes = this.#payloadSizes[row]!;
     if (sizeBytes === NO_PAYLOAD) return null;
     return this.#payloads.view(this.#payloadChunks[row]!, this.#payloadOffsets[row]!, sizeBytes);
+  }
+
+  #keepPayload(row: number, bytes: Uint8Array, offset: number, sizeBytes: number): void {
+    this.#payloads.append(bytes, offset, sizeBytes);
+    this.#payloadChunks[row] = this.#payloads.lastChunk;
+    this.#payloadOffsets[row] = this.#payloads.lastOffset;
   }
 
   /** Norm of the vector just appended; its components must be finite, the edge checked them. */
@@ -175,6 +209,7 @@ export class RowStore {
     this.#idWords = copyInto(new Uint32Array(capacity * 4), this.#idWords);
     this.#hashes = copyInto(new Uint32Array(capacity), this.#hashes);
     this.#versions = copyInto(new Float64Array(capacity), this.#versions);
+    this.#timestampsMs = copyInto(new Float64Array(capacity), this.#timestampsMs);
     this.#norms = copyInto(new Float32Array(capacity), this.#norms);
     this.#payloadChunks = copyInto(new Uint32Array(capacity), this.#payloadChunks);
     this.#payloadOffsets = copyInto(new Uint32Array(capacity), this.#payloadOffsets);

@@ -12,28 +12,61 @@ import { RowEncoder, recordSizeBytes } from '../segment/format.ts';
 import { SegmentLedger } from '../segment/ledger.ts';
 import { ShardDigestSum } from './digest.ts';
 import { IdTable } from './id-table.ts';
+import { RowCompaction } from './row-compaction.ts';
 import type { RowSource } from './row-store.ts';
 import { NO_ROW, RowStore } from './row-store.ts';
 
 const idScratch = new DataView(new ArrayBuffer(16));
 
+/** What a row read back has and an op takes from its entry. */
+export interface RestoredFacts {
+  readonly version: number;
+  readonly timestampMs: number;
+}
+
 export class Shard {
   readonly definition: CollectionDefinition;
   readonly shard: number;
-  readonly rows: RowStore;
   readonly ledger: SegmentLedger;
   readonly queue: GraphBuildQueue;
   readonly digest = new ShardDigestSum();
-  readonly #ids: IdTable;
+  #rows: RowStore;
+  #ids: IdTable;
+  #compaction: RowCompaction | null = null;
   readonly #encoder = new RowEncoder();
 
   constructor(definition: CollectionDefinition, shard: number, factory: GraphFactory | null) {
     this.definition = definition;
     this.shard = shard;
-    this.rows = new RowStore(definition.dimension);
-    this.ledger = new SegmentLedger(definition);
-    this.queue = new GraphBuildQueue(this.rows, definition, factory);
-    this.#ids = new IdTable(this.rows);
+    this.#rows = new RowStore(definition.dimension);
+    this.ledger = new SegmentLedger(definition, definition.checksumAlgorithm);
+    this.queue = new GraphBuildQueue(this.#rows, definition, factory);
+    this.#ids = new IdTable(this.#rows);
+  }
+
+  /** Another store, with other row numbers, after each compaction: never keep it over tasks. */
+  get rows(): RowStore {
+    return this.#rows;
+  }
+
+  get isCompacting(): boolean {
+    return this.#compaction !== null;
+  }
+
+  /**
+   * A slice of letting dead rows go; the first call begins it, the last one swaps the store and
+   * tells everything that knows row numbers. True while there is more to do.
+   */
+  compact(rowCountMax: number): boolean {
+    this.#compaction ??= new RowCompaction(this);
+    if (!this.#compaction.step(rowCountMax)) return true;
+    const { ids, newRowOf, rows } = this.#compaction.finish();
+    this.#compaction = null;
+    this.#rows = rows;
+    this.#ids = ids;
+    this.ledger.renumber(newRowOf, rows.rowCount);
+    this.queue.renumber(rows, newRowOf);
+    return false;
   }
 
   /** Version of the op's point, 0 when it does not exist. */
@@ -47,13 +80,13 @@ export class Shard {
     return this.#ids.find(hashPointId(id), pointIdKind(id), idScratch, 0);
   }
 
-  upsert(op: PointOpReader, index: number): void {
+  upsert(op: PointOpReader, index: number, timestampMs: number): void {
     assert(op.dimension === this.definition.dimension, 'op has another dimension', {
       found: op.dimension,
       expected: this.definition.dimension,
     });
     const oldRow = this.#ids.find(op.idHash, op.idKind, op.view, op.idOffset);
-    const newRow = this.#append(op, index);
+    const newRow = this.#append(op, index, timestampMs);
     if (oldRow === NO_ROW) this.#ids.insert(newRow);
     else {
       this.#ids.replace(oldRow, newRow);
@@ -84,17 +117,17 @@ export class Shard {
    * A live row read back from a verified file; rows come in the order they were written.
    * False when its id is already there: the file cannot be right.
    */
-  restoreRow(source: RowSource, version: number, rowHash: Uint8Array): boolean {
+  restoreRow(source: RowSource & RestoredFacts, rowHash: Uint8Array): boolean {
     const view = new DataView(source.bytes.buffer, source.bytes.byteOffset);
     if (this.#ids.find(source.idHash, source.idKind, view, source.idOffset) !== NO_ROW)
       return false;
-    this.#ids.insert(this.rows.append(source, version));
+    this.#ids.insert(this.rows.append(source, source.version, source.timestampMs));
     this.digest.add(rowHash);
     return true;
   }
 
-  #append(source: RowSource, index: number): number {
-    const row = this.rows.append(source, index);
+  #append(source: RowSource, index: number, timestampMs: number): number {
+    const row = this.rows.append(source, index, timestampMs);
     this.digest.add(this.#encoder.hash(this.rows, row));
     return row;
   }
@@ -104,5 +137,6 @@ export class Shard {
     this.rows.markDead(row);
     this.ledger.rowDied(row, index);
     this.queue.rowDied(row);
+    this.#compaction?.rowDied(row);
   }
 }

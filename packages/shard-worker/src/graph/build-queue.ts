@@ -8,7 +8,9 @@
  * `deletedCount` of the graph is what it will look at.
  */
 import type { RowStore } from '../engine/row-store.ts';
+import { firstKept } from '../segment/sealed-segment.ts';
 import type { Graph, GraphFactory, GraphOptions } from './graph.ts';
+import { RenumberedGraph } from './renumbered-graph.ts';
 
 /**
  * Live rows below which no graph is begun. 1,000 rows of 128 components scan in about 25 us, less
@@ -17,7 +19,7 @@ import type { Graph, GraphFactory, GraphOptions } from './graph.ts';
 export const GRAPH_ROW_COUNT_MIN = 1000;
 
 export class GraphBuildQueue {
-  readonly #rows: RowStore;
+  #rows: RowStore;
   readonly #options: GraphOptions;
   readonly #factory: GraphFactory | null;
   #graph: Graph | null = null;
@@ -56,6 +58,13 @@ export class GraphBuildQueue {
   /** To be called after the row was marked dead in the store. */
   rowDied(row: number): void {
     if (row < this.#tailStart && this.#graph !== null) this.#graph.markDeleted(row);
+  }
+
+  /** Memory was compacted: row i is `newRowOf[i]` of `rows` now, ROW_GONE when it left. */
+  renumber(rows: RowStore, newRowOf: Uint32Array): void {
+    this.#rows = rows;
+    if (this.#graph !== null) this.#graph = RenumberedGraph.of(this.#graph, newRowOf);
+    this.#tailStart = firstKept(newRowOf, this.#tailStart, rows.rowCount);
   }
 
   /** Adds up to `rowCountMax` rows and returns how many it looked at. */

@@ -23,6 +23,13 @@ export interface InlineHostOptions {
   readonly schedule?: (deliver: () => void) => void;
   /** Rows put into graphs after each task; 0 (the default) leaves it to `buildSlice`. */
   readonly buildRowCountPerTask?: number;
+  /**
+   * True: a checkpoint is written in steps, each when `schedule` lets the one before go, so that
+   * other tasks and crashes fall between them. False (the default): in one go.
+   */
+  readonly isCheckpointSliced?: boolean;
+  /** As in LaneEngineOptions. */
+  readonly compactionDeadRowCountMin?: number;
 }
 
 export class InlineHost extends LaneFanOut {
@@ -32,7 +39,14 @@ export class InlineHost extends LaneFanOut {
     const graphFactory = chooseFactory(options.graphFactory);
     const engines = Array.from(
       { length: options.laneCount },
-      () => new LaneEngine({ fs: options.fs, graphFactory }),
+      () =>
+        new LaneEngine({
+          fs: options.fs,
+          graphFactory,
+          ...(options.compactionDeadRowCountMin === undefined
+            ? {}
+            : { compactionDeadRowCountMin: options.compactionDeadRowCountMin }),
+        }),
     );
     super(
       engines.map((engine) => inlinePort(engine, options)),
@@ -56,14 +70,19 @@ function chooseFactory(given: GraphFactory | null | undefined): GraphFactory | n
 function inlinePort(engine: LaneEngine, options: InlineHostOptions): LanePort {
   const schedule = options.schedule ?? queueMicrotask;
   const buildRowCount = options.buildRowCountPerTask ?? 0;
+  const isSliced = options.isCheckpointSliced ?? false;
   const post = (task: ShardTask) =>
     new Promise<ShardReply>((resolve, reject) => {
-      try {
-        const reply = engine.run(task);
-        schedule(() => resolve(reply));
-      } catch (error) {
-        schedule(() => reject(error));
-      }
+      const answer = (body: () => ShardReply | null): void => {
+        try {
+          const reply = body();
+          if (reply === null) schedule(() => answer(() => engine.stepCheckpoint()));
+          else schedule(() => resolve(reply));
+        } catch (error) {
+          schedule(() => reject(error));
+        }
+      };
+      answer(() => (isSliced ? engine.start(task) : engine.run(task)));
       if (buildRowCount > 0) engine.buildSlice(buildRowCount);
     });
   return { post, assertRoomForRead: () => {}, close: async () => {} };

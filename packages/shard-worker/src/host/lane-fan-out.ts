@@ -5,6 +5,8 @@
 import type { LogIndex } from '@holdfast/base';
 import { assert, HoldfastError } from '@holdfast/base';
 import { CONFLICTS_MAX } from '../engine/apply.ts';
+import { LOAD_PROGRESS_CELL_COUNT, LOADED_CELL, TOTAL_CELL } from '../engine/load-progress.ts';
+import { damagedCheckpoint, damagesOf } from '../segment/file-damage.ts';
 import type {
   Conflict,
   LaneRead,
@@ -17,7 +19,12 @@ import type {
   WriteOutcome,
 } from '../tasks.ts';
 import { laneOfShard } from './lane-of.ts';
-import type { HostApplyBatch, ShardHost, ShardHostOpenOptions } from './shard-host.ts';
+import type {
+  HostApplyBatch,
+  LoadProgress,
+  ShardHost,
+  ShardHostOpenOptions,
+} from './shard-host.ts';
 
 /** One lane: a FIFO stream of tasks. */
 export interface LanePort {
@@ -35,6 +42,7 @@ export class LaneFanOut implements ShardHost {
   readonly #dataDirectory: string;
   #epoch = 0;
   #isClosed = false;
+  #progress: readonly Int32Array[] = [];
 
   constructor(ports: readonly LanePort[], dataDirectory: string) {
     assert(ports.length >= 1, 'a host has at least one lane');
@@ -55,7 +63,9 @@ export class LaneFanOut implements ShardHost {
     const { appliedIndex, definitions, manifests } = options;
     const dataDirectory = this.#dataDirectory;
     const laneCount = this.#ports.length;
-    await this.#postAll('opened', (laneIndex) => ({
+    const progress = this.#ports.map(newProgressCells);
+    this.#progress = progress;
+    const opening = this.#postEach('opened', (laneIndex) => ({
       kind: 'open',
       epoch: this.#epoch,
       dataDirectory,
@@ -64,7 +74,26 @@ export class LaneFanOut implements ShardHost {
       appliedIndex,
       definitions,
       manifests: manifests.filter(({ uid, shard }) => this.laneOf(uid, shard) === laneIndex),
+      progress: progress[laneIndex]!,
     }));
+    const settled = await Promise.allSettled(opening);
+    const failures = settled.flatMap((result) =>
+      result.status === 'rejected' ? [result.reason as unknown] : [],
+    );
+    // One look at a damaged checkpoint must tell everything, of every lane.
+    const damages = failures.flatMap(damagesOf);
+    const other = failures.find((error) => damagesOf(error).length === 0);
+    if (other !== undefined) throw other;
+    if (damages.length > 0) throw damagedCheckpoint(damages);
+  }
+
+  loadProgress(): LoadProgress {
+    const total = { loadedRowCount: 0, rowCount: 0 };
+    for (const cells of this.#progress) {
+      total.loadedRowCount += Atomics.load(cells, LOADED_CELL);
+      total.rowCount += Atomics.load(cells, TOTAL_CELL);
+    }
+    return total;
   }
 
   async apply(batch: HostApplyBatch): Promise<readonly (readonly WriteOutcome[])[]> {
@@ -134,6 +163,11 @@ export class LaneFanOut implements ShardHost {
     return replies.flatMap((reply) => reply.manifests).sort(byShard);
   }
 
+  async checkpointDurable(checkpointId: string): Promise<void> {
+    const epoch = this.#epoch;
+    await this.#postAll('noted', () => ({ kind: 'checkpointDurable', epoch, checkpointId }));
+  }
+
   async digests(expectedIndex: LogIndex): Promise<readonly ShardDigest[]> {
     const epoch = this.#epoch;
     const replies = await this.#postAll('digests', () => ({
@@ -173,12 +207,19 @@ export class LaneFanOut implements ShardHost {
     kind: Kind,
     taskOfLane: (lane: number) => ShardTask | null,
   ): Promise<readonly Reply<Kind>[]> {
+    return gather(this.#postEach(kind, taskOfLane));
+  }
+
+  #postEach<Kind extends ShardReply['kind']>(
+    kind: Kind,
+    taskOfLane: (lane: number) => ShardTask | null,
+  ): Promise<Reply<Kind>>[] {
     const replies: Promise<Reply<Kind>>[] = [];
     for (let lane = 0; lane < this.#ports.length; lane++) {
       const task = taskOfLane(lane);
       if (task !== null) replies.push(this.#post(lane, kind, task));
     }
-    return gather(replies);
+    return replies;
   }
 
   async #post<Kind extends ShardReply['kind']>(
@@ -195,6 +236,9 @@ export class LaneFanOut implements ShardHost {
     return reply as Reply<Kind>;
   }
 }
+
+const newProgressCells = (): Int32Array =>
+  new Int32Array(new SharedArrayBuffer(LOAD_PROGRESS_CELL_COUNT * 4));
 
 /** Waits for all, then fails with the first failure: nothing is left running unobserved. */
 async function gather<Value>(promises: readonly Promise<Value>[]): Promise<Value[]> {

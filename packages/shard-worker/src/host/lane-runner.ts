@@ -1,6 +1,7 @@
 /**
- * What a lane's thread does with an engine: answers tasks in the order they come and fills graphs
- * in between, in slices short enough that a task never waits long behind one.
+ * What a lane's thread does with an engine: answers tasks in the order they come; in between it
+ * writes checkpoints, lets dead rows go and fills graphs, in slices short enough that a task never
+ * waits long behind one. A checkpoint goes first: the log waits for it.
  *
  * While writes keep coming the thread builds only a share of its time, because on a small machine
  * the cores are needed for the writes; when they pause, or when the tail has grown so long that
@@ -8,7 +9,7 @@
  *
  * Time and deferral come in, so the same object runs under a virtual clock.
  */
-import { HoldfastError } from '@holdfast/base';
+import { HoldfastError, must } from '@holdfast/base';
 import type { LaneEngine } from '../engine/lane-engine.ts';
 import type { ShardReply, ShardTask } from '../tasks.ts';
 
@@ -33,6 +34,10 @@ export interface LaneRunnerOptions {
 export class LaneRunner {
   readonly #options: LaneRunnerOptions;
   #settleWaiters: (() => void)[] = [];
+  #checkpointing: {
+    readonly task: ShardTask;
+    readonly resolve: (reply: ShardReply) => void;
+  } | null = null;
   #isBuildScheduled = false;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
   #busyMs = 0;
@@ -49,16 +54,25 @@ export class LaneRunner {
         this.#settleWaiters.push(() => resolve(this.#runNow(task)));
         this.#scheduleBuild();
       });
-    const reply = this.#runNow(task);
+    const reply = task.kind === 'checkpoint' ? this.#startCheckpoint(task) : this.#runNow(task);
     this.#scheduleBuild();
     return reply;
+  }
+
+  /** Captured in this call; written in slices, and answered then. */
+  #startCheckpoint(task: ShardTask): ShardReply | Promise<ShardReply> {
+    const reply = runCaught(this.#options.engine, task, (engine) => engine.start(task));
+    if (reply !== null) return reply;
+    return new Promise((resolve) => {
+      this.#checkpointing = { task, resolve };
+    });
   }
 
   #runNow(task: ShardTask): ShardReply {
     const { engine, monotonicMs } = this.#options;
     const startMs = monotonicMs();
     if (task.kind === 'apply') this.#lastWriteMs = startMs;
-    const reply = runCaught(engine, task);
+    const reply = runCaught(engine, task, () => engine.run(task));
     this.#busyMs += monotonicMs() - startMs;
     if (reply.kind !== 'stats') return reply;
     return { ...reply, stats: { ...reply.stats, busyMs: this.#busyMs } };
@@ -66,10 +80,9 @@ export class LaneRunner {
 
   #scheduleBuild(): void {
     if (this.#isBuildScheduled) return;
-    if (!this.#options.engine.hasBuildWork) {
-      this.#wakeSettled();
-      return;
-    }
+    const { hasBuildWork, isCheckpointing } = this.#options.engine;
+    if (!hasBuildWork) this.#wakeSettled();
+    if (!hasBuildWork && !isCheckpointing) return;
     this.#isBuildScheduled = true;
     this.#options.defer(this.#pauseMs(), () => {
       this.#isBuildScheduled = false;
@@ -88,9 +101,20 @@ export class LaneRunner {
   #buildSlice(): void {
     const { engine, monotonicMs } = this.#options;
     const startMs = monotonicMs();
-    while (engine.buildSlice(BUILD_STEP_ROW_COUNT))
-      if (monotonicMs() - startMs >= BUILD_SLICE_MS) break;
+    do {
+      if (engine.isCheckpointing) this.#stepCheckpoint();
+      else if (!engine.buildSlice(BUILD_STEP_ROW_COUNT)) break;
+    } while (monotonicMs() - startMs < BUILD_SLICE_MS);
     this.#busyMs += monotonicMs() - startMs;
+  }
+
+  #stepCheckpoint(): void {
+    const { engine } = this.#options;
+    const { resolve, task } = must(this.#checkpointing, 'somebody waits for the checkpoint');
+    const reply = runCaught(engine, task, () => engine.stepCheckpoint());
+    if (reply === null) return;
+    this.#checkpointing = null;
+    resolve(reply);
   }
 
   #wakeSettled(): void {
@@ -101,16 +125,20 @@ export class LaneRunner {
 }
 
 /** Errors lose class and code when they cross a thread: they go as plain bodies. */
-function runCaught(engine: LaneEngine, task: ShardTask): ShardReply {
+function runCaught<Reply extends ShardReply | null>(
+  engine: LaneEngine,
+  task: Pick<ShardTask, 'kind' | 'epoch'>,
+  body: (engine: LaneEngine) => Reply,
+): Reply | ShardReply {
   try {
-    return engine.run(task);
+    return body(engine);
   } catch (thrown) {
     const error = describe(thrown, task).toBody();
     return { kind: 'failed', epoch: task.epoch, appliedIndex: engine.appliedIndex, error };
   }
 }
 
-function describe(thrown: unknown, task: ShardTask): HoldfastError {
+function describe(thrown: unknown, task: Pick<ShardTask, 'kind'>): HoldfastError {
   if (thrown instanceof HoldfastError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const stack = thrown instanceof Error ? thrown.stack : undefined;

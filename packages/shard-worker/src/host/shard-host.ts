@@ -31,12 +31,23 @@ export interface HostApplyBatch {
   readonly perLane: readonly (readonly LaneCommand[])[];
 }
 
+/** Rows of all lanes; `rowCount` is 0 until the manifests were read. */
+export interface LoadProgress {
+  readonly loadedRowCount: number;
+  readonly rowCount: number;
+}
+
 export interface ShardHost {
   readonly laneCount: number;
   /** Lane of a shard of a collection: a pure function of (uid, shard, laneCount). */
   laneOf(uid: number, shard: number): number;
-  /** Replaces whatever the lanes held by the given state (start, or snapshot install). */
+  /**
+   * Replaces whatever the lanes held by the given state (start, or snapshot install). Rejects with
+   * every damage of every lane when files are not what they must be: `damagesOf(error)`.
+   */
   open(options: ShardHostOpenOptions): Promise<void>;
+  /** How far the newest `open` has come, for people; may be asked at any time. */
+  loadProgress(): LoadProgress;
   /** Outcomes per lane, one per write command, in order. Rejects when a lane failed: fail stop. */
   apply(batch: HostApplyBatch): Promise<readonly (readonly WriteOutcome[])[]>;
   /** Conflicts of a conditional batch over several lanes; null in `opsPerLane`: not concerned. */
@@ -50,10 +61,16 @@ export interface ShardHost {
     expectedIndex: LogIndex,
     readsPerLane: readonly (readonly LaneRead[])[],
   ): Promise<readonly (readonly LaneReadResult[])[]>;
+  /**
+   * Captures every lane's state in stream order (between the applies posted before and after), and
+   * resolves when its files are durable. Applies and reads may be posted meanwhile. One at a time.
+   */
   checkpoint(
     expectedIndex: LogIndex,
     checkpointId: string,
   ): Promise<readonly ShardManifestReference[]>;
+  /** A durable root names the manifests of that checkpoint: dead rows in it may leave memory. */
+  checkpointDurable(checkpointId: string): Promise<void>;
   digests(expectedIndex: LogIndex): Promise<readonly ShardDigest[]>;
   stats(): Promise<readonly LaneStats[]>;
   settle(): Promise<void>;

@@ -1,28 +1,37 @@
 /**
  * Bytes of one row, the same in segments, growing files and the digest. Little-endian:
  *
- *   record:    u32 record size (padded to 8)   u32 zero   16 bytes hash   canonical row   padding
- *   canonical: u8 id kind   u8 flags (bit 0: has payload)   u16 zero   u32 dimension
- *              16 bytes id   u64 version   u32 payload size   u32 zero   vector f32s   payload
+ *   record:    magic 'HFRR'   u16 version   u16 flags (0)   u32 record size (padded to 8)
+ *              u32 zero   16 bytes hash   canonical row   zeros up to the record size
+ *   canonical: u8 id kind   u8 zero   u16 flags (bit 0: has payload)   u32 dimension   16 bytes id
+ *              u64 sequence number   f64 timestamp in ms   u32 payload size   u32 zero
+ *              vector f32s   payload
  *
- * The hash is xxh128 of the canonical row: one sum covers id, version, vector and payload, checks
- * the record when it is read back, and is the row's term of the shard digest. `version` is the log
- * index of the write, so it is the row's sequence number too.
+ * The hash is xxh128 of the canonical row: one sum covers id, sequence number, timestamp, vector
+ * and payload, checks the record when it is read back, and is the row's term of the shard digest.
+ * The sequence number is the log index of the write (clients call it the version), the timestamp is
+ * that entry's log time. The flags of a record say how its bytes are stored (1 compressed, 2
+ * encrypted): this version writes neither and refuses both.
  *
  * A file's payload (inside the checksummed blocks) is a 40-byte header and then records in row
- * order: magic, format version, collection uid, shard, dimension, row count.
+ * order: magic, format version, flags, collection uid, shard, dimension, row count, u64 zero.
+ * Every byte is accounted for: reserved ones and padding must be zero.
  */
 import { HoldfastError, readU64, writeU64 } from '@holdfast/base';
 import { hashRowBytes, ROW_HASH_SIZE_BYTES } from '../engine/digest.ts';
 import type { RowStore } from '../engine/row-store.ts';
 
-export const ROWS_FORMAT_VERSION = 1;
+export const ROWS_FORMAT_VERSION = 2;
 export const ROWS_HEADER_SIZE_BYTES = 40;
-export const RECORD_PREFIX_SIZE_BYTES = 24;
-export const CANONICAL_HEADER_SIZE_BYTES = 40;
+export const RECORD_PREFIX_SIZE_BYTES = 32;
+export const CANONICAL_HEADER_SIZE_BYTES = 48;
 /** 'HFRW' little-endian. */
 const ROWS_MAGIC = 0x57524648;
+/** 'HFRR' little-endian. */
+const RECORD_MAGIC = 0x52524648;
 const FLAG_HAS_PAYLOAD = 1;
+/** Of the hash in a record. */
+const HASH_OFFSET_BYTES = 16;
 
 export interface RowsFileHeader {
   readonly uid: number;
@@ -53,18 +62,37 @@ export function decodeRowsHeader(bytes: Uint8Array, path: string): RowsFileHeade
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== ROWS_MAGIC) throw segmentCorrupt(path, 0, 'not a rows file');
   const version = view.getUint16(4, true);
-  if (version !== ROWS_FORMAT_VERSION)
-    throw new HoldfastError(
-      'FORMAT_UNKNOWN',
-      `${path} has rows format ${version}, this node knows ${ROWS_FORMAT_VERSION}; upgrade it.`,
-      { details: { path, version } },
-    );
+  if (version !== ROWS_FORMAT_VERSION) throw unknownRowsFormat(path, version);
+  if (view.getUint16(6, true) !== 0) throw unknownRowsFlags(path, view.getUint16(6, true));
+  if (view.getUint32(32, true) !== 0 || view.getUint32(36, true) !== 0)
+    throw segmentCorrupt(path, 32, 'reserved bytes are not zero');
   return {
     uid: readU64(view, 8),
     shard: view.getUint32(16, true),
     dimension: view.getUint32(20, true),
     rowCount: readU64(view, 24),
   };
+}
+
+function unknownRowsFormat(path: string, version: number): HoldfastError {
+  const advice =
+    version === 1
+      ? 'format 1 was never released: start this node with an empty data directory'
+      : 'upgrade this node';
+  return new HoldfastError(
+    'FORMAT_UNKNOWN',
+    `${path} has rows format ${version}, this node knows ${ROWS_FORMAT_VERSION}; ${advice}.`,
+    { details: { path, version } },
+  );
+}
+
+function unknownRowsFlags(path: string, flags: number): HoldfastError {
+  return new HoldfastError(
+    'FORMAT_UNKNOWN',
+    `${path} has rows with the storage flags ${flags} (1 compressed, 2 encrypted), this node ` +
+      'knows none; upgrade it.',
+    { details: { path, flags } },
+  );
 }
 
 export function segmentCorrupt(path: string, offset: number, what: string): HoldfastError {
@@ -94,12 +122,14 @@ export class RowEncoder {
   /** The whole record with its hash, padded. */
   record(rows: RowStore, row: number): Uint8Array {
     const canonical = this.canonical(rows, row);
-    const payloadSizeBytes = rows.payload(row)?.byteLength ?? 0;
-    const sizeBytes = recordSizeBytes(rows.vectors.dimension, payloadSizeBytes);
+    const sizeBytes = recordSizeBytes(rows.vectors.dimension, rows.payloadSizeBytes(row));
     const end = RECORD_PREFIX_SIZE_BYTES + canonical.byteLength;
-    this.#view.setUint32(0, sizeBytes, true);
-    this.#view.setUint32(4, 0, true);
-    this.#bytes.set(hashRowBytes(canonical), 8);
+    this.#view.setUint32(0, RECORD_MAGIC, true);
+    this.#view.setUint16(4, ROWS_FORMAT_VERSION, true);
+    this.#view.setUint16(6, 0, true);
+    this.#view.setUint32(8, sizeBytes, true);
+    this.#view.setUint32(12, 0, true);
+    this.#bytes.set(hashRowBytes(canonical), HASH_OFFSET_BYTES);
     this.#bytes.fill(0, end, sizeBytes);
     return this.#bytes.subarray(0, sizeBytes);
   }
@@ -113,13 +143,14 @@ export class RowEncoder {
     const bytes = this.#bytes;
     const view = this.#view;
     bytes[start] = rows.idKind(row);
-    bytes[start + 1] = payload === null ? 0 : FLAG_HAS_PAYLOAD;
-    view.setUint16(start + 2, 0, true);
+    bytes[start + 1] = 0;
+    view.setUint16(start + 2, payload === null ? 0 : FLAG_HAS_PAYLOAD, true);
     view.setUint32(start + 4, rows.vectors.dimension, true);
     bytes.set(rows.idBytes(row), start + 8);
     writeU64(view, start + 24, rows.version(row));
-    view.setUint32(start + 32, payloadSizeBytes, true);
-    view.setUint32(start + 36, 0, true);
+    view.setFloat64(start + 32, rows.timestampMs(row), true);
+    view.setUint32(start + 40, payloadSizeBytes, true);
+    view.setUint32(start + 44, 0, true);
     const vectorAt = start + CANONICAL_HEADER_SIZE_BYTES;
     bytes.set(vector, vectorAt);
     if (payload !== null) bytes.set(payload, vectorAt + vector.byteLength);
@@ -137,6 +168,7 @@ export class RowEncoder {
 export interface RecordFacts {
   readonly recordSizeBytes: number;
   readonly version: number;
+  readonly timestampMs: number;
   readonly idKind: number;
   readonly idOffset: number;
   readonly vectorOffset: number;
@@ -167,27 +199,40 @@ export function decodeRecord(
   const headerEnd = offset + RECORD_PREFIX_SIZE_BYTES + CANONICAL_HEADER_SIZE_BYTES;
   if (headerEnd > bytes.byteLength) return null;
   const start = offset + RECORD_PREFIX_SIZE_BYTES;
-  const payloadSizeBytes = view.getUint32(start + 32, true);
-  const sizeBytes = view.getUint32(offset, true);
+  const payloadSizeBytes = view.getUint32(start + 40, true);
+  const sizeBytes = view.getUint32(offset + 8, true);
+  if (view.getUint32(offset, true) !== RECORD_MAGIC) throw fail('no record starts here');
+  const version = view.getUint16(offset + 4, true);
+  if (version !== ROWS_FORMAT_VERSION) throw unknownRowsFormat(place.path, version);
+  const flags = view.getUint16(offset + 6, true);
+  if (flags !== 0) throw unknownRowsFlags(place.path, flags);
+  if (view.getUint32(offset + 12, true) !== 0) throw fail('reserved bytes are not zero');
   if (view.getUint32(start + 4, true) !== place.dimension) throw fail('wrong dimension');
   if (sizeBytes !== recordSizeBytes(place.dimension, payloadSizeBytes))
     throw fail('sizes disagree');
   if (offset + sizeBytes > bytes.byteLength) return null;
   const vectorOffset = start + CANONICAL_HEADER_SIZE_BYTES;
   const payloadOffset = vectorOffset + place.dimension * 4;
-  const stored = bytes.subarray(offset + 8, offset + 8 + ROW_HASH_SIZE_BYTES);
-  const hash = hashRowBytes(bytes.subarray(start, payloadOffset + payloadSizeBytes));
+  const stored = bytes.subarray(
+    offset + HASH_OFFSET_BYTES,
+    offset + HASH_OFFSET_BYTES + ROW_HASH_SIZE_BYTES,
+  );
+  const end = payloadOffset + payloadSizeBytes;
+  const hash = hashRowBytes(bytes.subarray(start, end));
   for (let i = 0; i < ROW_HASH_SIZE_BYTES; i++)
     if (hash[i] !== stored[i]) throw fail('row checksum does not match');
+  for (let i = end; i < offset + sizeBytes; i++)
+    if (bytes[i] !== 0) throw fail('padding is not zero');
   return {
     recordSizeBytes: sizeBytes,
     version: readU64(view, start + 24),
+    timestampMs: view.getFloat64(start + 32, true),
     idKind: bytes[start]!,
     idOffset: start + 8,
     vectorOffset,
     payloadOffset,
     payloadSizeBytes,
-    hasPayload: (bytes[start + 1]! & FLAG_HAS_PAYLOAD) !== 0,
+    hasPayload: (view.getUint16(start + 2, true) & FLAG_HAS_PAYLOAD) !== 0,
     hash,
   };
 }

@@ -8,72 +8,41 @@
  *   that are live at that moment. A part with no live row leaves no segment. Counts restart at 0.
  * - A row of a sealed segment that dies later becomes a tombstone: its position in the segment and
  *   the index of the entry that killed it, in the order of the log.
+ * - After that, segments without a live row leave the list, and at most one run of neighbours is
+ *   merged (merge-policy.ts): its place is taken by one segment with exactly the rows alive now, in
+ *   order, and no tombstones.
  *
- * Nothing else seals: not a checkpoint, not time, not memory. When a file is written never matters.
+ * Nothing else changes the list: not a checkpoint, not time, not memory. When a file is written
+ * never matters, because what it holds was decided by then.
  */
-import { assert } from '@holdfast/base';
+import { assert, must } from '@holdfast/base';
+import type { ChecksumAlgorithm } from '@holdfast/storage';
 import type { RowStore } from '../engine/row-store.ts';
-
-export interface SegmentFile {
-  /** Relative to the data directory. */
-  readonly path: string;
-  readonly checksum: string;
-  readonly sizeBytes: number;
-}
-
-export interface SealLimits {
-  readonly sealRowCount: number;
-  readonly sealSizeBytes: number;
-}
-
-export class SealedSegment {
-  /** 1, 2, ... in the order of sealing. */
-  readonly ordinal: number;
-  /** Rows in the file, dead ones included. */
-  readonly rowCount: number;
-  /** Row numbers in this process, ascending; rows that were dead when loaded are left out. */
-  readonly rows: Uint32Array;
-  /** Position in the segment of each of `rows`; null when position i is row i. */
-  readonly #positions: Uint32Array | null;
-  readonly tombstonePositions: number[] = [];
-  readonly tombstoneIndexes: number[] = [];
-  /** Null until the file is on disk. */
-  file: SegmentFile | null = null;
-
-  constructor(
-    ordinal: number,
-    rowCount: number,
-    rows: Uint32Array,
-    positions: Uint32Array | null = null,
-  ) {
-    this.ordinal = ordinal;
-    this.rowCount = rowCount;
-    this.rows = rows;
-    this.#positions = positions;
-  }
-
-  rowDied(row: number, index: number): void {
-    const at = lowerBound(this.rows.length, (i) => this.rows[i]! < row);
-    assert(this.rows[at] === row, 'a sealed row must be in its segment', { row });
-    this.tombstonePositions.push(this.#positions === null ? at : this.#positions[at]!);
-    this.tombstoneIndexes.push(index);
-  }
-}
+import { recordSizeBytes } from './format.ts';
+import { lowerBound } from './lower-bound.ts';
+import type { SealLimits } from './merge-policy.ts';
+import { decideMerge } from './merge-policy.ts';
+import { firstKept, SealedSegment } from './sealed-segment.ts';
 
 export class SegmentLedger {
   readonly #limits: SealLimits;
-  readonly #sealed: SealedSegment[] = [];
-  /** First row number of each sealed segment. */
-  readonly #firstRows: number[] = [];
-  #sealedCount = 0;
+  /** Of segments that are sealed or merged from now on. */
+  checksumAlgorithm: ChecksumAlgorithm;
+  #sealed: SealedSegment[] = [];
+  #ordinalCount = 0;
   #growingFirstRow = 0;
   #growingRowCount = 0;
   #growingSizeBytes = 0;
+  /** The list changed since the policy said no. Only saves asking: the answer would be the same. */
+  #mayMerge = true;
+  #isEmptied = false;
 
-  constructor(limits: SealLimits) {
+  constructor(limits: SealLimits, checksumAlgorithm: ChecksumAlgorithm) {
     this.#limits = limits;
+    this.checksumAlgorithm = checksumAlgorithm;
   }
 
+  /** In row order; ordinals are not in order once something was merged. */
   get sealed(): readonly SealedSegment[] {
     return this.#sealed;
   }
@@ -91,9 +60,9 @@ export class SegmentLedger {
     return this.#growingSizeBytes;
   }
 
-  /** How many times a segment was sealed: the next ordinal is one more. */
-  get sealedCount(): number {
-    return this.#sealedCount;
+  /** Ordinals given away by sealing and merging: the next one is one more. */
+  get ordinalCount(): number {
+    return this.#ordinalCount;
   }
 
   rowAppended(sizeBytes: number): void {
@@ -103,23 +72,20 @@ export class SegmentLedger {
 
   rowDied(row: number, index: number): void {
     if (row >= this.#growingFirstRow) return;
-    const after = lowerBound(this.#firstRows.length, (i) => this.#firstRows[i]! <= row);
+    const after = lowerBound(this.#sealed.length, (i) => this.#sealed[i]!.firstRow <= row);
     assert(after > 0, 'a row below the growing part is in a segment', { row });
-    this.#sealed[after - 1]!.rowDied(row, index);
+    const segment = this.#sealed[after - 1]!;
+    segment.rowDied(row, index);
+    // Any death may make it small, or too dead: ask again.
+    this.#mayMerge = true;
+    if (segment.deadRowCount === segment.rowCount) this.#isEmptied = true;
   }
 
   /** To be called once per entry, after its last op on this shard. */
   entryEnded(rows: RowStore): void {
-    const { sealRowCount, sealSizeBytes } = this.#limits;
-    if (this.#growingRowCount < sealRowCount && this.#growingSizeBytes < sealSizeBytes) return;
-    const live = this.growingLiveRows(rows);
-    if (live.length > 0) {
-      this.#sealedCount += 1;
-      this.#push(new SealedSegment(this.#sealedCount, live.length, live));
-    }
-    this.#growingFirstRow = rows.rowCount;
-    this.#growingRowCount = 0;
-    this.#growingSizeBytes = 0;
+    this.#sealIfFull(rows);
+    if (this.#isEmptied) this.#dropEmptied();
+    if (this.#mayMerge) this.#mergeOne(rows);
   }
 
   growingLiveRows(rows: RowStore): Uint32Array {
@@ -129,49 +95,93 @@ export class SegmentLedger {
     return Uint32Array.from(live);
   }
 
-  /** Loading: segments in order of their ordinals, then `restoreGrowing` once. */
+  /** Loading: segments in the order of the list, then `restoreGrowing` once. */
   restoreSealed(segment: SealedSegment): void {
-    const isNext = segment.ordinal > (this.#sealed.at(-1)?.ordinal ?? 0);
-    assert(isNext, 'segments load in order', { ordinal: segment.ordinal });
-    this.#push(segment);
+    const { firstRow, ordinal } = segment;
+    const isInOrder = firstRow >= (this.#sealed.at(-1)?.firstRow ?? 0);
+    assert(isInOrder, 'segments load in row order', { ordinal });
+    this.#sealed.push(segment);
   }
 
   restoreGrowing(state: {
     readonly firstRow: number;
     readonly rowCount: number;
     readonly sizeBytes: number;
-    readonly sealedCount: number;
+    readonly ordinalCount: number;
   }): void {
     this.#growingFirstRow = state.firstRow;
     this.#growingRowCount = state.rowCount;
     this.#growingSizeBytes = state.sizeBytes;
-    this.#sealedCount = state.sealedCount;
+    this.#ordinalCount = state.ordinalCount;
+    this.#mayMerge = true;
   }
 
-  #push(segment: SealedSegment): void {
-    const previousFirst = this.#firstRows.at(-1) ?? 0;
-    // An empty segment (all its rows dead before loading) stands where the next one begins.
-    this.#firstRows.push(segment.rows[0] ?? Math.max(previousFirst, this.#endOfLastRows()));
-    this.#sealed.push(segment);
+  /**
+   * Memory was compacted: row i is `newRowOf[i]` now, ROW_GONE when it left; `newRowCount` rows are
+   * left. Changes nothing logical.
+   */
+  renumber(newRowOf: Uint32Array, newRowCount: number): void {
+    this.#growingFirstRow = firstKept(newRowOf, this.#growingFirstRow, newRowCount);
+    for (const segment of this.#sealed)
+      segment.renumber(newRowOf, firstKept(newRowOf, segment.firstRow, newRowCount));
   }
 
-  #endOfLastRows(): number {
-    for (let i = this.#sealed.length - 1; i >= 0; i--) {
-      const last = this.#sealed[i]!.rows.at(-1);
-      if (last !== undefined) return last + 1;
-    }
-    return 0;
+  #sealIfFull(rows: RowStore): void {
+    const { sealRowCount, sealSizeBytes } = this.#limits;
+    if (this.#growingRowCount < sealRowCount && this.#growingSizeBytes < sealSizeBytes) return;
+    const live = this.growingLiveRows(rows);
+    if (live.length > 0) this.#sealed.push(this.#newSegment(rows, live));
+    this.#growingFirstRow = rows.rowCount;
+    this.#growingRowCount = 0;
+    this.#growingSizeBytes = 0;
+    this.#mayMerge = true;
+  }
+
+  #dropEmptied(): void {
+    this.#isEmptied = false;
+    this.#sealed = this.#sealed.filter((segment) => segment.deadRowCount < segment.rowCount);
+  }
+
+  /** One per entry: what else is due follows with the next entries, on every replica alike. */
+  #mergeOne(rows: RowStore): void {
+    const run = decideMerge(this.#sealed, this.#limits);
+    this.#mayMerge = run !== null;
+    if (run === null) return;
+    const inputs = this.#sealed.slice(run.first, run.first + run.count);
+    const live = liveRowsOf(inputs, rows);
+    this.#sealed.splice(run.first, run.count, this.#newSegment(rows, live));
+  }
+
+  #newSegment(rows: RowStore, live: Uint32Array): SealedSegment {
+    this.#ordinalCount += 1;
+    const { dimension } = rows.vectors;
+    let contentSizeBytes = 0;
+    for (const row of live)
+      contentSizeBytes += recordSizeBytes(dimension, rows.payloadSizeBytes(row));
+    const facts = {
+      ordinal: this.#ordinalCount,
+      checksumAlgorithm: this.checksumAlgorithm,
+      rowCount: live.length,
+      contentSizeBytes,
+    };
+    return new SealedSegment(facts, live, null, must(live[0]));
   }
 }
 
-/** First i in [0, count) for which `isBelow` is false; `count` when there is none. */
-function lowerBound(count: number, isBelow: (i: number) => boolean): number {
-  let low = 0;
-  let high = count;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (isBelow(middle)) low = middle + 1;
-    else high = middle;
+function liveRowsOf(segments: readonly SealedSegment[], rows: RowStore): Uint32Array {
+  const count = segments.reduce((sum, { rowCount, deadRowCount }) => {
+    return sum + rowCount - deadRowCount;
+  }, 0);
+  const live = new Uint32Array(count);
+  let at = 0;
+  for (const segment of segments) {
+    for (const row of segment.rows) {
+      if (!rows.isLive(row)) continue;
+      assert(at < count, 'no more rows are alive than have no tombstone');
+      live[at] = row;
+      at += 1;
+    }
   }
-  return low;
+  assert(at === count, 'every row without a tombstone is alive and in memory', { at, count });
+  return live;
 }

@@ -5,7 +5,7 @@
  * state except paths. It names every file the shard needs, so a set of manifests is a checkpoint.
  */
 import { assert, HoldfastError } from '@holdfast/base';
-import type { ChecksummedFileFacts, FileSystem } from '@holdfast/storage';
+import type { ChecksumAlgorithm, ChecksummedFileFacts, FileSystem } from '@holdfast/storage';
 import {
   ChecksummedFileReader,
   digestChecksummedFile,
@@ -14,7 +14,7 @@ import {
 } from '@holdfast/storage';
 import type { ShardManifestReference } from '../tasks.ts';
 
-export const MANIFEST_VERSION = 1;
+export const MANIFEST_VERSION = 2;
 
 export interface ManifestFile {
   /** Relative to the data directory. */
@@ -25,7 +25,10 @@ export interface ManifestFile {
 
 export interface ManifestSegment extends ManifestFile {
   readonly ordinal: number;
+  readonly checksumAlgorithm: ChecksumAlgorithm;
   readonly rowCount: number;
+  /** Of its records: what the merge policy counts. */
+  readonly contentSizeBytes: number;
   readonly tombstoneCount: number;
 }
 
@@ -37,7 +40,9 @@ export interface ShardManifest {
   readonly appliedIndex: number;
   readonly digest: string;
   readonly liveRowCount: number;
-  readonly sealedCount: number;
+  /** Ordinals given away so far. */
+  readonly ordinalCount: number;
+  /** In row order. */
   readonly segments: readonly ManifestSegment[];
   readonly growing: {
     /** Counts for sealing: rows that died since are included. */
@@ -65,17 +70,17 @@ export function writeManifest(
   dataDirectory: string,
   path: string,
   { manifest, tombstones }: LoadedManifest,
+  algorithm: ChecksumAlgorithm,
 ): ChecksummedFileFacts {
   assert(tombstones.length === manifest.segments.length, 'tombstones come per segment');
   const json = new TextEncoder().encode(JSON.stringify(manifest));
   const size = new Uint8Array(4);
   new DataView(size.buffer).setUint32(0, json.byteLength, true);
-  return writeChecksummedFile(
-    fs,
-    joinPath(dataDirectory, path),
-    { kind: 'manifest', algorithm: 'xxhash3' },
-    [size, json, ...tombstones.map(encodeTombstones)],
-  );
+  return writeChecksummedFile(fs, joinPath(dataDirectory, path), { kind: 'manifest', algorithm }, [
+    size,
+    json,
+    ...tombstones.map(encodeTombstones),
+  ]);
 }
 
 function encodeTombstones({ positions, indexes }: Tombstones): Uint8Array {
@@ -163,7 +168,9 @@ function parseManifest(text: string, path: string): ShardManifest {
     throw new HoldfastError(
       'FORMAT_UNKNOWN',
       `${path} has manifest version ${manifest.version}, this node knows ${MANIFEST_VERSION}; ` +
-        'upgrade it.',
+        (manifest.version === 1
+          ? 'version 1 was never released: start this node with an empty data directory.'
+          : 'upgrade it.'),
       { details: { path, version: manifest.version } },
     );
   return manifest;

@@ -64,6 +64,7 @@ export interface RowDescription {
   readonly position: number;
   readonly id: PointId;
   readonly version: number;
+  readonly timestampMs: number;
   readonly payloadSizeBytes: number;
   readonly hash: string;
 }
@@ -86,6 +87,7 @@ export function describeRowsFile(
         position,
         id: readPointId(view, facts.idOffset, facts.idKind),
         version: facts.version,
+        timestampMs: facts.timestampMs,
         payloadSizeBytes: facts.payloadSizeBytes,
         hash: toHex(facts.hash),
       });

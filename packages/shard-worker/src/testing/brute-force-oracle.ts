@@ -105,15 +105,19 @@ export function scoreOf(metric: Metric, left: Float32Array, right: Float32Array)
   return norms === 0 ? 0 : dot / norms + 0;
 }
 
+/** Log time of the entry at `index` in a test's log. */
+export const logTimeMs = (index: number): number => 1_700_000_000_000 + index * 10;
+
 function canonicalBytes({ id, version, vector, payload }: OraclePoint): Uint8Array {
-  const header = Buffer.alloc(40);
+  const header = Buffer.alloc(48);
   header.writeUInt8(typeof id === 'number' ? 0 : 1, 0);
-  header.writeUInt8(payload === null ? 0 : 1, 1);
+  header.writeUInt16LE(payload === null ? 0 : 1, 2);
   header.writeUInt32LE(vector.length, 4);
   if (typeof id === 'number') header.writeDoubleLE(id, 8);
   else header.write(id.replaceAll('-', ''), 8, 'hex');
   header.writeBigUInt64LE(BigInt(version), 24);
-  header.writeUInt32LE(payload?.byteLength ?? 0, 32);
+  header.writeDoubleLE(logTimeMs(version), 32);
+  header.writeUInt32LE(payload?.byteLength ?? 0, 40);
   const vectorBytes = Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength);
   return new Uint8Array(Buffer.concat([header, vectorBytes, payload ?? Buffer.alloc(0)]));
 }
