@@ -258,15 +258,21 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
 }
 
 /** From numbers of its own, so that what is drawn here changes nothing else of a seed. */
-function drawTransfers(seed: number): Pick<SimPlan, 'limits' | 'snapshotChunkSizeBytes'> {
+function drawTransfers(
+  seed: number,
+): Pick<SimPlan, 'limits' | 'snapshotChunkSizeBytes' | 'checkpointGenerationCount'> {
   const random = new SeededRandom(deriveSeed(seed, 'transfers'));
   const pick = (items: readonly number[]): number => items[random.nextBelow(items.length)]!;
+  const storage = new SeededRandom(deriveSeed(seed, 'storage'));
+  const sealRowCounts = [5, 20, 65_536] as const;
   return {
+    checkpointGenerationCount: 2 + storage.nextBelow(3),
     limits: {
       // Mostly so little that a follower that was away needs a snapshot.
       followerLogHoldSizeBytesMax: pick([0, 0, 2 * KIB, 512 * 1024 * KIB]),
       snapshotTransferBytesPerSecMax: pick([8 * KIB, 64 * KIB, 64 * 1024 * KIB]),
       snapshotLogHoldSizeBytesMax: pick([8 * KIB, 64 * KIB, 1024 * 1024 * KIB]),
+      sealRowCount: sealRowCounts[storage.nextBelow(sealRowCounts.length)]!,
     },
     snapshotChunkSizeBytes: pick([512, 4 * KIB, 64 * KIB]),
   };

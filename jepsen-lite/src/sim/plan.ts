@@ -189,7 +189,11 @@ export interface SimPlan {
     readonly followerLogHoldSizeBytesMax: number;
     readonly snapshotTransferBytesPerSecMax: number;
     readonly snapshotLogHoldSizeBytesMax: number;
+    /** Of the growing part of a shard: few, so that short runs seal and merge segments. */
+    readonly sealRowCount: number;
   };
+  /** Checkpoints kept on disk. */
+  readonly checkpointGenerationCount: number;
   readonly snapshotChunkSizeBytes: number;
   /** How often the operator looks whether every node has its vote. */
   readonly operatorIntervalMs: number;

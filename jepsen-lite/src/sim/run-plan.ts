@@ -348,6 +348,7 @@ function makeCluster(plan: SimPlan): SimCluster {
       checkpointIntervalMs: plan.checkpointIntervalMs,
       retainedEntryCount: plan.retainedEntryCount,
       sessionIdleTimeoutMs: plan.sessionIdleTimeoutMs,
+      checkpointGenerationCount: plan.checkpointGenerationCount,
       limits: plan.limits,
     },
   });

@@ -54,6 +54,7 @@ const GOOD: readonly OutgoingUp[] = [
     ifNotExists: true,
   },
   { id: 3, kind: 'dropCollection', name: 'docs' },
+  { id: 5, kind: 'updateCollection', name: 'docs', checksumAlgorithm: 'sha256' },
   { id: 4, kind: 'listCollections', consistency: 'stale', maxStalenessMs: 5, timeoutMs: 600_000 },
   { id: 6, kind: 'delete', session, collection: 'docs', points: [{ id: 1, ifVersion: 7 }] },
   {

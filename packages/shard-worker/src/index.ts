@@ -32,7 +32,7 @@ export {
   splitPointOps,
 } from './point-op.ts';
 export type { CheckpointFile, FileDamage } from './segment/file-damage.ts';
-export { damagesOf } from './segment/file-damage.ts';
+export { asDamage, damagedCheckpoint, damagesOf, isDamage } from './segment/file-damage.ts';
 export type { RowsFileHeader } from './segment/format.ts';
 export type { LoadedManifest, ShardManifest } from './segment/manifest.ts';
 export { readManifest } from './segment/manifest.ts';

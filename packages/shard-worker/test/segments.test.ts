@@ -328,7 +328,14 @@ tap.test('dead rows leave memory, and nobody can tell', async (t) => {
     const ops = randomOps(random, definition.dimension, versions);
     oracle.apply(ops, driver.appliedIndex + 1);
     await driver.write(ops);
-    if (round % 97 === 0) await replica.checkpoint();
+    if (round % 97 === 0) {
+      await replica.checkpoint();
+      const again = new Replica([], definition);
+      again.fs = replica.fs.clone();
+      again.newest = replica.newest;
+      await again.start(1 + (round % 3));
+      t.same(await again.driver.digests(), await driver.digests(), `reopened at ${round}`);
+    }
     if (round % 50 !== 0) continue;
     const digests = await driver.digests();
     t.same(
@@ -349,6 +356,36 @@ tap.test('dead rows leave memory, and nobody can tell', async (t) => {
     deadMax = Math.max(deadMax, ...stats.map(({ deletedRowCount }) => deletedRowCount));
   }
   t.ok(deadMax < 600, `at most ${deadMax} of some 7,000 dead rows were in memory at once`);
+});
+
+tap.test('tombstones name positions in the file, however often rows got new numbers', async (t) => {
+  const definition = definitionOf({ shardCount: 1, sealRowCount: 300 });
+  const replica = new Replica([], definition);
+  await replica.start(1);
+  const { driver } = replica;
+  const condition = { kind: 'none' } as const;
+  const upsert = (id: number): PointOp => ({
+    ...{ type: 'upsert', id, vector: new Float32Array(4).fill(id), payload: null, condition },
+  });
+  await driver.write(Array.from({ length: 300 }, (_, id) => upsert(id)));
+  for (let round = 0; round < 4; round++) {
+    // Dead rows of the sealed segment, and many more of the growing part.
+    const deleted = [3, 50, 110].map(
+      (id) => ({ type: 'delete', id: id + round, condition }) as const,
+    );
+    await driver.write(deleted);
+    for (let i = 0; i < 4; i++)
+      await driver.write([...Array(60).keys()].map((n) => upsert(900 + n)));
+    await replica.checkpoint();
+    while ((driver.host as InlineHost).buildSlice(8));
+    const { deletedRowCount } = must((await driver.host.stats())[0]);
+    t.ok(deletedRowCount < 100, `round ${round}: ${deletedRowCount} dead rows are left`);
+    const again = new Replica([], definition);
+    again.fs = replica.fs.clone();
+    again.newest = replica.newest;
+    await again.start(1);
+    t.same(await again.driver.digests(), await driver.digests(), `round ${round}`);
+  }
 });
 
 const hnswlib = loadHnswlib();

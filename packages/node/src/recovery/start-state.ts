@@ -7,13 +7,19 @@
  */
 import type { Logger } from '@holdfast/base';
 import { HoldfastError, logIndex, toHoldfastError } from '@holdfast/base';
-import type { FileDamage, ShardHost } from '@holdfast/shard-worker';
-import { damagesOf } from '@holdfast/shard-worker';
+import type { CheckpointFile, FileDamage, ShardHost } from '@holdfast/shard-worker';
+import {
+  asDamage,
+  damagedCheckpoint,
+  damagesOf,
+  isDamage,
+  verifyCheckpoint,
+} from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, GroupLog } from '@holdfast/storage';
-import { isFileIoError } from '@holdfast/storage';
 import { manifestReferences } from '../replica/checkpointer.ts';
 import { loadMeta } from '../replica/meta-file.ts';
 import type { Pause } from '../replica/slices.ts';
+import { inSlices } from '../replica/slices.ts';
 import { MetaMachine } from '../state/meta-machine.ts';
 import type { LoadWatch } from './load-watch.ts';
 
@@ -57,7 +63,7 @@ export async function loadStartState(
       return { roots: roots.slice(age), meta, damages };
     } catch (thrown) {
       const failure = toHoldfastError(thrown);
-      if (!isDamaged(failure)) throw failure;
+      if (!isDamage(failure)) throw failure;
       newestFailure ??= failure;
       damages.push(...damagesOf(failure));
       tell(parts.logger, root, failure);
@@ -72,7 +78,12 @@ const canReplayFrom = (log: GroupLog, { meta }: CheckpointRoot): boolean =>
 
 async function load(parts: StartStateParts, root: CheckpointRoot): Promise<MetaMachine> {
   const { fileSystem, dataDirectory, host, pause, watch } = parts;
-  const meta = await loadMeta(fileSystem, dataDirectory, root, pause);
+  const meta = await loadMeta(fileSystem, dataDirectory, root, pause).catch(async (thrown) => {
+    if (!isDamage(thrown)) throw thrown;
+    const references = manifestReferences(root);
+    const others = await inSlices(verifyCheckpoint(fileSystem, dataDirectory, references), pause);
+    throw damagedCheckpoint([asDamage(metaFileOf(root), thrown), ...others]);
+  });
   await watch.during(
     root,
     host.open({
@@ -84,12 +95,10 @@ async function load(parts: StartStateParts, root: CheckpointRoot): Promise<MetaM
   return meta;
 }
 
-const DAMAGE_CODES: readonly string[] = ['FILE_CORRUPT', 'SEGMENT_CORRUPT', 'CHECKPOINT_CORRUPT'];
-
-const isDamaged = (error: HoldfastError): boolean =>
-  DAMAGE_CODES.includes(error.code) ||
-  isFileIoError(error, 'ENOENT') ||
-  (error.code === 'FILE_IO' && error.details.operation === 'read');
+const metaFileOf = ({ metaFile }: CheckpointRoot): CheckpointFile => ({
+  ...{ kind: 'meta', uid: 0, shard: 0, ordinal: null },
+  ...metaFile,
+});
 
 function tell(logger: Logger, root: CheckpointRoot, failure: HoldfastError): void {
   for (const { kind, offset, path, what } of damagesOf(failure)) {

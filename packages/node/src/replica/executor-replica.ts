@@ -13,6 +13,7 @@ import type { MembershipState, NodeStatus } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import type { ChangeRequest } from './member-plan.ts';
+import type { ReplicaLimits } from './replica-parts.ts';
 
 /** Membership as operators ask for it. */
 export interface MembershipRequests {
@@ -30,6 +31,8 @@ export interface ExecutorReplica {
   readonly lanes: LaneReader;
   readonly meta: MetaMachine;
   readonly membership: MembershipRequests;
+  /** Of collections that are created now. */
+  readonly sealLimits: Pick<ReplicaLimits, 'sealRowCount' | 'sealSizeBytes'>;
   nextStampMs(): number;
   /** Resolves when this node is a leader that may propose; rejects NOT_LEADER, NO_LEADER. */
   whenLeaderReady(deadlineMs: number): Promise<void>;

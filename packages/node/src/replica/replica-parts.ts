@@ -39,12 +39,15 @@ export interface ReplicaOptions {
   readonly joinAddresses: readonly string[];
 }
 
-/** Of snapshots and of the log kept for others; see the settings of the same names. */
+/** Mostly of snapshots and of the log kept for others; see the settings of the same names. */
 export interface ReplicaLimits {
   readonly snapshotTransferBytesPerSecMax: number;
   readonly snapshotLogHoldSizeBytesMax: number;
   readonly logRetentionSizeBytesMax: number;
   readonly followerLogHoldSizeBytesMax: number;
+  /** Of collections that are created through this node; the log keeps them with the collection. */
+  readonly sealRowCount: number;
+  readonly sealSizeBytes: number;
 }
 
 const MIB = 1024 * 1024;
@@ -55,6 +58,9 @@ export const REPLICA_LIMITS_DEFAULT: ReplicaLimits = {
   snapshotLogHoldSizeBytesMax: 2_048 * MIB,
   logRetentionSizeBytesMax: 256 * MIB,
   followerLogHoldSizeBytesMax: 512 * MIB,
+  // Files of some ten megabytes: few of them, and each is sent or checked within a second.
+  sealRowCount: 65_536,
+  sealSizeBytes: 64 * MIB,
 };
 
 export interface ReplicaParts {

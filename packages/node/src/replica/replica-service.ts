@@ -56,6 +56,7 @@ export class ReplicaService implements NodeService {
         return replica.meta;
       },
       membership: replica.membership,
+      sealLimits: replica.sealLimits,
       nextStampMs: () => replica.nextStampMs(),
       whenLeaderReady: (deadlineMs) => replica.whenLeaderReady(deadlineMs),
       propose: (bytes, deadlineMs) => replica.propose(bytes, deadlineMs),

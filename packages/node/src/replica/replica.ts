@@ -269,6 +269,10 @@ export class Replica {
     return this.#readiness.wait(deadlineMs);
   }
 
+  get sealLimits(): ReplicaOptions['limits'] {
+    return this.#options.limits;
+  }
+
   nextStampMs(): number {
     return this.#leaderClock.nextStampMs();
   }

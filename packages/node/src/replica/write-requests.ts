@@ -20,10 +20,6 @@ import { encodeCommand } from '../state/command.ts';
 import { collectionNotFound, dimensionMismatch, writeAnswer } from './answers.ts';
 import type { ExecutorReplica } from './executor-replica.ts';
 
-/** A growing segment is sealed at this many rows or bytes, as counted by apply. */
-const SEAL_ROW_COUNT = 65_536;
-const SEAL_SIZE_BYTES = 64 * 1024 * 1024;
-
 /** No entry has index 0, so no collection is named by it. */
 const NO_COLLECTION_UID = 0;
 
@@ -48,8 +44,8 @@ export class WriteRequests {
         efConstruction: request.hnsw?.efConstruction ?? HNSW_DEFAULTS.efConstruction,
         efSearch: request.hnsw?.efSearch ?? HNSW_DEFAULTS.efSearch,
       },
-      sealRowCount: SEAL_ROW_COUNT,
-      sealSizeBytes: SEAL_SIZE_BYTES,
+      sealRowCount: this.#replica.sealLimits.sealRowCount,
+      sealSizeBytes: this.#replica.sealLimits.sealSizeBytes,
       checksumAlgorithm: request.checksumAlgorithm ?? CHECKSUM_ALGORITHM_DEFAULT,
     };
     const ifNotExists = request.ifNotExists ?? false;

@@ -47,6 +47,7 @@ export interface SimClusterOptions {
       AssembleOptions,
       | 'checkpointIntervalMs'
       | 'checkpointLogSizeBytes'
+      | 'checkpointGenerationCount'
       | 'retainedEntryCount'
       | 'sessionIdleTimeoutMs'
       | 'limits'

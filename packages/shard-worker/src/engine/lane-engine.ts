@@ -300,7 +300,7 @@ export class LaneEngine {
     }
   }
 
-  /** Not while a checkpoint is written: it knows rows by their numbers. */
+  /** Not while a checkpoint is written: it holds the old generation, that would be one more. */
   get #canCompact(): boolean {
     return this.#toCompact.length > 0 && !this.isCheckpointing;
   }

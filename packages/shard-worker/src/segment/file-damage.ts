@@ -7,7 +7,8 @@ import { isFileIoError } from '@holdfast/storage';
 
 /** A file with the checksum that the checkpoint names it by (ChecksummedFileFacts.checksum). */
 export interface CheckpointFile {
-  readonly kind: 'manifest' | 'segment' | 'growing';
+  readonly kind: 'meta' | 'manifest' | 'segment' | 'growing';
+  /** Of the collection; 0, as the shard, for the meta file. */
   readonly uid: number;
   readonly shard: number;
   /** Of a segment: with uid and shard it names the same file on every replica. */
@@ -47,7 +48,7 @@ export function asDamage(file: CheckpointFile, error: HoldfastError): FileDamage
 /** The error that a checkpoint cannot be opened with; lists every damage found. */
 export function damagedCheckpoint(damages: readonly FileDamage[]): HoldfastError {
   const first = damages[0]!;
-  const isRowsOnly = damages.every(({ kind }) => kind !== 'manifest');
+  const isRowsOnly = damages.every(({ kind }) => kind === 'segment' || kind === 'growing');
   const place = first.offset === null ? first.path : `${first.path} at byte ${first.offset}`;
   const others = damages.length === 1 ? '' : ` and ${damages.length - 1} more`;
   return new HoldfastError(
