@@ -106,7 +106,7 @@ export async function assembleNode(
     {
       ...{ fileSystem, dataDirectory, host, logger, pause: pauseBy(parts.defer) },
       log: wal.groupLog(identity.group),
-      watch: new LoadWatch(parts),
+      watch: new LoadWatch({ ...parts, identity, log: wal.groupLog(identity.group) }),
     },
     found,
   );

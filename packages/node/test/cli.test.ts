@@ -1,9 +1,18 @@
 /** The command line, run in this process with its output kept; and the pure parts under it. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { NodeFileSystem, readIdentity, writeChecksummedFile } from '@holdfast/storage';
 import t, { type Test } from 'tap';
 import {
@@ -392,18 +401,48 @@ t.test(
       { kind: 'meta', algorithm: 'xxhash3' },
       chunks,
     );
-    t.match(await run('inspect', 'segment', segment), { code: 0, out: /no damage found/ });
+    t.match(await run('inspect', 'blocks', segment), { code: 0, out: /no damage found/ });
     const bytes = readFileSync(segment);
     bytes[150_000]! ^= 1;
     writeFileSync(segment, bytes);
     const damaged = await run('fsck', data);
     t.match(damaged, { code: 1, out: /damage: .*one\.meta at \d+: .*\n1 damaged place found/ });
-    t.match(await run('inspect', 'segment', segment), { code: 1, out: /at \d+/ });
+    t.match(await run('inspect', 'blocks', segment), { code: 1, out: /at \d+/ });
     t.match(await run('fsck', join(directory, 'n7')), { code: 1, err: /does not exist/ });
     writeFileSync(join(data, 'identity.json'), '{}');
     t.match(await run('fsck', data), { code: 1, out: /identity\.json/ });
   },
 );
+
+const FIXTURES = fileURLToPath(
+  new URL('../../../shard-worker/test/fixtures/format-v2/collections/5/0', import.meta.url),
+);
+
+t.test('inspect prints rows and tombstones, and verifies what a manifest names', async (t) => {
+  const segment = await run('inspect', 'segment', join(FIXTURES, 'segment-00000001.seg'));
+  t.match(segment, { code: 0, out: /id=1 version=3 time=2023-11-14T22:13:20.030Z hash=fda2a7/ });
+  t.match(segment, { out: /5 rows of dimension 3, 600 bytes\nno damage found/ });
+  const json = await run('inspect', 'segment', '--json', join(FIXTURES, 'segment-00000001.seg'));
+  const [first] = json.out.split('\n').map((line) => (line === '' ? null : JSON.parse(line)));
+  t.match(first, {
+    id: 2 ** 53 - 1,
+    version: 2,
+    vector: [2, -1, Math.fround(1e-3)],
+    payload: null,
+  });
+  const manifest = await run('inspect', 'manifest', join(FIXTURES, 'manifest-golden.man'));
+  t.match(manifest, { code: 0, out: /segment 1: 5 rows, 1 dead, 600 bytes, xxhash3/ });
+
+  const copy = join(temporaryDirectory(t), 'collections/5/0');
+  cpSync(FIXTURES, copy, { recursive: true });
+  const path = join(copy, 'segment-00000001.seg');
+  const bytes = readFileSync(path);
+  bytes[300]! ^= 1;
+  writeFileSync(path, bytes);
+  t.match(await run('inspect', 'segment', path), { code: 1, out: /at 64/ });
+  const damaged = await run('inspect', 'manifest', join(copy, 'manifest-golden.man'));
+  t.match(damaged, { code: 1, out: /damage: collections\/5\/0\/segment-00000001.seg at 64/ });
+});
 
 t.test('inspect prints the records of a log file and where it is damaged', async (t) => {
   const directory = temporaryDirectory(t);

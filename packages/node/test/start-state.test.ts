@@ -4,14 +4,18 @@
  * generations; files of the newest ones are damaged while the node is down; afterwards every
  * acknowledged point must be there, and nothing else.
  */
-import type { LogFields } from '@holdfast/base';
-import { must, SeededRandom } from '@holdfast/base';
+import type { LogFields, Logger } from '@holdfast/base';
+import { logIndex, must, SeededRandom } from '@holdfast/base';
+import { VirtualClock } from '@holdfast/base/testing';
 import type { GetResult, Request } from '@holdfast/protocol';
 import { checkpointFiles, damagesOf } from '@holdfast/shard-worker';
 import type { CheckpointRoot } from '@holdfast/storage';
-import { checkpointRootNames, readCheckpointRoots } from '@holdfast/storage';
+import { checkpointRootNames, readCheckpointRoots, readIdentity } from '@holdfast/storage';
 import t from 'tap';
+import type { Recovery } from '../src/recovery/heal-log.ts';
+import { LoadWatch } from '../src/recovery/load-watch.ts';
 import { manifestReferences } from '../src/replica/checkpointer.ts';
+import { ReplayWatch } from '../src/replica/replay-watch.ts';
 import { SimCluster, type SimNode } from '../src/testing/sim-cluster.ts';
 
 const DATA = '/data';
@@ -170,6 +174,65 @@ t.test('when no generation is whole the start fails and names every damaged plac
     'all of them, with the offset of the block',
   );
   t.equal(fileCount(), before, 'nothing was removed');
+});
+
+t.test('a start that takes long shows itself with the rows it has loaded', async (t) => {
+  const clock = new VirtualClock();
+  const logged: LogFields[] = [];
+  const tell = (fields: LogFields): void => void logged.push(fields);
+  const logger: Logger = {
+    ...{ debug: tell, info: tell, warn: tell, error: tell },
+    child: () => logger,
+  };
+  const { node } = await scene(51);
+  const [root] = rootsOf(node);
+  const progress = { loadedRowCount: 0, rowCount: 100 };
+  const shown: Recovery[] = [];
+  const watch = new LoadWatch({
+    ...{ clock, timers: clock, logger, host: { loadProgress: () => progress } },
+    identity: readIdentity(node.fileSystem, DATA),
+    log: { hardState: () => null, lastIndex: () => logIndex(7) },
+    onRecovery: (recovery) => void shown.push(recovery),
+  });
+  let finish = (): void => undefined;
+  const loading = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const done = watch.during(must(root), loading);
+  clock.advance(900);
+  t.equal(shown.length, 0, 'not yet');
+  clock.advance(200);
+  progress.loadedRowCount = 42;
+  t.match(shown[0]?.view(), { recovery: /loading the checkpoint at index \d+: 42 of 100 rows/ });
+  clock.advance(1_000);
+  t.match(logged, [{ loadedRowCount: 42, rowCount: 100 }]);
+  finish();
+  await done;
+  t.match(logged.at(-1), { rowCount: 100, elapsedMs: 2_100 });
+  clock.advance(10_000);
+  t.equal(logged.length, 2, 'nothing is told after the end');
+});
+
+t.test('the replay of the log is told while it lasts, and once at its end', (t) => {
+  const clock = new VirtualClock();
+  const logged: LogFields[] = [];
+  const tell = (fields: LogFields): void => void logged.push(fields);
+  const logger: Logger = {
+    ...{ debug: tell, info: tell, warn: tell, error: tell },
+    child: () => logger,
+  };
+  const watch = new ReplayWatch({ clock, logger, fromIndex: logIndex(10), toIndex: logIndex(50) });
+  watch.onApplied(logIndex(20));
+  clock.advance(2_500);
+  watch.onApplied(logIndex(30));
+  watch.onApplied(logIndex(60));
+  watch.onApplied(logIndex(70));
+  t.match(logged, [
+    { replayedCount: 20, entryCount: 40 },
+    { entryCount: 40, elapsedMs: 2_500 },
+  ]);
+  t.equal(logged.length, 2);
+  t.end();
 });
 
 t.test('a checkpoint that failed leaves no segment marked as written', async (t) => {

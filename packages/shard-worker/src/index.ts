@@ -35,7 +35,7 @@ export type { CheckpointFile, FileDamage } from './segment/file-damage.ts';
 export { asDamage, damagedCheckpoint, damagesOf, isDamage } from './segment/file-damage.ts';
 export type { RowsFileHeader } from './segment/format.ts';
 export type { LoadedManifest, ShardManifest } from './segment/manifest.ts';
-export { readManifest } from './segment/manifest.ts';
+export { readManifest, readManifestFile } from './segment/manifest.ts';
 export type { RowDescription } from './segment/reader.ts';
 export { describeRowsFile } from './segment/reader.ts';
 export {
@@ -43,6 +43,7 @@ export {
   manifestFiles,
   removeUnreferenced,
   verifyCheckpoint,
+  verifyShardFiles,
 } from './segment/references.ts';
 export type {
   Conflict,

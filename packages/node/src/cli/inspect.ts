@@ -1,8 +1,12 @@
 /** `holdfast inspect` and `holdfast fsck`: reading a node's files without touching them. */
+import { resolve } from 'node:path';
 import { HoldfastError } from '@holdfast/base';
+import type { LoadedManifest, RowDescription } from '@holdfast/shard-worker';
+import { describeRowsFile, readManifestFile, verifyShardFiles } from '@holdfast/shard-worker';
 import {
   type Damage,
   describeWalFile,
+  digestChecksummedFile,
   findLockHolder,
   fsckDataDirectory,
   NodeFileSystem,
@@ -21,9 +25,21 @@ export function registerInspect(program: Command, io: CliIo): void {
     .action((path: string, { json }: { readonly json?: boolean }) => inspectWal(path, json, io));
   inspect
     .command('segment')
-    .description('check the blocks of a segment, manifest or meta file')
+    .description('rows of a segment or growing file, every checksum verified')
     .argument('<PATH>')
-    .action((path: string) => inspectSegment(path, io));
+    .option('--json', 'one JSON document per line, with vectors')
+    .action((path: string, { json }: JsonFlag) => inspectSegment(path, json === true, io));
+  inspect
+    .command('manifest')
+    .description('segments and tombstones of a manifest; verifies every file it names')
+    .argument('<PATH>')
+    .option('--json', 'the manifest as one JSON document')
+    .action((path: string, { json }: JsonFlag) => inspectManifest(path, json === true, io));
+  inspect
+    .command('blocks')
+    .description('check the blocks of a segment, growing, manifest or meta file')
+    .argument('<PATH>')
+    .action((path: string) => inspectBlocks(path, io));
   program
     .command('fsck')
     .description("verify every checksum of a stopped node's data directory; changes nothing")
@@ -53,7 +69,97 @@ function inspectWal(path: string, isJson: boolean | undefined, io: CliIo): void 
   if (damageCount > 0) throw new ExitWith(EXIT_FAILED);
 }
 
-function inspectSegment(path: string, io: CliIo): void {
+interface JsonFlag {
+  readonly json?: boolean;
+}
+
+const TEXT = new TextDecoder();
+/** Longer payloads are cut in the listing for people. */
+const PAYLOAD_LENGTH_SHOWN = 60;
+
+/** Blocks first: rows are printed only when every block is what it was. */
+function inspectSegment(path: string, isJson: boolean, io: CliIo): void {
+  const fileSystem = existing(path);
+  const damage = verifyChecksummedFile(fileSystem, path);
+  if (damage.length > 0) {
+    report(damage, io);
+    return;
+  }
+  const header = describeRowsFile(fileSystem, path, (row) => {
+    const payload = row.payload === null ? null : TEXT.decode(row.payload);
+    io.out(`${isJson ? rowJson(row, payload) : rowLine(row, payload)}\n`);
+  });
+  const { dimension, rowCount, shard, uid } = header;
+  if (isJson) {
+    io.out(`${JSON.stringify({ ...header, sizeBytes: fileSystem.sizeBytes(path) })}\n`);
+    return;
+  }
+  io.out(
+    `collection ${uid}, shard ${shard}: ${rowCount} rows of dimension ${dimension}, ` +
+      `${fileSystem.sizeBytes(path)} bytes\n`,
+  );
+  report([], io);
+}
+
+function rowLine(row: RowDescription, payload: string | null): string {
+  const time = new Date(row.timestampMs).toISOString();
+  const shown = payload === null ? 'no payload' : payload.slice(0, PAYLOAD_LENGTH_SHOWN);
+  const place = String(row.position).padStart(8);
+  return `${place}  id=${row.id} version=${row.version} time=${time} hash=${row.hash} ${shown}`;
+}
+
+function rowJson(row: RowDescription, payload: string | null): string {
+  return JSON.stringify({ ...row, vector: [...row.vector], payload });
+}
+
+function inspectManifest(path: string, isJson: boolean, io: CliIo): void {
+  const fileSystem = existing(path);
+  const loaded = readManifestFile(fileSystem, path);
+  const { manifest, tombstones } = loaded;
+  if (isJson) {
+    io.out(`${JSON.stringify({ ...manifest, tombstones })}\n`);
+  } else {
+    const { appliedIndex, digest, growing, liveRowCount, segments, shard, uid } = manifest;
+    io.out(`collection ${uid}, shard ${shard} at log index ${appliedIndex}\n`);
+    io.out(`${liveRowCount} live rows, digest ${digest}\n`);
+    for (const segment of segments) io.out(`${segmentLine(segment)}\n`);
+    const file = growing.file === null ? 'no file' : growing.file.path;
+    io.out(`growing: ${growing.liveRowCount} live of ${growing.rowCount} rows, ${file}\n`);
+  }
+  report(damageOf(fileSystem, path, loaded), io);
+}
+
+function segmentLine(segment: LoadedManifest['manifest']['segments'][number]): string {
+  const { checksumAlgorithm, ordinal, rowCount, sizeBytes, tombstoneCount } = segment;
+  return (
+    `segment ${ordinal}: ${rowCount} rows, ${tombstoneCount} dead, ${sizeBytes} bytes, ` +
+    `${checksumAlgorithm}, sha256 ${segment.checksum}`
+  );
+}
+
+/** Of the files that it names, which lie where a data directory has them. */
+function damageOf(
+  fileSystem: NodeFileSystem,
+  path: string,
+  loaded: LoadedManifest,
+): readonly Damage[] {
+  const { shard, uid } = loaded.manifest;
+  const parts = resolve(path).split('/');
+  const dataDirectory = parts.slice(0, -4).join('/');
+  const manifestPath = parts.slice(-4).join('/');
+  const checksum = digestChecksummedFile(fileSystem, path);
+  const reference = { uid, shard, manifestPath, checksum };
+  const steps = verifyShardFiles(fileSystem, dataDirectory, reference, loaded);
+  for (;;) {
+    const step = steps.next();
+    if (step.done !== true) continue;
+    return step.value.map(({ offset, path: file, what }) => ({
+      ...{ file, offset, what, severity: 'damage' as const },
+    }));
+  }
+}
+
+function inspectBlocks(path: string, io: CliIo): void {
   const fileSystem = existing(path);
   const damage = verifyChecksummedFile(fileSystem, path);
   io.out(`${path}: ${fileSystem.sizeBytes(path)} bytes\n`);

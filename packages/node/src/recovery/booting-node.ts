@@ -13,19 +13,25 @@ export class BootingNode {
   /** Answers from the moment on that a recovery has begun or the replica is there. */
   readonly service = new ServiceSwitch();
   readonly #assembled: Promise<AssembledNode>;
+  readonly #shown: Promise<void>;
   #recovery: Recovery | null = null;
   #node: AssembledNode | null = null;
   #running: Promise<AssembledNode | null> | null = null;
   #isStopped = false;
 
-  /** `assemble` is called at once, and tells about a recovery before it waits for anything. */
+  /** `assemble` is called at once, and tells about what takes long before the replica is there. */
   constructor(
     identity: NodeIdentity,
     assemble: (onRecovery: (recovery: Recovery) => void) => Promise<AssembledNode>,
   ) {
+    let show = (): void => undefined;
+    this.#shown = new Promise((resolve) => {
+      show = resolve;
+    });
     const assembling = assemble((recovery) => {
       this.#recovery = recovery;
       this.service.become(new WaitingService(identity, () => recovery.view()));
+      show();
     });
     this.#assembled = assembling.then((node) => {
       this.service.become(node.service);
@@ -35,9 +41,9 @@ export class BootingNode {
     this.#assembled.catch(() => undefined);
   }
 
-  /** Resolves when the ports may open: with the replica, or at once while it recovers. */
+  /** Resolves when the ports may open: with the replica, or when there is something to show. */
   async servable(): Promise<void> {
-    if (this.#recovery === null) await this.#assembled;
+    await Promise.race([this.#shown, this.#assembled]);
   }
 
   /** Starts the replica as soon as it exists. */

@@ -17,6 +17,7 @@ import type { CheckpointRoot, FileSystem, Wal } from '@holdfast/storage';
 import type { PeerTransport } from '../service-api.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import type { Defer, GroupHost } from './group-host.ts';
+import { ReplayWatch } from './replay-watch.ts';
 import { pauseBy } from './slices.ts';
 
 export interface ReplicaOptions {
@@ -101,4 +102,12 @@ export function checkpointParts(options: ReplicaOptions, parts: ReplicaParts) {
     ...{ roots, newestGeneration, generationCount: options.checkpointGenerationCount },
     logger,
   };
+}
+
+/** From the state that was loaded to what the log says was committed. */
+export function replayWatch({ group }: ReplicaOptions, parts: ReplicaParts): ReplayWatch {
+  const { clock, logger, meta, wal } = parts;
+  const fromIndex = meta.appliedIndex;
+  const toIndex = wal.groupLog(group).hardState()?.commit ?? fromIndex;
+  return new ReplayWatch({ clock, logger, fromIndex, toIndex });
 }

@@ -40,8 +40,14 @@ import type { Membership } from './membership.ts';
 import { Proposals } from './proposals.ts';
 import { RaftCounters } from './raft-counters.ts';
 import { ReadGate } from './read-gate.ts';
+import type { ReplayWatch } from './replay-watch.ts';
 import { activityOf } from './replica-activity.ts';
-import { checkpointParts, type ReplicaOptions, type ReplicaParts } from './replica-parts.ts';
+import {
+  checkpointParts,
+  type ReplicaOptions,
+  type ReplicaParts,
+  replayWatch,
+} from './replica-parts.ts';
 import { sessionExpiryCommand } from './session-expiry.ts';
 import { compactionParts, Snapshots } from './snapshots.ts';
 
@@ -73,6 +79,7 @@ export class Replica {
   readonly #readiness: LeaderReadiness;
   readonly #leaderClock: LeaderClock;
   readonly #timeline: FailoverTimeline;
+  readonly #replay: ReplayWatch;
   readonly #listeners: SoftStateListener[] = [];
   #soft: SoftState;
   #nextExpiryMs = 0;
@@ -93,6 +100,7 @@ export class Replica {
     this.#timeline = new FailoverTimeline(nowMs, (failover) =>
       parts.logger.info({ failover }, 'failover'),
     );
+    this.#replay = replayWatch(options, parts);
     this.applier = new Applier({
       host,
       meta: parts.meta,
@@ -353,6 +361,7 @@ export class Replica {
       this.#timeline.onResumed();
     });
     this.#driver.applied(appliedIndex);
+    this.#replay.onApplied(appliedIndex);
   }
 
   #restore(meta: SnapshotMeta): void {

@@ -106,14 +106,25 @@ export function readManifest(
   if (!fs.exists(path)) throw manifestCorrupt(path, 'it is missing');
   if (digestChecksummedFile(fs, path) !== reference.checksum)
     throw manifestCorrupt(path, 'its checksum is not the one the checkpoint names');
+  const loaded = readManifestFile(fs, path);
+  const { manifest } = loaded;
+  if (manifest.uid !== reference.uid || manifest.shard !== reference.shard)
+    throw manifestCorrupt(path, 'it belongs to another shard');
+  return loaded;
+}
+
+/**
+ * A manifest on its own, for tools: its blocks are verified, not that it is the one that a
+ * checkpoint names.
+ * @throws HoldfastError CHECKPOINT_CORRUPT, FORMAT_UNKNOWN, FILE_IO
+ */
+export function readManifestFile(fs: FileSystem, path: string): LoadedManifest {
   const bytes = readVerified(fs, path);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.byteLength < 4) throw manifestCorrupt(path, 'it is cut');
   const jsonEnd = 4 + view.getUint32(0, true);
   if (jsonEnd > bytes.byteLength) throw manifestCorrupt(path, 'it is cut');
   const manifest = parseManifest(new TextDecoder().decode(bytes.subarray(4, jsonEnd)), path);
-  if (manifest.uid !== reference.uid || manifest.shard !== reference.shard)
-    throw manifestCorrupt(path, 'it belongs to another shard');
   let offset = jsonEnd;
   const tombstones: Tombstones[] = [];
   for (const segment of manifest.segments) {

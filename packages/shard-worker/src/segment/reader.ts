@@ -59,7 +59,7 @@ export function readRowsFile(
   }
 }
 
-/** What a tool prints of a row: everything but the vector and the payload themselves. */
+/** What a tool prints of a row. Vector and payload are valid during the visit only. */
 export interface RowDescription {
   readonly position: number;
   readonly id: PointId;
@@ -67,6 +67,9 @@ export interface RowDescription {
   readonly timestampMs: number;
   readonly payloadSizeBytes: number;
   readonly hash: string;
+  readonly vector: Float32Array;
+  /** Canonical JSON; null when the point has none. */
+  readonly payload: Uint8Array | null;
 }
 
 /**
@@ -90,6 +93,8 @@ export function describeRowsFile(
         timestampMs: facts.timestampMs,
         payloadSizeBytes: facts.payloadSizeBytes,
         hash: toHex(facts.hash),
+        vector: vectorOf(bytes, facts.vectorOffset, header.dimension),
+        payload: facts.hasPayload ? payloadOf(bytes, facts) : null,
       });
     });
     return header;
@@ -97,6 +102,13 @@ export function describeRowsFile(
     reader.close();
   }
 }
+
+/** A copy: records are aligned in the file, not in memory. */
+const vectorOf = (bytes: Uint8Array, offset: number, dimension: number): Float32Array =>
+  new Float32Array(bytes.slice(offset, offset + dimension * 4).buffer);
+
+const payloadOf = (bytes: Uint8Array, facts: RecordFacts): Uint8Array =>
+  bytes.subarray(facts.payloadOffset, facts.payloadOffset + facts.payloadSizeBytes);
 
 function visitRecords(
   reader: ChecksummedFileReader,
