@@ -16,7 +16,9 @@ import { ingestBench } from './suites/ingest.ts';
 import { memoryBench } from './suites/memory.ts';
 import { raftBench } from './suites/raft.ts';
 import { recallBench } from './suites/recall.ts';
+import { restartBench } from './suites/restart.ts';
 import { searchBench } from './suites/search.ts';
+import { storageBench } from './suites/storage.ts';
 import { writesBench } from './suites/writes.ts';
 
 const BENCHES: readonly Bench[] = [
@@ -29,6 +31,8 @@ const BENCHES: readonly Bench[] = [
   memoryBench,
   recallBench,
   raftBench,
+  storageBench,
+  restartBench,
 ];
 const RESULTS_DIRECTORY = fileURLToPath(new URL('../../results', import.meta.url));
 const EXIT_USAGE = 2;

@@ -79,9 +79,9 @@ export class RowStore {
     const isExtreme = norm !== 0 && !(norm > NORM_KERNEL_MIN && norm < NORM_KERNEL_MAX);
     this.#flags[row] =
       FLAG_LIVE | (source.idKind === 0 ? 0 : FLAG_UUID) | (isExtreme ? FLAG_EXTREME : 0);
-    new Uint8Array(this.#idWords.buffer, row * ID_SIZE_BYTES, ID_SIZE_BYTES).set(
-      source.bytes.subarray(source.idOffset, source.idOffset + ID_SIZE_BYTES),
-    );
+    // Byte by byte: two views would cost more than the copy, for each of millions of rows.
+    for (let i = 0; i < ID_SIZE_BYTES; i++)
+      this.#idView.setUint8(row * ID_SIZE_BYTES + i, source.bytes[source.idOffset + i]!);
     this.#hashes[row] = source.idHash;
     this.#versions[row] = version;
     this.#timestampsMs[row] = timestampMs;

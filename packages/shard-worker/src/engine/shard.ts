@@ -117,8 +117,7 @@ export class Shard {
    * A live row read back from a verified file; rows come in the order they were written.
    * False when its id is already there: the file cannot be right.
    */
-  restoreRow(source: RowSource & RestoredFacts, rowHash: Uint8Array): boolean {
-    const view = new DataView(source.bytes.buffer, source.bytes.byteOffset);
+  restoreRow(source: RowSource & RestoredFacts, view: DataView, rowHash: Uint8Array): boolean {
     if (this.#ids.find(source.idHash, source.idKind, view, source.idOffset) !== NO_ROW)
       return false;
     this.#ids.insert(this.rows.append(source, source.version, source.timestampMs));

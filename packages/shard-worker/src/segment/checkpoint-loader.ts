@@ -5,6 +5,8 @@
  * Nothing is repaired here.
  */
 import type { HoldfastError } from '@holdfast/base';
+import type { RowSource } from '../engine/row-store.ts';
+import type { RestoredFacts } from '../engine/shard.ts';
 import { Shard } from '../engine/shard.ts';
 import type { GraphFactory } from '../graph/graph.ts';
 import type { CollectionDefinition } from '../model.ts';
@@ -13,6 +15,7 @@ import type { ShardManifestReference } from '../tasks.ts';
 import type { CheckpointPlace } from './checkpoint-writer.ts';
 import type { FileDamage } from './file-damage.ts';
 import { asDamage, isDamage } from './file-damage.ts';
+import type { RecordFacts } from './format.ts';
 import type { LoadedManifest, ManifestSegment, Tombstones } from './manifest.ts';
 import { manifestCorrupt } from './manifest.ts';
 import { readRowsFile } from './reader.ts';
@@ -125,18 +128,46 @@ function loadRows(
 ): Uint32Array {
   const { uid, dimension } = shard.definition;
   const positions: number[] = [];
+  const source = new RestoredRow();
   const expected = { kind, path: file.path, uid, shard: shard.shard, dimension };
   readRowsFile(
     place.fs,
     place.dataDirectory,
     { ...expected, rowCount: file.rowCount },
-    ({ position, bytes, facts }) => {
+    ({ position, bytes, view, facts }) => {
       if (dead?.has(position) === true) return;
-      const idHash = hashIdBytes(bytes, facts.idKind, facts.idOffset);
-      const isNew = shard.restoreRow({ ...facts, bytes, idHash }, facts.hash);
+      source.take(bytes, facts);
+      const isNew = shard.restoreRow(source, view, facts.hash);
       if (!isNew) throw manifestCorrupt(file.path, `the id of row ${position} is live twice`);
       positions.push(position);
     },
   );
   return Uint32Array.from(positions);
+}
+
+/** One for all rows: an object per row would be most of the work of loading. */
+class RestoredRow implements RowSource, RestoredFacts {
+  bytes: Uint8Array = new Uint8Array(0);
+  version = 0;
+  timestampMs = 0;
+  idKind = 0;
+  idHash = 0;
+  idOffset = 0;
+  vectorOffset = 0;
+  payloadOffset = 0;
+  payloadSizeBytes = 0;
+  hasPayload = false;
+
+  take(bytes: Uint8Array, facts: RecordFacts): void {
+    this.bytes = bytes;
+    this.version = facts.version;
+    this.timestampMs = facts.timestampMs;
+    this.idKind = facts.idKind;
+    this.idHash = hashIdBytes(bytes, facts.idKind, facts.idOffset);
+    this.idOffset = facts.idOffset;
+    this.vectorOffset = facts.vectorOffset;
+    this.payloadOffset = facts.payloadOffset;
+    this.payloadSizeBytes = facts.payloadSizeBytes;
+    this.hasPayload = facts.hasPayload;
+  }
 }

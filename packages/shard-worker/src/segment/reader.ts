@@ -30,6 +30,8 @@ export interface RowsFileExpectation {
 export interface ReadRecord {
   readonly position: number;
   readonly bytes: Uint8Array;
+  /** Of `bytes`. */
+  readonly view: DataView;
   readonly facts: RecordFacts;
 }
 
@@ -84,8 +86,7 @@ export function describeRowsFile(
   const reader = ChecksummedFileReader.openAny(fs, path);
   try {
     const header = readHeader(reader, path);
-    visitRecords(reader, path, header, ({ position, bytes, facts }) => {
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    visitRecords(reader, path, header, ({ position, bytes, view, facts }) => {
       visit({
         position,
         id: readPointId(view, facts.idOffset, facts.idKind),
@@ -153,7 +154,7 @@ function visitWindow(
   for (;;) {
     const facts = decodeRecord(bytes, view, usedBytes, place);
     if (facts === null) return { usedBytes, position };
-    visit({ position, bytes, facts });
+    visit({ position, bytes, view, facts });
     usedBytes += facts.recordSizeBytes;
     position += 1;
   }
