@@ -10,14 +10,17 @@ import { type BenchOptions, parseOptions } from './options.ts';
 import { renderTable, writeReport } from './report.ts';
 import type { Bench, BenchResult } from './result.ts';
 import { catchUpBench } from './suites/catch-up.ts';
+import { enginesBench } from './suites/engines.ts';
 import { failoverBench } from './suites/failover.ts';
 import { falseElectionsBench } from './suites/false-elections.ts';
+import { graphsBench } from './suites/graphs.ts';
 import { ingestBench } from './suites/ingest.ts';
+import { kernelBench } from './suites/kernel.ts';
 import { memoryBench } from './suites/memory.ts';
 import { raftBench } from './suites/raft.ts';
 import { recallBench } from './suites/recall.ts';
 import { restartBench } from './suites/restart.ts';
-import { searchBench } from './suites/search.ts';
+import { search768Bench, searchBench } from './suites/search.ts';
 import { storageBench } from './suites/storage.ts';
 import { writesBench } from './suites/writes.ts';
 
@@ -25,6 +28,10 @@ const BENCHES: readonly Bench[] = [
   writesBench,
   ingestBench,
   searchBench,
+  search768Bench,
+  kernelBench,
+  enginesBench,
+  graphsBench,
   failoverBench,
   falseElectionsBench,
   catchUpBench,

@@ -4,7 +4,7 @@
  * beside it shows what the graph is worth.
  */
 import { must } from '@holdfast/base';
-import type { Collection } from '@holdfast/client';
+import type { Collection, GraphParameters } from '@holdfast/client';
 import { runClosedLoop } from '../closed-loop.ts';
 import { clusteredDataset, type Dataset } from '../dataset.ts';
 import { exactNearest, recallOf } from '../ground-truth.ts';
@@ -23,7 +23,6 @@ import {
 const K = 10;
 const IN_FLIGHT = 8;
 const RECALL_MIN = 0.98;
-const RATIO_MIN = 0.5;
 const P99_MS_MAX = 20;
 const M = 16;
 const EF_CONSTRUCTION = 128;
@@ -35,43 +34,67 @@ interface ChosenEf {
   readonly recall: number;
 }
 
+interface SearchSuite {
+  readonly dimension: number;
+  readonly ratioMin: number;
+  readonly graph: GraphParameters;
+}
+
 export const searchBench: Bench = {
   name: 'search',
   description:
     '20,000 x 128-d, k 10 at recall >= 0.98, 8 in flight, linearizable, beside raw hnswlib',
-  run: async (context) => {
-    const dataset = clusteredDataset({
-      seed: 4711,
-      dimension: 128,
-      vectorCount: context.isQuick ? QUICK_VECTOR_COUNT : 20_000,
-      queryCount: context.isQuick ? 50 : 500,
-      clusterCount: 20,
-    });
-    const wanted = dataset.queries.map((query) => exactNearest(dataset.vectors, query, K));
-    context.log('search: building the raw index');
-    const raw = await buildRawIndex(dataset.vectors, {
-      dimension: dataset.dimension,
-      m: M,
-      efConstruction: EF_CONSTRUCTION,
-    });
-    return withCluster('search', {}, async ({ cluster, client }) => {
-      await client.createCollection({
-        name: 'search',
-        dimension: dataset.dimension,
-        metric: 'l2',
-        // Clients, three nodes and their lanes share two cores: a second shard would only cost.
-        shardCount: 1,
-        hnsw: { m: M, efConstruction: EF_CONSTRUCTION },
-      });
-      const collection = client.collection('search');
-      await loadVectors(collection, dataset.vectors);
-      await waitUntilIndexed(cluster, dataset.vectors.length, INDEX_TIMEOUT_MS);
-      return measure(collection, raw, dataset, wanted, context);
-    });
-  },
+  run: (context) =>
+    runSearch(
+      { dimension: 128, ratioMin: 0.5, graph: { engine: 'auto', precision: 'f32' } },
+      context,
+    ),
 };
 
+export const search768Bench: Bench = {
+  name: 'search-768',
+  description: 'the same at 768-d with the best engine (usearch at bf16)',
+  run: (context) =>
+    runSearch(
+      { dimension: 768, ratioMin: 1, graph: { engine: 'usearch', precision: 'bf16' } },
+      context,
+    ),
+};
+
+async function runSearch(suite: SearchSuite, context: BenchContext) {
+  const dataset = clusteredDataset({
+    seed: 4711,
+    dimension: suite.dimension,
+    vectorCount: context.isQuick ? QUICK_VECTOR_COUNT : 20_000,
+    queryCount: context.isQuick ? 50 : 500,
+    clusterCount: 20,
+  });
+  const wanted = dataset.queries.map((query) => exactNearest(dataset.vectors, query, K));
+  context.log('search: building the raw index');
+  const raw = await buildRawIndex(dataset.vectors, {
+    dimension: dataset.dimension,
+    m: M,
+    efConstruction: EF_CONSTRUCTION,
+  });
+  return withCluster('search', {}, async ({ cluster, client }) => {
+    await client.createCollection({
+      name: 'search',
+      dimension: dataset.dimension,
+      metric: 'l2',
+      // Clients, three nodes and their lanes share two cores: a second shard would only cost.
+      shardCount: 1,
+      hnsw: { m: M, efConstruction: EF_CONSTRUCTION },
+      graph: suite.graph,
+    });
+    const collection = client.collection('search');
+    await loadVectors(collection, dataset.vectors);
+    await waitUntilIndexed(cluster, dataset.vectors.length, INDEX_TIMEOUT_MS);
+    return measure(suite, collection, raw, dataset, wanted, context);
+  });
+}
+
 async function measure(
+  { ratioMin }: SearchSuite,
   collection: Collection,
   raw: RawIndex | null,
   dataset: Dataset,
@@ -121,7 +144,7 @@ async function measure(
     figures: [
       figure('queries', median(rates), '/s'),
       figure('raw hnswlib-node, one thread', medianOrNull(rawRates), '/s'),
-      atLeast('ratio (median of rounds)', raw === null ? null : ratio, 'x', RATIO_MIN),
+      atLeast('ratio (median of rounds)', raw === null ? null : ratio, 'x', ratioMin),
       atLeast('recall@10', own.recall, '', RECALL_MIN),
       figure('raw recall@10', peer?.recall ?? null, ''),
       figure('p50', percentile(latencies, 0.5), 'ms'),

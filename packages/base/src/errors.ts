@@ -368,6 +368,12 @@ export const ERROR_CODES = {
     'never',
     'The operating system refused a file operation; the message names file and cause.',
   ),
+  GRAPH_CACHE_SKIPPED: at(
+    'storage',
+    true,
+    'never',
+    'A graph was not saved; nothing is lost, it is built again at the next start.',
+  ),
   FORMAT_UNKNOWN: at(
     'storage',
     true,

@@ -5,6 +5,7 @@ import type {
   CollectionDescription,
   CreateCollectionResult,
   DropCollectionResult,
+  GraphParameters,
   HnswParameters,
   LeaderHint,
   ListCollectionsResult,
@@ -60,6 +61,8 @@ export interface CreateCollectionOptions extends RequestOptions {
   readonly hnsw?: Partial<HnswParameters>;
   /** Of the blocks of the collection's data files. Default: xxhash3. */
   readonly checksumAlgorithm?: ChecksumAlgorithmName;
+  /** Engine and precision of the graphs; scores are exact whatever they are. */
+  readonly graph?: Partial<GraphParameters>;
   /** True: an equal collection that exists is the answer, not an error. */
   readonly ifNotExists?: boolean;
 }

@@ -11,6 +11,7 @@ export type {
   DeleteResult,
   DropCollectionResult,
   GetResult,
+  GraphParameters,
   HnswParameters,
   JsonObject,
   JsonValue,

@@ -135,13 +135,9 @@ export async function assembleNode(
     confIndex: () => replica.confIndex(),
   });
   const service = new ReplicaService({
-    replica,
-    identity,
-    wal,
-    host,
+    ...{ replica, identity, wal, host, logger, publicAddressOf },
     clock: parts.clock,
     defer: parts.defer,
-    publicAddressOf,
   });
   return { replica, service, core };
 }

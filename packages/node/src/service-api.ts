@@ -5,6 +5,7 @@
 import type { ClusterId, ErrorBody, GroupId, Incarnation, Member, NodeId } from '@holdfast/base';
 import type { MemberRole, PeerIdentity, Request, ResultBody } from '@holdfast/protocol';
 import type { RaftMessage, Role } from '@holdfast/raft';
+import type { GraphStats } from '@holdfast/shard-worker';
 
 export type { Role } from '@holdfast/raft';
 
@@ -49,6 +50,7 @@ export interface LaneStatus {
   readonly tailRowCount: number;
   readonly graphRowCount: number;
   readonly deletedRowCount: number;
+  readonly graphs: GraphStats;
 }
 
 export interface WalStatus {

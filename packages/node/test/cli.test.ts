@@ -13,6 +13,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { logIndex } from '@holdfast/base';
+import type { CollectionDefinition, LaneCommand } from '@holdfast/shard-worker';
+import { encodePointOps, GRAPH_CACHE_LIMITS, InlineHost } from '@holdfast/shard-worker';
 import { NodeFileSystem, readIdentity, writeChecksummedFile } from '@holdfast/storage';
 import t, { type Test } from 'tap';
 import {
@@ -442,6 +445,57 @@ t.test('inspect prints rows and tombstones, and verifies what a manifest names',
   t.match(await run('inspect', 'segment', path), { code: 1, out: /at 64/ });
   const damaged = await run('inspect', 'manifest', join(copy, 'manifest-golden.man'));
   t.match(damaged, { code: 1, out: /damage: collections\/5\/0\/segment-00000001.seg at 64/ });
+});
+
+t.test('inspect says what a saved graph is of, and where it is damaged', async (t) => {
+  const dataDirectory = temporaryDirectory(t);
+  const host = new InlineHost({
+    fs: new NodeFileSystem(),
+    dataDirectory,
+    laneCount: 1,
+    graphCache: { ...GRAPH_CACHE_LIMITS, wallMs: () => 1_000 },
+  });
+  await host.open({ appliedIndex: logIndex(0), definitions: [], manifests: [] });
+  const definition: CollectionDefinition = {
+    uid: 1,
+    name: 'docs',
+    dimension: 4,
+    metric: 'l2',
+    shardCount: 1,
+    hnsw: { m: 8, efConstruction: 16, efSearch: 16 },
+    graph: { engine: 'auto', precision: 'f32' },
+    sealRowCount: 10_000,
+    sealSizeBytes: 1 << 20,
+    checksumAlgorithm: 'xxhash3',
+  };
+  const ops = encodePointOps(
+    Array.from({ length: 1_000 }, (_, id) => ({
+      type: 'upsert',
+      id,
+      vector: Float32Array.of(id, id % 7, id % 11, 1),
+      payload: null,
+      condition: { kind: 'none' },
+    })),
+  );
+  const commands: LaneCommand[] = [
+    { kind: 'createCollection', index: logIndex(1), definition },
+    { kind: 'write', index: logIndex(2), timestampMs: 1, uid: 1, mode: 'always', ops },
+  ];
+  await host.apply({ fromIndex: logIndex(1), toIndex: logIndex(2), perLane: [commands] });
+  await host.settle();
+  await host.checkpoint(logIndex(2), 'one');
+  await host.settle();
+  const path = join(dataDirectory, 'collections', '1', '0', 'graph-00000001');
+  t.match(await run('inspect', 'graph', `${path}.json`), {
+    code: 0,
+    out: /logIndex +2\n[\s\S]*vectorCount +1000\n[\s\S]*no damage found/,
+  });
+  const bytes = readFileSync(`${path}.graph`);
+  bytes[70_000]! ^= 1;
+  writeFileSync(`${path}.graph`, bytes);
+  const damaged = await run('inspect', 'graph', `${path}.graph`);
+  t.match(damaged, { code: 1, out: /damage: .*graph-00000001\.graph at 65\d+: / });
+  t.match(await run('fsck', dataDirectory), { code: 1, out: /graph-00000001\.graph at 65\d+/ });
 });
 
 t.test('inspect prints the records of a log file and where it is damaged', async (t) => {

@@ -424,6 +424,11 @@ t.test('the HTTP pages: health is open, the others ask for the key', async (t) =
   t.match(metrics, /^holdfast_raft_messages_refused_total 11$/m);
   t.match(metrics, /^holdfast_log_held_by\{holder="follower"\} 1$/m);
   t.match(metrics, /^holdfast_checkpoint_failures_in_row 1$/m);
+  t.match(metrics, /^holdfast_hnsw_corruption_detected_total 31$/m);
+  t.match(metrics, /^holdfast_hnsw_recovery_attempts_total\{result="loaded"\} 29$/m);
+  t.match(metrics, /^holdfast_hnsw_snapshot_age_seconds\{generation="newest"\} 26$/m);
+  t.match(metrics, /^holdfast_graph_rebuilt_total\{reason="deadRows"\} 24$/m);
+  t.match(metrics, /^holdfast_graph_recall_lowest\{k="10"\} 0.97$/m);
   t.match(metrics, /^holdfast_snapshot_held_bytes\{direction="send",peer="n2"\} 500$/m);
   t.match(metrics, /^holdfast_snapshot_size_bytes\{direction="send",peer="n2"\} 2000$/m);
   t.equal((await fetch(`http://${address}/nothing`, { headers })).status, 404);

@@ -20,6 +20,7 @@ const SPEC = {
   metric: 'l2',
   shardCount: 2,
   hnsw: { m: 16, efConstruction: 128, efSearch: 64 },
+  graph: { engine: 'auto', precision: 'f32' },
   sealRowCount: 100,
   checksumAlgorithm: 'xxhash3',
   sealSizeBytes: 10_000,

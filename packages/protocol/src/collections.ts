@@ -27,8 +27,33 @@ const hnswRequestSchema = z.strictObject({
 /** Parameters of the graph: links per node, beam width while building and while searching. */
 export type HnswParameters = Readonly<z.infer<typeof hnswSchema>>;
 
+const graphEngineSchema = z
+  .enum(['auto', 'hnswlib', 'usearch'])
+  .describe('auto: the faster of those the node can load. A wish: a node without it uses another.');
+const graphPrecisionSchema = z
+  .enum(['f32', 'bf16'])
+  .describe('How graphs store vectors; scores are exact at either. bf16 needs usearch.');
+const graphSchema = z.strictObject({ engine: graphEngineSchema, precision: graphPrecisionSchema });
+/** What is left out gets the default. */
+const graphRequestSchema = z
+  .strictObject({
+    engine: graphEngineSchema.exactOptional(),
+    precision: graphPrecisionSchema.exactOptional(),
+  })
+  .refine((graph) => !(graph.engine === 'hnswlib' && graph.precision === 'bf16'), {
+    path: ['precision'],
+    error: 'must be f32 with engine hnswlib; leave the engine out for bf16',
+  });
+/** Which library keeps the graph, and at which precision: a local matter of each node. */
+export type GraphParameters = Readonly<z.infer<typeof graphSchema>>;
+
 /** What `createCollection` uses where the request says nothing. */
 export const HNSW_DEFAULTS: HnswParameters = { m: 16, efConstruction: 128, efSearch: 64 };
+/**
+ * bf16 halves the memory of a graph, but vectors that differ only in their last digits become one:
+ * a choice for the owner of the data.
+ */
+export const GRAPH_DEFAULTS: GraphParameters = { engine: 'auto', precision: 'f32' };
 /** Two shards use both cores of a small machine; more is the caller's choice. */
 export const SHARD_COUNT_DEFAULT = 2;
 
@@ -44,6 +69,7 @@ export const collectionDescriptionSchema = z.strictObject({
   metric: metricSchema,
   shardCount: shardCountSchema,
   hnsw: hnswSchema,
+  graph: graphSchema,
   checksumAlgorithm: checksumAlgorithmSchema.describe('Of files written from now on.'),
   createdIndex: safePositiveSchema.describe('Log index of the entry that created it.'),
 });
@@ -59,6 +85,7 @@ export const createCollectionSchema = z
     metric: metricSchema,
     shardCount: shardCountSchema.exactOptional(),
     hnsw: hnswRequestSchema.exactOptional(),
+    graph: graphRequestSchema.exactOptional(),
     checksumAlgorithm: checksumAlgorithmSchema.exactOptional(),
     ifNotExists: z
       .boolean()

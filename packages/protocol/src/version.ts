@@ -7,7 +7,7 @@
 export const PROTOCOL_VERSION = 1;
 
 /** Of the JSON Schemas of all public messages at this version; see test/schema.test.ts. */
-export const SCHEMA_HASH = 'c9c7b1639c53c623';
+export const SCHEMA_HASH = '28fc4f4d68077036';
 
 /** Every version this build speaks, newest first. */
 export const SUPPORTED_PROTOCOL_VERSIONS: readonly number[] = [PROTOCOL_VERSION];

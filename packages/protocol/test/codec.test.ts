@@ -51,6 +51,7 @@ const GOOD: readonly OutgoingUp[] = [
     metric: 'cosine',
     shardCount: 4,
     hnsw: { m: 8 },
+    graph: { engine: 'usearch', precision: 'bf16' },
     ifNotExists: true,
   },
   { id: 3, kind: 'dropCollection', name: 'docs' },

@@ -1,8 +1,28 @@
+export type { DistanceKind } from './distance/vector-store.ts';
+export { BLOCK_ROW_COUNT, VectorStore } from './distance/vector-store.ts';
 export { CONFLICTS_MAX } from './engine/apply.ts';
 export type { LaneEngineOptions } from './engine/lane-engine.ts';
 export { LaneEngine } from './engine/lane-engine.ts';
-export type { Graph, GraphFactory, GraphOptions } from './graph/graph.ts';
-export { loadHnswlib } from './graph/hnswlib-graph.ts';
+export type {
+  Graph,
+  GraphBuild,
+  GraphFactory,
+  GraphOptions,
+  NativeGraphFile,
+  SavedLabels,
+} from './graph/graph.ts';
+export type { LoadedEngines } from './graph/graph-engines.ts';
+export { createGraphFactory, loadEngines, loadGraphFactory } from './graph/graph-engines.ts';
+export type { GraphEvent, GraphEventKind } from './graph-cache/events.ts';
+export type { GraphCachePlace } from './graph-cache/files.ts';
+export { isGraphFileName } from './graph-cache/files.ts';
+export type { GraphCacheOptions } from './graph-cache/graph-cache.ts';
+export { GRAPH_CACHE_LIMITS } from './graph-cache/graph-cache.ts';
+export { quarantineGeneration } from './graph-cache/quarantine.ts';
+export type { SavedGraph } from './graph-cache/saved-graphs.ts';
+export { listSavedGraphs, savedGraphDamageSteps } from './graph-cache/saved-graphs.ts';
+export type { GraphSidecar } from './graph-cache/sidecar.ts';
+export { readSidecar } from './graph-cache/sidecar.ts';
 export type { InlineHostOptions } from './host/inline-host.ts';
 export { InlineHost } from './host/inline-host.ts';
 export { LANE_READ_TASK_COUNT_MAX } from './host/lane.ts';
@@ -17,6 +37,9 @@ export type {
 } from './host/shard-host.ts';
 export type {
   CollectionDefinition,
+  GraphChoice,
+  GraphEngineName,
+  GraphPrecision,
   HnswOptions,
   Metric,
   PointId,
@@ -47,6 +70,7 @@ export {
 } from './segment/references.ts';
 export type {
   Conflict,
+  GraphStats,
   LaneCommand,
   LaneRead,
   LaneReadResult,

@@ -9,6 +9,19 @@ export interface HnswOptions {
   readonly efSearch: number;
 }
 
+export type GraphEngineName = 'hnswlib' | 'usearch';
+/** How graphs store vectors to find candidates; scores always come from the f32 rows. */
+export type GraphPrecision = 'f32' | 'bf16';
+
+/**
+ * What the collection asks for. Graphs are local caches, so a node that cannot load the engine
+ * takes the other one and says so in its statistics.
+ */
+export interface GraphChoice {
+  readonly engine: GraphEngineName | 'auto';
+  readonly precision: GraphPrecision;
+}
+
 /** A collection as the log defines it: equal on every replica. */
 export interface CollectionDefinition {
   /** Log index of the entry that created it: never reused, names its folder. */
@@ -18,6 +31,7 @@ export interface CollectionDefinition {
   readonly metric: Metric;
   readonly shardCount: number;
   readonly hnsw: HnswOptions;
+  readonly graph: GraphChoice;
   /** A growing segment is sealed by apply when it holds this many rows ... */
   readonly sealRowCount: number;
   /** ... or this many bytes of rows, whichever comes first. */

@@ -7,6 +7,7 @@
  */
 import type { ErrorBody, LogIndex } from '@holdfast/base';
 import type { ChecksumAlgorithm } from '@holdfast/storage';
+import type { GraphEvent } from './graph-cache/events.ts';
 import type { CollectionDefinition, PointId, PointRecord } from './model.ts';
 
 /** One log entry's part for one lane, in log order. */
@@ -130,6 +131,33 @@ export interface LaneStats {
   readonly deletedRowCount: number;
   readonly vectorSizeBytes: number;
   readonly busyMs: number;
+  readonly graphs: GraphStats;
+}
+
+/** Of all graphs of a lane. Counters since the lane was opened. */
+export interface GraphStats {
+  /** Native vectors, dead ones included. */
+  readonly nodeCount: number;
+  readonly deadNodeCount: number;
+  /** `engine precision`, each once: what this node uses, whatever collections wish. */
+  readonly builds: readonly string[];
+  readonly rebuildingCount: number;
+  readonly rebuiltForDeadRowsCount: number;
+  readonly rebuiltForRecallCount: number;
+  /** Lowest mean recall@10 of the shards that were probed; null before the first verdict. */
+  readonly recallLowest: number | null;
+  /** Of the oldest of the shards' newest saved graphs; null when there is none. */
+  readonly savedAgeMs: number | null;
+  readonly savedCount: number;
+  readonly saveFailedCount: number;
+  readonly loadedCount: number;
+  readonly outdatedCount: number;
+  /** Saved graphs that were found damaged: an alarm each. */
+  readonly quarantinedCount: number;
+  /** Starts of a shard without any usable saved graph though there were some. */
+  readonly rebuildingAfterLoadCount: number;
+  /** The last ones, oldest first. */
+  readonly events: readonly GraphEvent[];
 }
 
 export type ShardTask = { readonly epoch: number } & (

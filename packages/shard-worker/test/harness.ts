@@ -25,6 +25,7 @@ export function definitionOf(changes: Partial<CollectionDefinition> = {}): Colle
     metric: 'l2' as Metric,
     shardCount: 3,
     hnsw: { m: 16, efConstruction: 128, efSearch: 64 },
+    graph: { engine: 'auto', precision: 'f32' },
     sealRowCount: 40,
     sealSizeBytes: 1 << 20,
     checksumAlgorithm: 'xxhash3',

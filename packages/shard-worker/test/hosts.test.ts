@@ -2,14 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { HoldfastError, must } from '@holdfast/base';
+import { type HoldfastError, must } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 import { NodeFileSystem } from '@holdfast/storage';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
 import type { Test } from 'tap';
 import tap from 'tap';
 import { LaneEngine } from '../src/engine/lane-engine.ts';
-import { loadHnswlib } from '../src/graph/hnswlib-graph.ts';
+import { loadGraphFactory } from '../src/graph/graph-engines.ts';
 import { InlineHost } from '../src/host/inline-host.ts';
 import { LANE_READ_TASK_COUNT_MAX } from '../src/host/lane.ts';
 import { laneOfShard } from '../src/host/lane-of.ts';
@@ -276,8 +276,7 @@ tap.test('files that no checkpoint needs go from a real disk', async (t) => {
 /** A runner under a virtual clock whose deferred callbacks the test fires. */
 function manualRunner() {
   const clock = new VirtualClock();
-  const factory = loadHnswlib();
-  if (factory instanceof HoldfastError) throw factory;
+  const factory = must(loadGraphFactory(), 'no graph engine');
   const engine = new LaneEngine({ fs: new MemoryFileSystem(), graphFactory: factory });
   const deferred: { readonly delayMs: number; readonly callback: () => void }[] = [];
   const runner = new LaneRunner({

@@ -6,7 +6,6 @@ import { must, SeededRandom } from '@holdfast/base';
 import { readWholeFile, sha256, toHex } from '@holdfast/storage';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
 import tap from 'tap';
-import { loadHnswlib } from '../src/graph/hnswlib-graph.ts';
 import { InlineHost } from '../src/host/inline-host.ts';
 import type { CollectionDefinition, PointId } from '../src/model.ts';
 import type { PointOp } from '../src/point-op.ts';
@@ -388,57 +387,50 @@ tap.test('tombstones name positions in the file, however often rows got new numb
   }
 });
 
-const hnswlib = loadHnswlib();
-
-tap.test(
-  'a graph goes on after its rows got other numbers',
-  { skip: hnswlib instanceof Error ? 'hnswlib-node is not installed' : false },
-  async (t) => {
-    if (hnswlib instanceof Error) return;
-    const definition = definitionOf({ shardCount: 1, dimension: 8, sealRowCount: 1 << 20 });
-    const fs = new MemoryFileSystem();
-    fs.makeDirectory(DATA);
-    const host = new InlineHost({
-      ...{ fs, dataDirectory: DATA, laneCount: 1, graphFactory: hnswlib },
-      compactionDeadRowCountMin: 100,
-    });
-    const driver = new HostDriver(host, definition);
-    await driver.openEmpty();
-    await driver.create();
-    const random = new SeededRandom(SEED);
-    const vectorOf = () => Float32Array.from({ length: 8 }, () => random.nextBelow(2000) / 1000);
-    const condition = { kind: 'none' } as const;
-    const upsert = (id: number): PointOp => ({
-      ...{ type: 'upsert', id, vector: vectorOf(), payload: null, condition },
-    });
-    await driver.write(Array.from({ length: 3000 }, (_, id) => upsert(id)));
+tap.test('a graph goes on after its rows got other numbers', async (t) => {
+  const definition = definitionOf({ shardCount: 1, dimension: 8, sealRowCount: 1 << 20 });
+  const fs = new MemoryFileSystem();
+  fs.makeDirectory(DATA);
+  const host = new InlineHost({
+    ...{ fs, dataDirectory: DATA, laneCount: 1 },
+    compactionDeadRowCountMin: 100,
+  });
+  const driver = new HostDriver(host, definition);
+  await driver.openEmpty();
+  await driver.create();
+  const random = new SeededRandom(SEED);
+  const vectorOf = () => Float32Array.from({ length: 8 }, () => random.nextBelow(2000) / 1000);
+  const condition = { kind: 'none' } as const;
+  const upsert = (id: number): PointOp => ({
+    ...{ type: 'upsert', id, vector: vectorOf(), payload: null, condition },
+  });
+  await driver.write(Array.from({ length: 3000 }, (_, id) => upsert(id)));
+  await host.settle();
+  for (let round = 0; round < 3; round++) {
+    await driver.write(Array.from({ length: 1500 }, (_, i) => upsert((i * 2 + round) % 3000)));
+    if (round === 1) host.buildSlice(700);
+    await driver.checkpoint(`c${round}`);
+    await host.checkpointDurable(`c${round}`);
+    await driver.write([upsert(5000 + round), { type: 'delete', id: 7 * round, condition }]);
+    // Slices of the letting go, with writes that kill rows on both sides of the cursor.
+    host.buildSlice(20);
+    await driver.write([upsert(1), upsert(2999), upsert(6000 + round)]);
+    const before = (await host.stats())[0]?.deletedRowCount ?? 0;
     await host.settle();
-    for (let round = 0; round < 3; round++) {
-      await driver.write(Array.from({ length: 1500 }, (_, i) => upsert((i * 2 + round) % 3000)));
-      if (round === 1) host.buildSlice(700);
-      await driver.checkpoint(`c${round}`);
-      await host.checkpointDurable(`c${round}`);
-      await driver.write([upsert(5000 + round), { type: 'delete', id: 7 * round, condition }]);
-      // Slices of the letting go, with writes that kill rows on both sides of the cursor.
-      host.buildSlice(20);
-      await driver.write([upsert(1), upsert(2999), upsert(6000 + round)]);
-      const before = (await host.stats())[0]?.deletedRowCount ?? 0;
-      await host.settle();
-      const after = (await host.stats())[0]?.deletedRowCount ?? 0;
-      t.ok(before > 1000 && after < 10, `round ${round}: ${before} dead rows, then ${after}`);
-      let shared = 0;
-      for (let query = 0; query < 40; query++) {
-        const vector = vectorOf();
-        const found = await driver.search({ vector, k: 10, ef: 200 });
-        const exact = await driver.search({ vector, k: 10, isExact: true });
-        t.ok(must(found.plans[0]).graphRowCount > 2500, 'the graph was searched');
-        const ids = new Set(exact.hits.map(({ id }) => id));
-        shared += found.hits.filter(({ id }) => ids.has(id)).length;
-      }
-      t.ok(shared >= 0.97 * 400, `round ${round}: recall ${shared / 400}`);
+    const after = (await host.stats())[0]?.deletedRowCount ?? 0;
+    t.ok(before > 1000 && after < 10, `round ${round}: ${before} dead rows, then ${after}`);
+    let shared = 0;
+    for (let query = 0; query < 40; query++) {
+      const vector = vectorOf();
+      const found = await driver.search({ vector, k: 10, ef: 200 });
+      const exact = await driver.search({ vector, k: 10, isExact: true });
+      t.ok(must(found.plans[0]).graphRowCount > 2500, 'the graph was searched');
+      const ids = new Set(exact.hits.map(({ id }) => id));
+      shared += found.hits.filter(({ id }) => ids.has(id)).length;
     }
-  },
-);
+    t.ok(shared >= 0.97 * 400, `round ${round}: recall ${shared / 400}`);
+  }
+});
 
 tap.test('the checksum algorithm is the log’s to say, and mixed files verify', async (t) => {
   const definition = definitionOf({ shardCount: 1, sealRowCount: 10, checksumAlgorithm: 'crc32c' });

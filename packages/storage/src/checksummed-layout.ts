@@ -15,7 +15,7 @@ export const BLOCK_SIZE_BYTES = 65_536;
 export const CHECKSUMMED_FILE_HEADER_SIZE_BYTES = 64;
 
 /** Codes are stored in files and never change. */
-const KIND_CODES = { segment: 1, growing: 2, manifest: 3, meta: 4 } as const;
+const KIND_CODES = { segment: 1, growing: 2, manifest: 3, meta: 4, graph: 5 } as const;
 export type ChecksummedFileKind = keyof typeof KIND_CODES;
 
 export interface Header {

@@ -83,6 +83,7 @@ export {
 } from './identity.ts';
 export type { WalFileLine } from './inspect.ts';
 export { describeWalFile } from './inspect.ts';
+export { JsonFields } from './json-shape.ts';
 export { NodeFileSystem } from './node-fs.ts';
 export type { ProcessIdentity, ProcessTable } from './process-table.ts';
 export { NodeProcessTable } from './process-table.ts';

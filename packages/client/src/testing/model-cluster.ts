@@ -21,6 +21,7 @@ import {
   CHECKSUM_ALGORITHM_DEFAULT,
   decodeUp,
   encodeDown,
+  GRAPH_DEFAULTS,
   HNSW_DEFAULTS,
   PROTOCOL_VERSION,
   parsePayload,
@@ -360,10 +361,11 @@ export class ModelCluster {
     if (request.kind === 'createCollection') {
       const { name, dimension, metric, shardCount = SHARD_COUNT_DEFAULT } = request;
       const hnsw = { ...HNSW_DEFAULTS, ...request.hnsw };
+      const graph = { ...GRAPH_DEFAULTS, ...request.graph };
       const createdIndex = this.#index;
       const checksumAlgorithm = request.checksumAlgorithm ?? CHECKSUM_ALGORITHM_DEFAULT;
       const collection = {
-        ...{ name, dimension, metric, shardCount, hnsw, checksumAlgorithm, createdIndex },
+        ...{ name, dimension, metric, shardCount, hnsw, graph, checksumAlgorithm, createdIndex },
       };
       return { ok: true, result: { ...written, collection } };
     }

@@ -2,7 +2,12 @@
 import { resolve } from 'node:path';
 import { HoldfastError } from '@holdfast/base';
 import type { LoadedManifest, RowDescription } from '@holdfast/shard-worker';
-import { describeRowsFile, readManifestFile, verifyShardFiles } from '@holdfast/shard-worker';
+import {
+  describeRowsFile,
+  readManifestFile,
+  readSidecar,
+  verifyShardFiles,
+} from '@holdfast/shard-worker';
 import {
   type Damage,
   describeWalFile,
@@ -40,6 +45,11 @@ export function registerInspect(program: Command, io: CliIo): void {
     .description('check the blocks of a segment, growing, manifest or meta file')
     .argument('<PATH>')
     .action((path: string) => inspectBlocks(path, io));
+  inspect
+    .command('graph')
+    .description('what a saved graph is of, and whether it is whole (its .json or .graph file)')
+    .argument('<PATH>')
+    .action((path: string) => inspectGraph(path, io));
   program
     .command('fsck')
     .description("verify every checksum of a stopped node's data directory; changes nothing")
@@ -164,6 +174,21 @@ function inspectBlocks(path: string, io: CliIo): void {
   const damage = verifyChecksummedFile(fileSystem, path);
   io.out(`${path}: ${fileSystem.sizeBytes(path)} bytes\n`);
   report(damage, io);
+}
+
+function inspectGraph(path: string, io: CliIo): void {
+  const base = path.replace(/\.(json|graph)$/, '');
+  const sidecarPath = `${base}.json`;
+  const graphPath = `${base}.graph`;
+  const fileSystem = existing(sidecarPath);
+  const sidecar = readSidecar(fileSystem, sidecarPath);
+  for (const [name, value] of Object.entries(sidecar)) io.out(`${name.padEnd(16)}${value}\n`);
+  const found = [...verifyChecksummedFile(existing(graphPath), graphPath)];
+  if (found.length === 0 && digestChecksummedFile(fileSystem, graphPath) !== sidecar.checksum) {
+    const what = 'is not the file that its sidecar was written for';
+    found.push({ file: graphPath, offset: 0, what, severity: 'damage' });
+  }
+  report(found, io);
 }
 
 function fsck(directory: string, io: CliIo): void {

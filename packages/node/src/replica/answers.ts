@@ -30,8 +30,8 @@ export function writeAnswer(result: ApplyResult, what: string): ResultBody {
 }
 
 export function describeCollection(definition: CollectionDefinition): CollectionDescription {
-  const { name, dimension, metric, shardCount, hnsw, checksumAlgorithm, uid } = definition;
-  return { name, dimension, metric, shardCount, hnsw, checksumAlgorithm, createdIndex: uid };
+  const { name, dimension, metric, shardCount, hnsw, graph, checksumAlgorithm, uid } = definition;
+  return { name, dimension, metric, shardCount, hnsw, graph, checksumAlgorithm, createdIndex: uid };
 }
 
 export function collectionNotFound(name: string): HoldfastError {

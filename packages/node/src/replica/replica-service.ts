@@ -1,5 +1,5 @@
 /** What servers and embedders see of a replica. */
-import type { Clock, NodeId } from '@holdfast/base';
+import type { Clock, Logger, NodeId } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { NodeIdentity, Wal } from '@holdfast/storage';
@@ -15,6 +15,7 @@ import type {
   PeerProgress,
   StateDigest,
 } from '../service-api.ts';
+import { GraphAlarms } from './graph-alarms.ts';
 import type { Defer } from './group-host.ts';
 import { roleOf } from './member-list.ts';
 import { digestMeta } from './meta-file.ts';
@@ -32,6 +33,7 @@ export interface ReplicaServiceParts {
   readonly host: ShardHost;
   readonly clock: Clock;
   readonly defer: Defer;
+  readonly logger: Logger;
   /** Public address of a member, null while unknown. */
   readonly publicAddressOf: (nodeId: NodeId) => string | null;
 }
@@ -41,6 +43,7 @@ const isMember = (state: MembershipState): boolean => state !== 'joining' && sta
 export class ReplicaService implements NodeService {
   readonly #parts: ReplicaServiceParts;
   readonly #executor: RequestExecutor;
+  readonly #graphAlarms: GraphAlarms;
   #lanes: readonly LaneStatus[] = [];
   #lanesAtMs = Number.NEGATIVE_INFINITY;
   #isRefreshing = false;
@@ -49,6 +52,7 @@ export class ReplicaService implements NodeService {
   constructor(parts: ReplicaServiceParts) {
     const { replica, host } = parts;
     this.#parts = parts;
+    this.#graphAlarms = new GraphAlarms(parts.logger);
     this.#executor = new RequestExecutor({
       host,
       lanes: replica.lanes,
@@ -168,6 +172,7 @@ export class ReplicaService implements NodeService {
     this.#parts.host.stats().then(
       (lanes) => {
         this.#lanes = lanes;
+        this.#graphAlarms.report(lanes);
         this.#lanesAtMs = nowMs;
         this.#isRefreshing = false;
       },

@@ -11,7 +11,12 @@ import type {
   UpsertRequest,
   SessionStamp as WireSessionStamp,
 } from '@holdfast/protocol';
-import { CHECKSUM_ALGORITHM_DEFAULT, HNSW_DEFAULTS, SHARD_COUNT_DEFAULT } from '@holdfast/protocol';
+import {
+  CHECKSUM_ALGORITHM_DEFAULT,
+  GRAPH_DEFAULTS,
+  HNSW_DEFAULTS,
+  SHARD_COUNT_DEFAULT,
+} from '@holdfast/protocol';
 import type { CollectionDefinition, PointOp } from '@holdfast/shard-worker';
 import { encodePointOps } from '@holdfast/shard-worker';
 import { xxh3_64 } from '@holdfast/storage';
@@ -43,6 +48,10 @@ export class WriteRequests {
         m: request.hnsw?.m ?? HNSW_DEFAULTS.m,
         efConstruction: request.hnsw?.efConstruction ?? HNSW_DEFAULTS.efConstruction,
         efSearch: request.hnsw?.efSearch ?? HNSW_DEFAULTS.efSearch,
+      },
+      graph: {
+        engine: request.graph?.engine ?? GRAPH_DEFAULTS.engine,
+        precision: request.graph?.precision ?? GRAPH_DEFAULTS.precision,
       },
       sealRowCount: this.#replica.sealLimits.sealRowCount,
       sealSizeBytes: this.#replica.sealLimits.sealSizeBytes,

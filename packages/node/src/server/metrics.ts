@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { NodeRole, NodeService, NodeStatus, PeerTransportStats } from '../service-api.ts';
 import type { Admission } from './admission.ts';
+import { registerGraphMetrics } from './graph-metrics.ts';
 import { registerReplicaMetrics } from './replica-metrics.ts';
 
 const ROLES: readonly NodeRole[] = ['follower', 'preCandidate', 'candidate', 'leader', 'repairing'];
@@ -58,6 +59,7 @@ export class Metrics {
     });
     registerStatusGauges(this.#registry, sources.service);
     registerReplicaMetrics(this.#registry, sources.service);
+    registerGraphMetrics(this.#registry, sources.service);
     registerServerGauges(this.#registry, sources.admission);
     if (sources.peerStats !== undefined) registerPeerMetrics(this.#registry, sources.peerStats);
   }
@@ -91,7 +93,9 @@ export class Metrics {
 
 type StatusNumber = readonly [name: string, help: string, read: (status: NodeStatus) => number];
 
-const sumLanes = (status: NodeStatus, key: keyof NodeStatus['lanes'][number]): number =>
+type LaneNumber = Exclude<keyof NodeStatus['lanes'][number], 'graphs'>;
+
+const sumLanes = (status: NodeStatus, key: LaneNumber): number =>
   status.lanes.reduce((sum, lane) => sum + lane[key], 0);
 
 const STATUS_GAUGES: readonly StatusNumber[] = [

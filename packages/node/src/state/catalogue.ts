@@ -87,6 +87,8 @@ function isSameSpec(left: CollectionSpec, right: CollectionSpec): boolean {
     left.checksumAlgorithm === right.checksumAlgorithm &&
     left.hnsw.m === right.hnsw.m &&
     left.hnsw.efConstruction === right.hnsw.efConstruction &&
-    left.hnsw.efSearch === right.hnsw.efSearch
+    left.hnsw.efSearch === right.hnsw.efSearch &&
+    left.graph.engine === right.graph.engine &&
+    left.graph.precision === right.graph.precision
   );
 }

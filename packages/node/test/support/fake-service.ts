@@ -30,6 +30,25 @@ const ACTIVITY: NodeStatus['activity'] = {
   },
 };
 
+/** One lane's graphs, every number another. */
+const GRAPHS: NodeStatus['lanes'][number]['graphs'] = {
+  nodeCount: 21,
+  deadNodeCount: 22,
+  builds: ['hnswlib f32'],
+  rebuildingCount: 1,
+  rebuiltForDeadRowsCount: 24,
+  rebuiltForRecallCount: 25,
+  recallLowest: 0.97,
+  savedAgeMs: 26_000,
+  savedCount: 27,
+  saveFailedCount: 28,
+  loadedCount: 29,
+  outdatedCount: 30,
+  quarantinedCount: 31,
+  rebuildingAfterLoadCount: 32,
+  events: [],
+};
+
 export class FakeService implements NodeService {
   readonly executed: Request[] = [];
   readonly listeners: ((change: LeaderChange) => void)[] = [];
@@ -60,7 +79,15 @@ export class FakeService implements NodeService {
       isReady: true,
       collections: 1,
       sessions: 2,
-      lanes: [{ liveRowCount: 5, tailRowCount: 1, graphRowCount: 4, deletedRowCount: 2 }],
+      lanes: [
+        {
+          liveRowCount: 5,
+          tailRowCount: 1,
+          graphRowCount: 4,
+          deletedRowCount: 2,
+          graphs: GRAPHS,
+        },
+      ],
       wal: { bytesWritten: 100, batches: 3, syncs: 3, lastSyncMs: 0.2 },
       peers: [{ nodeId: nodeId('n2'), matchIndex: 11, isRecentlyActive: true, lagEntries: 2 }],
       activity: ACTIVITY,

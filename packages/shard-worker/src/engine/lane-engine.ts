@@ -3,21 +3,24 @@
  * thread: a worker, a simulation and a unit test run the same object. Only `open` and `checkpoint`
  * touch the disk, through the FileSystem given.
  *
- * A failure inside `apply` leaves rows half written, so the engine refuses everything after it: the
- * node must stop and replay, never go on from a state that no log describes.
+ * A failure inside `apply` leaves rows half written, so the engine refuses everything after it:
+ * the node must stop and replay, never go on from a state that no log describes.
  */
 import type { LogIndex } from '@holdfast/base';
 import { assert, HoldfastError, must, unreachable } from '@holdfast/base';
 import type { ChecksumAlgorithm, FileSystem } from '@holdfast/storage';
 import type { GraphFactory } from '../graph/graph.ts';
+import type { GraphCacheOptions } from '../graph-cache/graph-cache.ts';
+import { LaneGraphs } from '../graph-cache/lane-graphs.ts';
 import { laneOfShard } from '../host/lane-of.ts';
 import type { CollectionDefinition } from '../model.ts';
 import { assertUniqueShards } from '../segment/references.ts';
-import type { LaneCommand, LaneStats, ShardReply, ShardTask, WriteOutcome } from '../tasks.ts';
+import type { LaneCommand, ShardReply, ShardTask, WriteOutcome } from '../tasks.ts';
 import { applyWrite, findConflicts } from './apply.ts';
 import { LaneCheckpoints } from './lane-checkpoint.ts';
 import type { WantedShard } from './lane-loader.ts';
 import { loadShards, missingManifest } from './lane-loader.ts';
+import { describeLane } from './lane-stats.ts';
 import { runRead } from './read.ts';
 import { COMPACTION_DEAD_ROW_COUNT_MIN, isCompactionDue } from './row-compaction.ts';
 import { Shard } from './shard.ts';
@@ -28,6 +31,8 @@ export interface LaneEngineOptions {
   readonly graphFactory: GraphFactory | null;
   /** Dead rows worth letting go; tests have few. Default: COMPACTION_DEAD_ROW_COUNT_MIN. */
   readonly compactionDeadRowCountMin?: number;
+  /** Graphs are saved and taken back at open: only on a real disk, native code opens the files. */
+  readonly graphCache?: GraphCacheOptions | null;
 }
 
 /** Copying a row to the next generation costs about a sixtieth of putting it into a graph. */
@@ -54,9 +59,11 @@ export class LaneEngine {
   readonly #checkpoints = new LaneCheckpoints();
   /** Shards whose dead rows are let go, one after the other. */
   #toCompact: Shard[] = [];
+  #graphs: LaneGraphs;
 
   constructor(options: LaneEngineOptions) {
     this.#options = options;
+    this.#graphs = new LaneGraphs(options, '');
   }
 
   get appliedIndex(): LogIndex {
@@ -68,10 +75,14 @@ export class LaneEngine {
     return this.#checkpoints.isBusy;
   }
 
-  /** True when rows wait to enter a graph, or dead rows to leave memory. */
+  get isOpen(): boolean {
+    return this.#state === 'open';
+  }
+
+  /** True when rows wait to enter a graph, dead rows to leave memory, or a graph to be saved. */
   get hasBuildWork(): boolean {
     if (this.#state !== 'open') return false;
-    if (this.#canCompact) return true;
+    if (this.#canCompact || this.#graphs.hasWork) return true;
     for (const shard of this.#shards()) if (shard.queue.hasWork) return true;
     return false;
   }
@@ -99,7 +110,9 @@ export class LaneEngine {
   stepCheckpoint(): ShardReply | null {
     try {
       const step = this.#checkpoints.step();
-      return step === null ? null : { epoch: this.#epoch, kind: 'checkpointed', ...step };
+      if (step === null) return null;
+      this.#graphs.checkpointed(this.#shards(), this.#appliedIndex);
+      return { epoch: this.#epoch, kind: 'checkpointed', ...step };
     } catch (error) {
       return this.#failed(this.#epoch, error);
     }
@@ -135,7 +148,10 @@ export class LaneEngine {
       case 'digest':
         return this.#digests(task);
       case 'stats':
-        return this.#reply(task.epoch, { kind: 'stats', stats: this.#stats() });
+        return this.#reply(task.epoch, {
+          kind: 'stats',
+          stats: describeLane(this.#appliedIndex, [...this.#shards()], this.#graphs),
+        });
       case 'settle':
         while (this.buildSlice(Number.MAX_SAFE_INTEGER));
         return this.#reply(task.epoch, { kind: 'settled' });
@@ -148,9 +164,15 @@ export class LaneEngine {
     }
   }
 
+  /** Looks after the recall of one graph for about a millisecond; true when all were looked at. */
+  probeSlice(): boolean {
+    return this.#state !== 'open' || this.#graphs.probe([...this.#shards()]);
+  }
+
   /** Puts up to `rowCountMax` rows into graphs; true when more wait. */
   buildSlice(rowCountMax: number): boolean {
     if (this.#state !== 'open') return false;
+    this.#graphs.step();
     let budget = rowCountMax;
     if (this.#canCompact) {
       this.#compactSlice(budget * COMPACTED_ROWS_PER_BUILT_ROW);
@@ -171,6 +193,7 @@ export class LaneEngine {
     this.#laneCount = task.laneCount;
     this.#dataDirectory = task.dataDirectory;
     this.#appliedIndex = task.appliedIndex;
+    this.#graphs = new LaneGraphs(this.#options, task.dataDirectory);
     try {
       this.#load(task);
     } catch (error) {
@@ -182,6 +205,7 @@ export class LaneEngine {
   }
 
   #clear(): void {
+    this.#graphs.close();
     this.#collections.clear();
     this.#toCompact = [];
     this.#checkpoints.abandon();
@@ -199,11 +223,12 @@ export class LaneEngine {
       }),
     );
     const { fs, graphFactory: factory } = this.#options;
-    const { appliedIndex, dataDirectory, progress } = task;
+    const { appliedIndex, dataDirectory, progress = null } = task;
     const place = { fs, dataDirectory };
-    const loaded = loadShards({ place, appliedIndex, factory, progress: progress ?? null }, wanted);
+    const loaded = loadShards({ place, appliedIndex, factory, progress }, wanted);
     for (const definition of task.definitions)
       this.#collections.set(definition.uid, { definition, shards: new Map() });
+    this.#graphs.restore(loaded);
     for (const shard of loaded)
       must(this.#collections.get(shard.definition.uid)).shards.set(shard.shard, shard);
   }
@@ -242,6 +267,7 @@ export class LaneEngine {
         return null;
       }
       case 'dropCollection':
+        this.#graphs.forget(this.#collections.get(command.uid)?.shards.values() ?? []);
         assert(this.#collections.delete(command.uid), 'a dropped collection must exist', {
           uid: command.uid,
         });
@@ -319,25 +345,6 @@ export class LaneEngine {
       liveRowCount: shard.rows.liveCount,
     }));
     return this.#reply(task.epoch, { kind: 'digests', digests });
-  }
-
-  #stats(): LaneStats {
-    const total = { live: 0, graph: 0, dead: 0, sizeBytes: 0 };
-    for (const { rows, queue } of this.#shards()) {
-      total.live += rows.liveCount;
-      total.graph += queue.graphLiveCount;
-      total.dead += rows.rowCount - rows.liveCount;
-      total.sizeBytes += rows.vectors.sizeBytes;
-    }
-    return {
-      appliedIndex: this.#appliedIndex,
-      liveRowCount: total.live,
-      tailRowCount: total.live - total.graph,
-      graphRowCount: total.graph,
-      deletedRowCount: total.dead,
-      vectorSizeBytes: total.sizeBytes,
-      busyMs: 0,
-    };
   }
 
   *#shards(): Generator<Shard, void, undefined> {

@@ -91,7 +91,8 @@ function finish(
 
 let candidates = new Uint32Array(1024);
 
-function offerFromGraph(
+/** Offers what the graph finds among the rows it covers. */
+export function offerFromGraph(
   shard: Shard,
   query: PreparedQuery,
   options: ShardSearchOptions,
@@ -108,20 +109,28 @@ function offerFromGraph(
     const results = shard.rows.vectors.distancesOfRows(kind, candidates, start, count);
     for (let i = 0; i < count; i++) {
       const row = candidates[start + i]!;
-      if (shard.rows.isLive(row)) best.offer(keyOf(shard, query, row, results[i]!), row);
+      // Rows of the tail are answered for by its scan, also when the graph has them already.
+      if (row < shard.queue.tailStart && shard.rows.isLive(row))
+        best.offer(keyOf(shard, query, row, results[i]!), row);
     }
   }
 }
 
-/** Offers every live row from `first` on. */
-function offerRange(shard: Shard, query: PreparedQuery, first: number, best: TopK): void {
+/** Offers every live row from `first` on, up to `end`. */
+export function offerRange(
+  shard: Shard,
+  query: PreparedQuery,
+  first: number,
+  best: TopK,
+  end = shard.rows.rowCount,
+): void {
   const { rows } = shard;
-  const { flags, norms, rowCount } = rows;
+  const { flags, norms } = rows;
   const isCosine = query.metric === 'cosine';
   const sign = query.metric === 'l2' ? 1 : -1;
   const kind = query.metric === 'l2' ? 'l2' : 'dot';
-  for (let start = first; start < rowCount; start += BLOCK_ROW_COUNT) {
-    const count = Math.min(BLOCK_ROW_COUNT, rowCount - start);
+  for (let start = first; start < end; start += BLOCK_ROW_COUNT) {
+    const count = Math.min(BLOCK_ROW_COUNT, end - start);
     const results = rows.vectors.distancesOfRange(kind, start, count);
     let { worstKey } = best;
     for (let i = 0; i < count; i++) {

@@ -80,6 +80,11 @@ export class Shard {
     return this.#ids.find(hashPointId(id), pointIdKind(id), idScratch, 0);
   }
 
+  /** The live row of an id in its byte form; NO_ROW when there is none. */
+  findRowByIdBytes(hash: number, kind: number, view: DataView, offset: number): number {
+    return this.#ids.find(hash, kind, view, offset);
+  }
+
   upsert(op: PointOpReader, index: number, timestampMs: number): void {
     assert(op.dimension === this.definition.dimension, 'op has another dimension', {
       found: op.dimension,

@@ -1,15 +1,16 @@
 /**
  * `Graph` by hnswlib-node. The native library aborts the whole process, uncatchably, when an array
- * element is not a number, and takes NaN, wrapping labels and repeated deletes without complaint.
- * So nothing reaches it unchecked: one scratch array of exactly `dimension` numbers, each copied
- * from a Float32Array and tested, labels from our own row numbers, a state byte per row.
+ * element is not a number or a filter throws, and takes NaN, wrapping labels and repeated deletes
+ * without complaint. So nothing reaches it unchecked: one scratch array of exactly `dimension`
+ * numbers, each copied from a Float32Array and tested, labels from our own table.
  *
  * Cosine is the inner product of unit copies; a zero vector stays zero and is similar to nothing.
  */
-import { createRequire } from 'node:module';
-import { assert, HoldfastError } from '@holdfast/base';
+import { assert } from '@holdfast/base';
 import { normaliseInto } from '../distance/exact-math.ts';
-import type { Graph, GraphFactory, GraphOptions } from './graph.ts';
+import { NO_ROW } from '../engine/row-store.ts';
+import type { Graph, GraphOptions, SavedLabels } from './graph.ts';
+import { LabelTable, labelsDisagree } from './label-table.ts';
 
 /** What is used of the native class. */
 export interface NativeIndex {
@@ -23,8 +24,16 @@ export interface NativeIndex {
   resizeIndex(newMaxElements: number): void;
   addPoint(point: number[], label: number, replaceDeleted: boolean): void;
   markDelete(label: number): void;
-  searchKnn(query: number[], count: number): { neighbors: number[] };
+  searchKnn(
+    query: number[],
+    count: number,
+    filter?: (label: number) => boolean,
+  ): { neighbors: number[] };
   setEf(ef: number): void;
+  getMaxElements(): number;
+  getCurrentCount(): number;
+  readIndexSync(path: string): void;
+  writeIndexSync(path: string): void;
 }
 export type NativeIndexConstructor = new (space: 'l2' | 'ip', dimension: number) => NativeIndex;
 
@@ -32,66 +41,120 @@ export type NativeIndexConstructor = new (space: 'l2' | 'ip', dimension: number)
 const LEVEL_SEED = 100;
 const CAPACITY_MIN = 1024;
 const CAPACITY_GROWTH = 1.5;
-const STATE_NONE = 0;
-const STATE_ADDED = 1;
-const STATE_DELETED = 2;
 
 export class HnswlibGraph implements Graph {
+  readonly engine = 'hnswlib';
+  readonly precision = 'f32';
   readonly #options: GraphOptions;
   readonly #native: NativeIndex;
   /** Reused: the library takes plain arrays only, and one allocation per call would cost more. */
   readonly #scratch: number[];
   readonly #unit: Float32Array;
-  #states = new Uint8Array(CAPACITY_MIN);
+  #labels = new LabelTable();
   #capacity = CAPACITY_MIN;
-  #rowCount = 0;
-  #deletedCount = 0;
   #ef = 0;
 
-  constructor(Native: NativeIndexConstructor, options: GraphOptions) {
-    const { dimension, metric, hnsw } = options;
+  private constructor(Native: NativeIndexConstructor, options: GraphOptions) {
+    const { dimension, metric } = options;
     this.#options = options;
     this.#scratch = new Array<number>(dimension).fill(0.5);
     this.#unit = new Float32Array(dimension);
     this.#native = new Native(metric === 'l2' ? 'l2' : 'ip', dimension);
-    this.#native.initIndex(CAPACITY_MIN, hnsw.m, hnsw.efConstruction, LEVEL_SEED, false);
+  }
+
+  static create(Native: NativeIndexConstructor, options: GraphOptions): HnswlibGraph {
+    const graph = new HnswlibGraph(Native, options);
+    const { m, efConstruction } = options.hnsw;
+    graph.#native.initIndex(CAPACITY_MIN, m, efConstruction, LEVEL_SEED, false);
+    return graph;
+  }
+
+  /** The file must have been verified and been written with the same options. */
+  static load(
+    Native: NativeIndexConstructor,
+    options: GraphOptions,
+    path: string,
+    { rows, goneLabels }: SavedLabels,
+  ): HnswlibGraph {
+    const graph = new HnswlibGraph(Native, options);
+    const native = graph.#native;
+    native.readIndexSync(path);
+    const inFile = native.getCurrentCount();
+    if (inFile !== rows.length) throw labelsDisagree(path, inFile, rows.length);
+    graph.#labels = LabelTable.restore(rows, false);
+    graph.#capacity = native.getMaxElements();
+    for (const label of goneLabels) native.markDelete(label);
+    return graph;
   }
 
   get rowCount(): number {
-    return this.#rowCount;
+    return this.#labels.labelCount;
   }
 
   get deletedCount(): number {
-    return this.#deletedCount;
+    return this.#labels.labelCount - this.#labels.liveCount;
+  }
+
+  get changeCount(): number {
+    return this.#labels.changeCount;
   }
 
   hasRow(row: number): boolean {
-    return row < this.#states.length && this.#states[row] !== STATE_NONE;
+    return this.#labels.has(row);
   }
 
   addRow(row: number, vector: Float32Array): void {
-    assert(Number.isInteger(row) && row >= 0 && row < 0xffff_ffff, 'graph: row is not a u32', {
-      row,
-    });
-    assert(!this.hasRow(row), 'graph: a row is added once', { row });
     this.#fillScratch(vector);
-    if (this.#rowCount === this.#capacity) {
+    if (this.rowCount === this.#capacity) {
       this.#capacity = Math.ceil(this.#capacity * CAPACITY_GROWTH);
       this.#native.resizeIndex(this.#capacity);
     }
-    this.#native.addPoint(this.#scratch, row, false);
-    this.#setAdded(row);
+    this.#native.addPoint(this.#scratch, this.#labels.add(row), false);
   }
 
   markDeleted(row: number): void {
-    assert(this.#states[row] === STATE_ADDED, 'graph: only a live row is marked deleted', { row });
-    this.#native.markDelete(row);
-    this.#states[row] = STATE_DELETED;
-    this.#deletedCount += 1;
+    // A label is not given out again: the library replaces ten times slower than it inserts.
+    this.#native.markDelete(this.#labels.remove(row, false));
   }
 
   search(query: Float32Array, count: number, ef: number, target: Uint32Array): number {
-    const askedCount = Math.min(count, this.#rowCount - this.#deletedCount);
+    return this.#search(query, count, ef, target);
+  }
+
+  searchFiltered(
+    query: Float32Array,
+    count: number,
+    ef: number,
+    allowedRows: Uint32Array,
+    target: Uint32Array,
+  ): number {
+    // Must not throw, whatever label comes: an exception in here aborts the process.
+    return this.#search(query, count, ef, target, (label) => {
+      const row = this.#labels.rowOrNone(label);
+      return ((allowedRows[row >>> 5] ?? 0) & (1 << (row & 31))) !== 0;
+    });
+  }
+
+  labelRows(): Uint32Array {
+    return this.#labels.labelRows();
+  }
+
+  renumber(newRowOf: Uint32Array): void {
+    this.#labels.renumber(newRowOf);
+  }
+
+  save(path: string): void {
+    this.#native.writeIndexSync(path);
+  }
+
+  #search(
+    query: Float32Array,
+    count: number,
+    ef: number,
+    target: Uint32Array,
+    filter?: (label: number) => boolean,
+  ): number {
+    const askedCount = Math.min(count, this.#labels.liveCount);
     if (askedCount === 0) return 0;
     assert(Number.isInteger(askedCount) && askedCount > 0, 'graph: bad count', { count });
     assert(target.length >= askedCount, 'graph: target is too small', { count });
@@ -102,10 +165,17 @@ export class HnswlibGraph implements Graph {
       this.#native.setEf(neededEf);
       this.#ef = neededEf;
     }
-    const { neighbors } = this.#native.searchKnn(this.#scratch, askedCount);
+    const { neighbors } =
+      filter === undefined
+        ? this.#native.searchKnn(this.#scratch, askedCount)
+        : this.#native.searchKnn(this.#scratch, askedCount, filter);
     assert(neighbors.length <= target.length, 'graph: more neighbours than asked for');
-    for (let i = 0; i < neighbors.length; i++) target[i] = neighbors[i]!;
-    return neighbors.length;
+    let found = 0;
+    for (let i = 0; i < neighbors.length; i++) {
+      const row = this.#labels.rowOf(neighbors[i]!);
+      if (row !== NO_ROW) target[found++] = row;
+    }
+    return found;
   }
 
   #fillScratch(vector: Float32Array): void {
@@ -126,42 +196,5 @@ export class HnswlibGraph implements Graph {
       sum += component - component;
     }
     assert(sum === 0, 'graph: a vector component is not finite');
-  }
-
-  #setAdded(row: number): void {
-    if (row >= this.#states.length) {
-      const states = new Uint8Array(Math.max(row + 1, Math.ceil(this.#states.length * 1.5)));
-      states.set(this.#states);
-      this.#states = states;
-    }
-    this.#states[row] = STATE_ADDED;
-    this.#rowCount += 1;
-  }
-}
-
-let loaded: GraphFactory | HoldfastError | undefined;
-
-/**
- * The factory, or the reason why there is none: the native module is an optional dependency, and
- * without it every search is exact. Loaded at the first call, then remembered.
- */
-export function loadHnswlib(): GraphFactory | HoldfastError {
-  loaded ??= tryLoad();
-  return loaded;
-}
-
-function tryLoad(): GraphFactory | HoldfastError {
-  try {
-    const native = createRequire(import.meta.url)('hnswlib-node') as {
-      readonly HierarchicalNSW: NativeIndexConstructor;
-    };
-    return { create: (options) => new HnswlibGraph(native.HierarchicalNSW, options) };
-  } catch (cause) {
-    return new HoldfastError(
-      'CONFIG_INVALID',
-      'The optional package hnswlib-node is not installed or not built, so searches are exact; ' +
-        'install a C++ compiler and reinstall the dependencies to get graph search.',
-      { cause },
-    );
   }
 }

@@ -4,11 +4,11 @@
  * whatever `schedule` decides, so a run with a seeded scheduler repeats exactly. Graphs are filled
  * only when told to: by `buildSlice`, `settle`, or a few rows after each task.
  */
-import { HoldfastError } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
 import { LaneEngine } from '../engine/lane-engine.ts';
 import type { GraphFactory } from '../graph/graph.ts';
-import { loadHnswlib } from '../graph/hnswlib-graph.ts';
+import { loadGraphFactory } from '../graph/graph-engines.ts';
+import type { GraphCacheOptions } from '../graph-cache/graph-cache.ts';
 import type { ShardReply, ShardTask } from '../tasks.ts';
 import type { LanePort } from './lane-fan-out.ts';
 import { LaneFanOut } from './lane-fan-out.ts';
@@ -17,8 +17,10 @@ export interface InlineHostOptions {
   readonly fs: FileSystem;
   readonly dataDirectory: string;
   readonly laneCount: number;
-  /** Null: every search is exact. Default: the native library when it is installed. */
+  /** Null: every search is exact. Default: what this machine can load. */
   readonly graphFactory?: GraphFactory | null;
+  /** As LaneEngineOptions.graphCache. Default: none, the file system may be in memory. */
+  readonly graphCache?: GraphCacheOptions | null;
   /** Delivers a reply; callbacks must keep their order per lane. Default: a microtask. */
   readonly schedule?: (deliver: () => void) => void;
   /** Rows put into graphs after each task; 0 (the default) leaves it to `buildSlice`. */
@@ -36,7 +38,8 @@ export class InlineHost extends LaneFanOut {
   readonly #engines: readonly LaneEngine[];
 
   constructor(options: InlineHostOptions) {
-    const graphFactory = chooseFactory(options.graphFactory);
+    const graphFactory =
+      options.graphFactory === undefined ? loadGraphFactory() : options.graphFactory;
     const engines = Array.from(
       { length: options.laneCount },
       () =>
@@ -46,6 +49,7 @@ export class InlineHost extends LaneFanOut {
           ...(options.compactionDeadRowCountMin === undefined
             ? {}
             : { compactionDeadRowCountMin: options.compactionDeadRowCountMin }),
+          graphCache: options.graphCache ?? null,
         }),
     );
     super(
@@ -59,12 +63,6 @@ export class InlineHost extends LaneFanOut {
   buildSlice(rowCountMax: number): boolean {
     return this.#engines.map((engine) => engine.buildSlice(rowCountMax)).includes(true);
   }
-}
-
-function chooseFactory(given: GraphFactory | null | undefined): GraphFactory | null {
-  if (given !== undefined) return given;
-  const loaded = loadHnswlib();
-  return loaded instanceof HoldfastError ? null : loaded;
 }
 
 function inlinePort(engine: LaneEngine, options: InlineHostOptions): LanePort {

@@ -17,6 +17,10 @@ import type { ShardReply, ShardTask } from '../tasks.ts';
 export const BUILD_SLICE_MS = 2;
 /** A slice is made of steps this small, between which the clock is read. */
 const BUILD_STEP_ROW_COUNT = 4;
+/** Between two slices of the recall probe, about a millisecond each: a hundredth of the time. */
+export const PROBE_INTERVAL_MS = 100;
+/** Pause after a whole round over all graphs. */
+const PROBE_ROUND_PAUSE_MS = 60_000;
 /** Writes this recent mean that more are coming. */
 const WRITE_RECENCY_MS = 50;
 /** Pause between slices while writes come: about a tenth of the time goes to building. */
@@ -29,6 +33,8 @@ export interface LaneRunnerOptions {
   readonly monotonicMs: () => number;
   /** Calls back later, letting waiting tasks go first. */
   readonly defer: (delayMs: number, callback: () => void) => void;
+  /** How often a slice of the recall probe runs. Left out: never. */
+  readonly probeIntervalMs?: number;
 }
 
 export class LaneRunner {
@@ -39,6 +45,7 @@ export class LaneRunner {
     readonly resolve: (reply: ShardReply) => void;
   } | null = null;
   #isBuildScheduled = false;
+  #isProbeScheduled = false;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
   #busyMs = 0;
 
@@ -56,6 +63,7 @@ export class LaneRunner {
       });
     const reply = task.kind === 'checkpoint' ? this.#startCheckpoint(task) : this.#runNow(task);
     this.#scheduleBuild();
+    if (task.kind === 'open') this.#scheduleProbe(PROBE_INTERVAL_MS);
     return reply;
   }
 
@@ -88,6 +96,19 @@ export class LaneRunner {
       this.#isBuildScheduled = false;
       this.#buildSlice();
       this.#scheduleBuild();
+    });
+  }
+
+  /** One chain of timers per lane; it ends when the engine is closed or has failed. */
+  #scheduleProbe(delayMs: number): void {
+    const { probeIntervalMs, defer, engine } = this.#options;
+    if (probeIntervalMs === undefined || this.#isProbeScheduled || !engine.isOpen) return;
+    this.#isProbeScheduled = true;
+    defer(delayMs, () => {
+      this.#isProbeScheduled = false;
+      const isRoundDone = engine.probeSlice();
+      this.#scheduleBuild();
+      this.#scheduleProbe(isRoundDone ? PROBE_ROUND_PAUSE_MS : probeIntervalMs);
     });
   }
 

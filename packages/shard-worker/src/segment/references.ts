@@ -5,6 +5,7 @@
 import { HoldfastError, must } from '@holdfast/base';
 import type { FileSystem, Steps } from '@holdfast/storage';
 import { digestSteps, joinPath, verifyChecksummedFile } from '@holdfast/storage';
+import { isGraphFileName } from '../graph-cache/files.ts';
 import type { ShardManifestReference } from '../tasks.ts';
 import type { CheckpointFile, FileDamage } from './file-damage.ts';
 import { asDamage, isDamage } from './file-damage.ts';
@@ -167,9 +168,12 @@ function removeIn(
   removed: string[],
 ): void {
   const before = removed.length;
+  const hasManifest = [...kept].some((path) => path.startsWith(`${directory}/`));
   for (const name of fs.list(joinPath(dataDirectory, directory))) {
     const path = `${directory}/${name}`;
-    if (kept.has(path) || !isOwnFileName(name)) continue;
+    // A saved graph goes with its shard: no manifest of the folder is needed any more.
+    const isOrphan = isGraphFileName(name) && !hasManifest;
+    if (kept.has(path) || !(isOwnFileName(name) || isOrphan)) continue;
     fs.remove(joinPath(dataDirectory, path));
     removed.push(path);
   }
