@@ -97,6 +97,42 @@ tap.test('threads keep the order of applies and reads under load', async (t) => 
   t.ok(stats.every(({ busyMs, appliedIndex }) => busyMs > 0 && appliedIndex === 151));
 });
 
+tap.test('threads write a checkpoint while entries go on being applied', async (t) => {
+  const driver = await threads(t, 2);
+  const vectors = clusteredVectors({ seed: 5, dimension: DIMENSION, count: 6000 });
+  const write = (batch: number) =>
+    driver.write(
+      Array.from({ length: 40 }, (_, i) => {
+        const id = (batch * 40 + i) % 3000;
+        return upsertOf(id, vectors[(batch * 40 + i) % vectors.length]!);
+      }),
+    );
+  for (let batch = 0; batch < 100; batch++) await write(batch);
+  const index = driver.appliedIndex;
+  const expected = await driver.digests();
+  let isWritten = false;
+  const written = driver.checkpoint('under-way').finally(() => {
+    isWritten = true;
+  });
+  let overtakingCount = 0;
+  for (let batch = 100; batch < 160; batch++) {
+    await write(batch);
+    if (!isWritten) overtakingCount += 1;
+  }
+  const manifests = await written;
+  t.ok(overtakingCount > 0, `${overtakingCount} entries were applied before it was written`);
+  await driver.host.checkpointDurable('under-way');
+  const later = await driver.digests();
+  const definitions = [driver.definition];
+  await driver.host.open({ appliedIndex: at(index), definitions, manifests });
+  driver.appliedIndex = index;
+  t.same(await driver.digests(), expected, 'it holds what was applied before it, and no more');
+  const { loadedRowCount, rowCount } = driver.host.loadProgress();
+  t.ok(loadedRowCount === rowCount && rowCount >= 3000, `${rowCount} rows, dead ones included`);
+  for (let batch = 100; batch < 160; batch++) await write(batch);
+  t.same(await driver.digests(), later);
+});
+
 tap.test('threads answer what engines inline answer, from a real disk too', async (t) => {
   const driver = await threads(t, 2);
   const { definition } = driver;

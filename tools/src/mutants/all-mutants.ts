@@ -5,6 +5,7 @@ import type { Mutant } from './mutant.ts';
 import { NODE_MUTANTS } from './node-mutants.ts';
 import { REPAIR_MUTANTS } from './repair-mutants.ts';
 import { REPLICATION_MUTANTS } from './replication-mutants.ts';
+import { SEGMENT_MUTANTS } from './segment-mutants.ts';
 import { SNAPSHOT_MUTANTS } from './snapshot-mutants.ts';
 import { STATE_MUTANTS } from './state-mutants.ts';
 import { STORAGE_MUTANTS } from './storage-mutants.ts';
@@ -18,4 +19,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...NODE_MUTANTS,
   ...REPAIR_MUTANTS,
   ...STATE_MUTANTS,
+  ...SEGMENT_MUTANTS,
 ];

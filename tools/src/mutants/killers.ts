@@ -65,6 +65,11 @@ const STORAGE_KILLERS = tests('storage', [
   'wal-recovery',
 ]);
 
+const SHARD_KILLERS = [
+  ...tests('shard-worker', ['checkpoint', 'segments', 'engine-model', 'format']),
+  ...tests('node', ['start-state']),
+];
+
 const NODE_KILLERS = tests('node', [
   'driver',
   'replica-parts',
@@ -78,6 +83,7 @@ const NODE_KILLERS = tests('node', [
   'membership',
   'exactly-once',
   'log-repair-sim',
+  'start-state',
   'storm',
 ]);
 
@@ -86,5 +92,6 @@ export function killersOf(file: string): readonly Killer[] {
   if (file.includes('/raft/dist/src/repair/')) return [...REPAIR_KILLERS, SIMULATOR];
   if (file.startsWith('packages/raft/')) return [...RAFT_KILLERS, SIMULATOR];
   if (file.startsWith('packages/storage/')) return [...STORAGE_KILLERS, SIMULATOR];
+  if (file.startsWith('packages/shard-worker/')) return [...SHARD_KILLERS, SIMULATOR];
   return [...NODE_KILLERS, SIMULATOR];
 }
