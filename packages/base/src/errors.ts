@@ -346,7 +346,19 @@ export const ERROR_CODES = {
     'storage',
     true,
     'otherNode',
-    'Damaged log entries of this node exist only in a snapshot of its peers; started again it joins anew, as a new incarnation.',
+    'What this node has cannot be made whole again, or differs from the majority; started again it puts it into quarantine and joins anew, as a new incarnation.',
+  ),
+  REPAIR_POSTPONED: at(
+    'storage',
+    true,
+    'backoff',
+    'A damaged file cannot be made whole just now, because the members that have it cannot be asked; it is tried again.',
+  ),
+  SEGMENT_LOST: at(
+    'storage',
+    true,
+    'never',
+    'Blocks of a segment are damaged in every copy of the cluster; the rows in them are never served. Restore a backup.',
   ),
   WAL_IO: at(
     'storage',

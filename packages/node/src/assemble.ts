@@ -27,9 +27,12 @@ import {
   readCheckpointRoots,
   recoverCheckpointRoot,
 } from '@holdfast/storage';
+import type { HealLimits } from './heal/node-care.ts';
+import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
 import type { Recovery } from './recovery/heal-log.ts';
 import { LogHealer, startConf } from './recovery/heal-log.ts';
 import { LoadWatch } from './recovery/load-watch.ts';
+import { StateOpener } from './recovery/open-state.ts';
 import { loadStartState } from './recovery/start-state.ts';
 import type { Defer } from './replica/group-host.ts';
 import { GroupHost } from './replica/group-host.ts';
@@ -54,8 +57,12 @@ export interface AssembleOptions {
   /** Default: CHECKPOINT_GENERATION_COUNT_MIN. */
   readonly checkpointGenerationCount?: number;
   readonly sessionIdleTimeoutMs: number;
+  /** How often the replicas compare their digests. Default 0: only when asked for. */
+  readonly digestVerifyIntervalMs?: number;
   /** What is not given is as in REPLICA_LIMITS_DEFAULT. */
   readonly limits?: Partial<ReplicaLimits>;
+  /** What is not given is as in HEAL_LIMITS_DEFAULT. */
+  readonly heal?: Partial<HealLimits>;
   /** Peer addresses, host:port, of the cluster that this node waits to join. */
   readonly joinAddresses?: readonly string[];
   /** host:port that clients use; asked again whenever it is told to someone. */
@@ -81,6 +88,7 @@ export interface AssembleParts {
 export interface AssembledNode {
   readonly replica: Replica;
   readonly service: ReplicaService;
+  readonly care: NodeCare;
   /** For checkers; only the replica's driver may change it. */
   readonly core: Pick<RaftCore, 'checkInvariants'>;
 }
@@ -97,20 +105,26 @@ export async function assembleNode(
   const { fileSystem, wal, host, logger } = parts;
   const found = recoverRoots(fileSystem, dataDirectory, logger);
   const newest = found[0] ?? null;
+  const log = wal.groupLog(identity.group);
+  const care = makeCare(options, parts, found);
+  const watch = new LoadWatch({ ...parts, identity, log });
+  const pause = pauseBy(parts.defer);
+  const opener = new StateOpener({
+    ...{ ...parts, identity, dataDirectory, log, care },
+    load: (roots) =>
+      loadStartState({ fileSystem, dataDirectory, host, logger, pause, log, watch }, roots),
+  });
+  // The repair of a damaged log lets go of what the checkpoint holds: so that must be whole before.
+  const early = log.damage().length === 0 ? null : await opener.open(found);
   const healer = new LogHealer({
-    ...{ ...parts, identity, root: newest, electionTimeoutMs: options.electionTimeoutMs },
+    ...{ ...parts, identity, root: early === null ? newest : (early.roots[0] ?? null) },
+    electionTimeoutMs: options.electionTimeoutMs,
+    onEntryResponse: (message) => void care.entries.receive(message),
   });
   await healer.heal();
-  await alignLogWithCheckpoint(wal, identity, newest);
-  const { meta, roots } = await loadStartState(
-    {
-      ...{ fileSystem, dataDirectory, host, logger, pause: pauseBy(parts.defer) },
-      log: wal.groupLog(identity.group),
-      watch: new LoadWatch({ ...parts, identity, log: wal.groupLog(identity.group) }),
-    },
-    found,
-  );
+  const { meta, roots } = early ?? (await opener.open(found));
   const root = roots[0] ?? null;
+  await alignLogWithCheckpoint(wal, identity, root);
   const core = makeCore(options, parts, startConf(identity, root), meta, () =>
     replica.snapshots.offered(),
   );
@@ -134,12 +148,24 @@ export async function assembleNode(
     leaderLastIndex: () => replica.leaderLastIndex(),
     confIndex: () => replica.confIndex(),
   });
+  care.attach(replica);
   const service = new ReplicaService({
     ...{ replica, identity, wal, host, logger, publicAddressOf },
+    care: care.service(),
     clock: parts.clock,
     defer: parts.defer,
   });
-  return { replica, service, core };
+  return { replica, service, care, core };
+}
+
+function makeCare(
+  { dataDirectory, heal, identity }: AssembleOptions,
+  parts: AssembleParts,
+  roots: readonly CheckpointRoot[],
+): NodeCare {
+  const { members } = startConf(identity, roots[0] ?? null).conf;
+  const limits = { ...HEAL_LIMITS_DEFAULT, ...heal };
+  return new NodeCare({ identity, dataDirectory, roots, limits, members }, parts);
 }
 
 function replicaOptions(options: AssembleOptions): ReplicaOptions {
@@ -158,6 +184,7 @@ function replicaOptions(options: AssembleOptions): ReplicaOptions {
     retainedEntryCount: options.retainedEntryCount,
     checkpointGenerationCount: options.checkpointGenerationCount ?? CHECKPOINT_GENERATION_COUNT_MIN,
     sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
+    digestVerifyIntervalMs: options.digestVerifyIntervalMs ?? 0,
     limits: { ...REPLICA_LIMITS_DEFAULT, ...options.limits },
     joinAddresses: options.joinAddresses ?? [],
   };
@@ -179,9 +206,16 @@ function recoverRoots(
   dataDirectory: string,
   logger: Logger,
 ): readonly CheckpointRoot[] {
-  const found = recoverCheckpointRoot(fileSystem, dataDirectory);
-  if (found !== null && found.damage !== null) {
-    logger.error({ details: found.damage.details }, found.damage.message);
+  try {
+    const found = recoverCheckpointRoot(fileSystem, dataDirectory);
+    if (found !== null && found.damage !== null) {
+      logger.error({ details: found.damage.details }, found.damage.message);
+    }
+  } catch (error) {
+    // Every generation has rot: the log may still have everything, or the peers.
+    const isRot = error instanceof HoldfastFailure && error.code === 'CHECKPOINT_CORRUPT';
+    if (!isRot) throw error;
+    logger.error({ details: error.details }, error.message);
   }
   return readCheckpointRoots(fileSystem, dataDirectory).roots;
 }
@@ -219,7 +253,7 @@ function makeCore(
 /**
  * A crash between "the snapshot is in place" and "the log restarts after it" leaves a log that
  * ends before the checkpoint, or disagrees with it there. The checkpoint is committed state, so
- * the log gives way. A log that starts after the checkpoint has a gap: that is damage.
+ * the log gives way. (A log that starts after the checkpoint is damage: open-state.ts.)
  */
 async function alignLogWithCheckpoint(
   wal: Wal,
@@ -228,14 +262,7 @@ async function alignLogWithCheckpoint(
 ): Promise<void> {
   const log = wal.groupLog(identity.group);
   const index = root?.meta.index ?? logIndex(0);
-  if (log.base().index > index) {
-    throw new HoldfastFailure(
-      'CHECKPOINT_CORRUPT',
-      `the log starts after index ${log.base().index}, the checkpoint ends at ${index}: entries ` +
-        'between them are missing; restore this node from a peer',
-      { details: { logBase: log.base().index, checkpoint: index } },
-    );
-  }
+  assert(log.base().index <= index, 'the log reaches back to the state', { index });
   if (root === null || log.term(index) === root.meta.term) return;
   const present = log.hardState();
   const hardState: HardState =

@@ -25,10 +25,12 @@ import { joinIfEmpty, joinSeeds } from './compose-join.ts';
 import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
+import type { HealLimits } from './heal/node-care.ts';
 import { WebSocketPeerTransport } from './peer/peer-transport.ts';
 import { createPinoLogger } from './pino-logger.ts';
 import { refuseUnfinished } from './quorum-loss/carry-out.ts';
 import { BootingNode } from './recovery/booting-node.ts';
+import { IDENTITY_COPY_PATH, keepIdentityCopy, restoreIdentity } from './recovery/identity-copy.ts';
 import {
   beginNewLifeAfter,
   isNewLifeUnfinished,
@@ -84,6 +86,7 @@ async function openNode(
   const life = lifeOf(fileSystem, config, found, logger);
   const { wal, identity } = await openLife(life);
   opened.push('log', () => wal.close());
+  keepIdentityCopy(fileSystem, config.data, identity);
   const failure = new FailureLatch();
   const host = openLanes(config, failure);
   opened.push('lanes', () => host.close());
@@ -95,16 +98,20 @@ async function openNode(
     publicAddress: () => publicAddress,
     peerAddress: () => ownPeerAddress(config, identity) ?? transport.address,
   });
+  const onFailure = (error: HoldfastError): void => {
+    beginNewLifeAfter(error, { ...life, identity });
+    failure.set(error);
+  };
   const node = new BootingNode(identity, (onRecovery) =>
     assembleNode(
       {
-        ...{ ...config, identity, dataDirectory: config.data, limits: config },
+        ...{ ...config, identity, dataDirectory: config.data, limits: config, ...healOf(config) },
         retainedEntryCount: config.logRetentionEntryCount,
         publicAddress: () => publicAddress,
         joinAddresses: joinAddresses(fileSystem, config),
       },
       {
-        ...{ ...common, fileSystem, wal, host, transport, onRecovery, onFailure: failure.set },
+        ...{ ...common, fileSystem, wal, host, transport, onRecovery, onFailure },
         defer: (callback) => setImmediate(callback),
         hash: createEntryHasher(),
       },
@@ -133,12 +140,34 @@ async function openNode(
   opened.push('leadership', () => node.handOver());
   const addresses = { public: server.address, peer: transport.address };
   logger.info(addresses, 'the node is up');
+  return runningNode(addresses, node, failure, opened);
+}
+
+function runningNode(
+  addresses: RunningNode['addresses'],
+  node: BootingNode,
+  failure: FailureLatch,
+  opened: ClosingStack,
+): RunningNode {
   return {
     addresses,
     membership: () => node.service.status().membership,
     onFailure: (listener) => failure.listen(listener),
     stop: () => opened.close(),
   };
+}
+
+function healOf(config: NodeConfig): { readonly heal: HealLimits } {
+  const heal = {
+    scrubIntervalMs: config.scrubIntervalMs,
+    scrubBytesPerSecMax: config.scrubThrottleMbps * 1_000_000,
+    repairBytesPerSecMax: config.repairBytesPerSecMax,
+    recoveryConcurrencyMax: config.recoveryConcurrencyMax,
+    isAutoRecoveryEnabled: config.autoRecoveryEnabled,
+    isAutoRepairEnabled: config.autoRepairEnabled,
+    repairRetryCountMax: config.repairRetryCountMax,
+  };
+  return { heal };
 }
 
 /** Whom a node asks that waits to be admitted. */
@@ -205,10 +234,22 @@ async function checkStart(fileSystem: NodeFileSystem, config: NodeConfig, logger
   checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
   refuseUnfinished(fileSystem, config.data);
   if (isNewLifeUnfinished(fileSystem, config.data)) finishNewLife(fileSystem, config.data);
+  restoreLocked(fileSystem, config.data, logger);
   await joinIfEmpty(fileSystem, config, logger);
   const identity = readOwnIdentity(fileSystem, config);
   checkFreeSpace(fileSystem, config);
   return { apiKey, identity };
+}
+
+/** Only where there is something to restore from is the directory locked for it. */
+function restoreLocked(fileSystem: NodeFileSystem, dataDirectory: string, logger: Logger): void {
+  if (!fileSystem.exists(joinPath(dataDirectory, IDENTITY_COPY_PATH))) return;
+  const lock = lockDataDirectory(fileSystem, dataDirectory);
+  try {
+    restoreIdentity(fileSystem, dataDirectory, logger);
+  } finally {
+    lock.release();
+  }
 }
 
 function finishNewLife(fileSystem: NodeFileSystem, dataDirectory: string): void {

@@ -3,9 +3,16 @@
  * carries bytes). Only types: neither side imports the other's files.
  */
 import type { ClusterId, ErrorBody, GroupId, Incarnation, Member, NodeId } from '@holdfast/base';
-import type { MemberRole, PeerIdentity, Request, ResultBody } from '@holdfast/protocol';
+import type {
+  CareMessage,
+  MemberRole,
+  PeerIdentity,
+  Request,
+  ResultBody,
+} from '@holdfast/protocol';
 import type { RaftMessage, Role } from '@holdfast/raft';
 import type { GraphStats } from '@holdfast/shard-worker';
+import type { CareService } from './heal/care-api.ts';
 
 export type { Role } from '@holdfast/raft';
 
@@ -43,6 +50,8 @@ export interface NodeService {
   /** The listener is called after every change of leader, term or role; never removed. */
   onLeaderChange(listener: (change: LeaderChange) => void): void;
   stateDigest(): Promise<StateDigest>;
+  /** What the node does about its disk; null before it has a replica. */
+  readonly care: CareService | null;
 }
 
 export interface LaneStatus {
@@ -242,6 +251,16 @@ export interface Guest extends Member {
   readonly isJoining: boolean;
 }
 
+/** One life of a node, and the group that a message of care is about. */
+export interface CareAddress {
+  readonly group: GroupId;
+  readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
+}
+
+/** `from` is the authenticated sender; shapes and limits of the message were checked. */
+export type CareListener = (from: CareAddress, message: CareMessage) => void;
+
 /** What a node says of itself to whoever knows the cluster secret. */
 export interface InquiryAnswer {
   readonly identity: PeerIdentity;
@@ -282,6 +301,13 @@ export interface PeerTransport {
   send(messages: readonly RaftMessage[]): void;
   /** Decoded messages; `from` is the authenticated sender, never what the bytes say. */
   onMessages(listener: (messages: readonly RaftMessage[]) => void): void;
+  /**
+   * Sends one message about damage and digests (protocol/peer-care.ts). False: it was dropped,
+   * because there is no connection to that life of the node or others wait there; ask again later.
+   */
+  sendCare(to: CareAddress, message: CareMessage): boolean;
+  /** Set once. Messages that are not for this life of the node never come here. */
+  onCare(listener: CareListener): void;
   /** State of our outgoing control connection to `peer`. */
   onPeerState(listener: (peer: NodeId, state: PeerState) => void): void;
   /**

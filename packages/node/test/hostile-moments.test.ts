@@ -280,6 +280,7 @@ async function applierOver(host: ShardHost): Promise<{
   const applier = new Applier({
     host,
     meta: MetaMachine.empty(),
+    onDigests: () => {},
     onApplied: () => {},
     onFailure: (error) => failures.push(error),
   });

@@ -129,6 +129,21 @@ export {
   peerProofTranscript,
 } from './peer.ts';
 export type {
+  BlockRequest,
+  BlockResponse,
+  CareBlock,
+  CareFile,
+  CareFrame,
+  CareMessage,
+  CareShardDigest,
+  DigestReport,
+} from './peer-care.ts';
+export {
+  CARE_BLOCK_COUNT_MAX,
+  CARE_DIGEST_COUNT_MAX,
+  CARE_FILE_HEADER_SIZE_BYTES,
+} from './peer-care.ts';
+export type {
   PeerFrame,
   RaftEnvelope,
   RaftFrame,

@@ -19,6 +19,8 @@ import {
 import { crc32c } from './crc32c.ts';
 import { readMsgpack } from './msgpack-reader.ts';
 import { writeMsgpack } from './msgpack-writer.ts';
+import type { CareFrame } from './peer-care.ts';
+import { checkCare } from './peer-care.ts';
 
 /** The largest append (one full batch) with its envelope, twice over. */
 export const PEER_FRAME_SIZE_BYTES_MAX = 32 * 1024 * 1024;
@@ -104,6 +106,7 @@ export interface SnapshotReply {
 
 export type PeerFrame =
   | RaftFrame
+  | CareFrame
   | SnapshotBegin
   | SnapshotChunk
   | SnapshotEnd
@@ -168,6 +171,8 @@ function checkFrame(fields: Fields): PeerFrame {
   switch (fields.kind) {
     case 'raft':
       return checkRaft(fields);
+    case 'care':
+      return checkCare(fields);
     case 'snapshotBegin':
       return checkBegin(fields);
     case 'snapshotChunk':

@@ -37,8 +37,9 @@ import { openPeerFrame, sealPeerFrame } from './peer-frame.ts';
  *
  * 1  raft messages, snapshots
  * 2  the handshake tells peer address, epoch, newest configuration and wall clock; inquiries
+ * 3  blocks of damaged files and digests (peer-care.ts)
  */
-export const PEER_PROTOCOL_VERSION = 2;
+export const PEER_PROTOCOL_VERSION = 3;
 /** Unauthenticated bytes: nothing that is allowed needs a tenth of this. */
 export const PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX = 4 * 1024;
 /** From an acceptor that has proved itself: a full list of members fits. */

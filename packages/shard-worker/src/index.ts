@@ -59,6 +59,7 @@ export { asDamage, damagedCheckpoint, damagesOf, isDamage } from './segment/file
 export type { RowsFileHeader } from './segment/format.ts';
 export type { LoadedManifest, ShardManifest } from './segment/manifest.ts';
 export { readManifest, readManifestFile } from './segment/manifest.ts';
+export { parseSegmentPath, segmentPath } from './segment/paths.ts';
 export type { RowDescription } from './segment/reader.ts';
 export { describeRowsFile } from './segment/reader.ts';
 export {

@@ -187,6 +187,20 @@ function moveOlderOn(fileSystem: FileSystem, dataDirectory: string, generationCo
   if (hasChanged) fileSystem.syncDirectory(dataDirectory);
 }
 
+/**
+ * Writes `root`, which is the newest generation, once more: its file has rot. The generations
+ * before stay as they are. @throws HoldfastError FILE_IO: stop, do not retry
+ */
+export function rewriteCheckpointRoot(
+  fileSystem: FileSystem,
+  dataDirectory: string,
+  root: CheckpointRoot,
+): void {
+  const body = { ...root, meta: snapshotToJson(root.meta) };
+  const path = joinPath(dataDirectory, CHECKPOINT_FILE_NAME);
+  writeAtomicJson(fileSystem, path, CHECKPOINT_FORMAT, body);
+}
+
 /** Relative paths of every file that a readable generation names; all others may be removed. */
 export function referencedFiles(
   fileSystem: FileSystem,

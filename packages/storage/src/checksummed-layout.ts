@@ -51,24 +51,35 @@ export function encodeHeader(header: Header): Uint8Array {
 
 export function readHeader(handle: FileHandle, kindForError: ChecksummedFileKind): Header {
   const bytes = new Uint8Array(CHECKSUMMED_FILE_HEADER_SIZE_BYTES);
-  const fail = (offset: number, what: string) => corrupt(kindForError, handle.path, offset, what);
-  if (handle.read(bytes, 0) !== bytes.byteLength) throw fail(0, 'is shorter than its header');
-  const view = new DataView(bytes.buffer);
+  return parseHeader(bytes.subarray(0, handle.read(bytes, 0)), handle.path, kindForError);
+}
+
+/** @throws HoldfastError SEGMENT_CORRUPT or FILE_CORRUPT by `kindForError`, FORMAT_UNKNOWN */
+export function parseHeader(
+  bytes: Uint8Array,
+  path: string,
+  kindForError: ChecksummedFileKind,
+): Header {
+  const fail = (offset: number, what: string) => corrupt(kindForError, path, offset, what);
+  if (bytes.byteLength !== CHECKSUMMED_FILE_HEADER_SIZE_BYTES) {
+    throw fail(0, 'is shorter than its header');
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(60, true) !== crc32c(bytes.subarray(0, 60))) {
     throw fail(0, 'fails the checksum of its header');
   }
   if (view.getUint32(0, true) !== CHECKSUMMED_FILE_MAGIC) throw fail(0, 'is not a block file');
   const version = view.getUint16(4, true);
-  if (version !== CHECKSUMMED_FILE_VERSION) throw unknownFormat(handle.path, 'version', version);
+  if (version !== CHECKSUMMED_FILE_VERSION) throw unknownFormat(path, 'version', version);
   const kindCode = view.getUint16(6, true);
   const kinds = Object.keys(KIND_CODES) as ChecksummedFileKind[];
   const kind = kinds.find((name) => KIND_CODES[name] === kindCode);
-  if (kind === undefined) throw unknownFormat(handle.path, 'kind', kindCode);
+  if (kind === undefined) throw unknownFormat(path, 'kind', kindCode);
   const algorithmId = view.getUint16(8, true);
   const algorithm = checksumAlgorithmById(algorithmId);
-  if (algorithm === undefined) throw unknownFormat(handle.path, 'checksum', algorithmId);
+  if (algorithm === undefined) throw unknownFormat(path, 'checksum', algorithmId);
   const blockSize = view.getUint32(12, true);
-  if (blockSize !== BLOCK_SIZE_BYTES) throw unknownFormat(handle.path, 'block size', blockSize);
+  if (blockSize !== BLOCK_SIZE_BYTES) throw unknownFormat(path, 'block size', blockSize);
   return { kind, algorithm, payloadSizeBytes: readU64(view, 16) };
 }
 

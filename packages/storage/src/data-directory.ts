@@ -17,6 +17,8 @@ export const WAL_DIRECTORY_NAME = 'wal';
 export const META_DIRECTORY_NAME = 'meta';
 export const COLLECTIONS_DIRECTORY_NAME = 'collections';
 export const QUARANTINE_DIRECTORY_NAME = 'quarantine';
+/** Copies of damaged files while they are made whole; removed at every start. */
+export const REPAIR_DIRECTORY_NAME = 'repair';
 
 const OWN_DIRECTORIES: readonly string[] = [
   WAL_DIRECTORY_NAME,

@@ -24,6 +24,7 @@ export {
   readCheckpointRoots,
   recoverCheckpointRoot,
   referencedFiles,
+  rewriteCheckpointRoot,
   writeCheckpointRoot,
 } from './checkpoint-root.ts';
 export type { ChecksumAlgorithm, ChecksumAlgorithmFacts, StreamDigest } from './checksum.ts';
@@ -50,6 +51,12 @@ export {
 } from './checksummed-file.ts';
 export type { ChecksummedFileKind } from './checksummed-layout.ts';
 export { BLOCK_SIZE_BYTES } from './checksummed-layout.ts';
+export {
+  BlockFilePatch,
+  BlockFileShape,
+  badBlockSteps,
+  readHeaderBytes,
+} from './checksummed-repair.ts';
 export type { ChecksummedFileFacts, ChecksummedFileOptions } from './checksummed-writer.ts';
 export { ChecksummedFileWriter, writeChecksummedFile } from './checksummed-writer.ts';
 export type { Damage } from './damage.ts';
@@ -58,6 +65,7 @@ export {
   formatDataDirectory,
   META_DIRECTORY_NAME,
   QUARANTINE_DIRECTORY_NAME,
+  REPAIR_DIRECTORY_NAME,
   WAL_DIRECTORY_NAME,
 } from './data-directory.ts';
 export type { DataLock } from './data-lock.ts';
@@ -87,11 +95,18 @@ export { JsonFields } from './json-shape.ts';
 export { NodeFileSystem } from './node-fs.ts';
 export type { ProcessIdentity, ProcessTable } from './process-table.ts';
 export { NodeProcessTable } from './process-table.ts';
+export type { FileFlaw, ScrubSteps } from './scrub-steps.ts';
+export { flaw, scrubBlockFile, scrubSmallFile } from './scrub-steps.ts';
+export type { EpochRecord } from './wal/epoch-file.ts';
+export { EPOCH_FILE_NAME, readEpoch, verifyEpochFile, writeEpoch } from './wal/epoch-file.ts';
+export { HARD_STATE_FILE_NAMES, readHardStateCopies } from './wal/hard-state-copies.ts';
 export type { InlineWalOptions, Schedule } from './wal/inline-wal.ts';
 export { InlineWal } from './wal/inline-wal.ts';
 export type { ReadLogs } from './wal/read-logs.ts';
 export { readLogs } from './wal/read-logs.ts';
 export type { TornTail } from './wal/scan.ts';
+export type { WalFlaw, WalScrubSteps } from './wal/scrub.ts';
+export { listWalFiles, scrubWalFile, walFileNameOf } from './wal/scrub.ts';
 export type { ThreadWalOptions } from './wal/thread-wal.ts';
 export { ThreadWal } from './wal/thread-wal.ts';
 export type {
@@ -104,6 +119,7 @@ export type {
   Wal,
   WalFailureListener,
   WalOptions,
+  WalOrder,
   WalStats,
 } from './wal/types.ts';
 export { DEFAULT_WAL_OPTIONS } from './wal/types.ts';

@@ -18,6 +18,7 @@ import {
   UsageError,
 } from './io.ts';
 import { registerMembers } from './member-commands.ts';
+import { registerScrub } from './scrub-commands.ts';
 import { registerServe } from './serve.ts';
 
 /** `argv` without the program's own two words. */
@@ -55,5 +56,6 @@ function createProgram(io: CliIo): Command {
   registerDataCommands(program, io);
   registerImport(program, io);
   registerInspect(program, io);
+  registerScrub(program, io);
   return program;
 }

@@ -95,10 +95,10 @@ const milliseconds = (
   placeholder: 'MS',
 });
 
-const flag = (help: string): Option<boolean> => ({
+const flag = (help: string, fallback = false): Option<boolean> => ({
   schema: z.boolean(),
   input: 'boolean',
-  default: false,
+  default: fallback,
   help,
   placeholder: '',
 });
@@ -239,6 +239,29 @@ export const OPTIONS = {
     512 * MIB,
     'Log the leader keeps for a reachable follower that lags; further behind it gets a snapshot.',
   ),
+  scrubIntervalMs: milliseconds(
+    0,
+    30 * 24 * HOUR_MS,
+    24 * HOUR_MS,
+    'From the end of one look at every file to the begin of the next; 0: only when asked for.',
+  ),
+  digestVerifyIntervalMs: milliseconds(
+    0,
+    24 * HOUR_MS,
+    60_000,
+    'How often the replicas compare digests of all rows; 0: only when asked for.',
+  ),
+  scrubThrottleMbps: count(0, 100_000, 100, 'Millions of bytes a scrub reads per second; 0: all.'),
+  repairBytesPerSecMax: bytes(
+    64 * 1024,
+    1024 * 1024 * MIB,
+    64 * MIB,
+    'What repairs of files fetch from peers, and what is given to theirs, per second.',
+  ),
+  autoRecoveryEnabled: flag('Recover by itself from what is found; false: tell it only.', true),
+  autoRepairEnabled: flag('Repair damaged files by itself; false: tell it only.', true),
+  repairRetryCountMax: count(0, 100, 3, 'How often an action is tried again before the next one.'),
+  recoveryConcurrencyMax: count(1, 64, 3, 'Recoveries at one time.'),
   snapshotTransferBytesPerSecMax: bytes(
     64 * 1024,
     64 * 1024 * MIB,

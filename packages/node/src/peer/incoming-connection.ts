@@ -14,6 +14,7 @@ import {
   toHoldfastError,
 } from '@holdfast/base';
 import {
+  type CareFrame,
   decodePeerFrame,
   decodePeerHandshake,
   encodePeerHandshake,
@@ -40,6 +41,7 @@ export interface IncomingConnectionEvents {
   /** The other side proved itself. @throws HoldfastError to refuse it all the same */
   onAccepted(connection: IncomingConnection): void;
   onMessages(messages: readonly RaftMessage[]): void;
+  onCare(sender: PeerIdentity, frame: CareFrame): void;
   onSnapshotFrame(connection: IncomingConnection, frame: PeerFrame): void;
   onClosed(connection: IncomingConnection): void;
 }
@@ -162,6 +164,7 @@ export class IncomingConnection {
       return;
     }
     if (frame.kind === 'raft') this.#onRaftFrame(this.#identity, frame.messages);
+    else if (frame.kind === 'care') this.#events.onCare(this.#identity, frame);
     else if (this.#channel === 'bulk') this.#events.onSnapshotFrame(this, frame);
     else this.#onBadFrame(protocolError(`sent ${frame.kind} on the control channel`));
   }

@@ -83,6 +83,26 @@ export class OutgoingLink {
     });
   }
 
+  /**
+   * Hands a finished frame to the socket, or drops it (counted) while others wait there: whoever
+   * asked for something asks again, and what is urgent never waits behind it for long.
+   */
+  sendCare(frame: Uint8Array): boolean {
+    const socket = this.#socket;
+    const { counters } = this.#context;
+    if (socket === null || socket.bufferedAmount >= SOCKET_BUFFER_SIZE_BYTES_MAX) {
+      counters.messagesDropped += 1;
+      return false;
+    }
+    counters.framesSent += 1;
+    counters.bytesSent += frame.byteLength;
+    // A failed write also closes the socket, which is handled there.
+    socket.send(frame, () => {
+      if (!this.#queue.isEmpty) this.#flush();
+    });
+    return true;
+  }
+
   /** Called at every ping interval: a connection that stays silent too long is cut. */
   checkLiveness(): void {
     if (this.#socket === null) return;

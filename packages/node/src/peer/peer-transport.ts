@@ -13,6 +13,7 @@ import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import {
   assert,
+  groupId,
   HoldfastError,
   incarnation,
   type Member,
@@ -22,12 +23,19 @@ import {
   type TimerHandle,
   toHoldfastError,
 } from '@holdfast/base';
-import { PEER_FRAME_SIZE_BYTES_MAX, type PeerFrame } from '@holdfast/protocol';
+import {
+  type CareMessage,
+  encodePeerFrame,
+  PEER_FRAME_SIZE_BYTES_MAX,
+  type PeerFrame,
+} from '@holdfast/protocol';
 import type { RaftMessage } from '@holdfast/raft';
 import { WebSocketServer } from 'ws';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../config/endpoint.ts';
 import { listen } from '../server/listen.ts';
 import type {
+  CareAddress,
+  CareListener,
   Guest,
   InquiryAnswer,
   OutgoingSnapshot,
@@ -67,6 +75,7 @@ export class WebSocketPeerTransport implements PeerTransport {
   readonly #messageListeners: ((messages: readonly RaftMessage[]) => void)[] = [];
   readonly #stateListeners: ((peer: NodeId, state: PeerState) => void)[] = [];
   #receiver: SnapshotReceiver | null = null;
+  #careListener: CareListener | null = null;
   #endpoint: Endpoint | null = null;
   #livenessTimer: TimerHandle | null = null;
   #isStopped = false;
@@ -192,6 +201,17 @@ export class WebSocketPeerTransport implements PeerTransport {
     this.#messageListeners.push(listener);
   }
 
+  sendCare({ group, nodeId: to, incarnation: life }: CareAddress, message: CareMessage): boolean {
+    const link = this.#links.find(to, life);
+    if (link === undefined) return false;
+    const frame = { kind: 'care', group, toIncarnation: life, message } as const;
+    return link.sendCare(encodePeerFrame(frame));
+  }
+
+  onCare(listener: CareListener): void {
+    this.#careListener = listener;
+  }
+
   onPeerState(listener: (peer: NodeId, state: PeerState) => void): void {
     this.#stateListeners.push(listener);
   }
@@ -262,6 +282,18 @@ export class WebSocketPeerTransport implements PeerTransport {
     onAccepted: (connection) => this.#onAccepted(connection),
     onMessages: (messages) => {
       for (const listener of this.#messageListeners) listener(messages);
+    },
+    onCare: (sender, { group, toIncarnation, message }) => {
+      if (toIncarnation !== this.#context.options.incarnation) {
+        this.#context.counters.messagesMalformed += 1;
+        return;
+      }
+      const from = {
+        group: groupId(group),
+        nodeId: nodeId(sender.nodeId),
+        incarnation: incarnation(sender.incarnation),
+      };
+      this.#careListener?.(from, message);
     },
     onSnapshotFrame: (connection, frame) => this.#onSnapshotFrame(connection, frame),
     onClosed: (connection) => {

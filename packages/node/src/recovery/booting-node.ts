@@ -54,6 +54,7 @@ export class BootingNode {
         this.#node = node;
         onStarted(node);
         node.replica.start();
+        node.care.start();
         return node;
       },
       (error: unknown) => {
@@ -72,6 +73,7 @@ export class BootingNode {
     this.#isStopped = true;
     this.#recovery?.stop();
     const node = await this.#running;
+    await node?.care.stop();
     await node?.replica.stop();
   }
 }

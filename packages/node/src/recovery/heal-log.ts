@@ -38,6 +38,8 @@ export interface LogHealerOptions {
   readonly hash: EntryHasher;
   readonly logger: Logger;
   readonly onRecovery?: (recovery: Recovery) => void;
+  /** Gets the answers that the repair of this log does not wait for. */
+  readonly onEntryResponse?: (message: RaftMessage) => void;
 }
 
 /** The configuration a node starts from, before its log says more. */
@@ -97,10 +99,15 @@ export class LogHealer {
     const others: RaftMessage[] = [];
     for (const message of messages) {
       if (message.kind === 'entryRequest') this.#responder.answer(message);
-      else if (message.kind === 'entryResponse') this.#repair?.receive(message);
+      else if (message.kind === 'entryResponse') this.#onEntryResponse(message);
       else others.push(message);
     }
     if (others.length > 0) this.#replica?.receive(others);
+  }
+
+  #onEntryResponse(message: RaftMessage): void {
+    if (this.#repair !== null) this.#repair.receive(message);
+    else this.#options.onEntryResponse?.(message);
   }
 
   #makeRepair(): LogRepair {

@@ -10,7 +10,7 @@
  */
 import type { Incarnation, Logger } from '@holdfast/base';
 import { incarnation, toHoldfastError } from '@holdfast/base';
-import type { FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
+import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
 import {
   COLLECTIONS_DIRECTORY_NAME,
   checkpointRootNames,
@@ -26,6 +26,7 @@ import {
   writeIdentity,
 } from '@holdfast/storage';
 import { startConf } from './heal-log.ts';
+import { IDENTITY_COPY_DIRECTORY } from './identity-copy.ts';
 
 const MARKER_FILE_NAME = 'NEW-LIFE.json';
 const CONTACTS_FILE_NAME = 'contacts.json';
@@ -34,6 +35,8 @@ const CONTACTS_FORMAT = { format: 'holdfast-contacts', version: 1 } as const;
 
 /** Everything of a node but its lock, its secret and what is in quarantine already. */
 const belongings = (fileSystem: FileSystem, dataDirectory: string): readonly string[] => [
+  // First: it must never bring back a life that is over.
+  IDENTITY_COPY_DIRECTORY,
   WAL_DIRECTORY_NAME,
   ...checkpointRootNames(fileSystem, dataDirectory),
   META_DIRECTORY_NAME,
@@ -98,7 +101,7 @@ export function beginNewLifeAfter(failure: unknown, parts: LifeParts): void {
 /** The node that runs now goes on until its end; the next start is the first of the new life. */
 function beginNewLife(parts: LifeParts): void {
   const { dataDirectory, fileSystem, identity, mintIncarnation } = parts;
-  const root = readCheckpointRoot(fileSystem, dataDirectory)?.root ?? null;
+  const root = readableRoot(fileSystem, dataDirectory);
   const others = startConf(identity, root).conf.members.filter(
     (member) => member.nodeId !== identity.nodeId,
   );
@@ -107,6 +110,16 @@ function beginNewLife(parts: LifeParts): void {
   writeAtomicJson(fileSystem, contactsPath, CONTACTS_FORMAT, contacts);
   const marker: Marker = { old: identity.incarnation, next: mintIncarnation() };
   writeAtomicJson(fileSystem, joinPath(dataDirectory, MARKER_FILE_NAME), MARKER_FORMAT, marker);
+}
+
+/** Null also when both generations have rot: the first configuration names whom to ask. */
+function readableRoot(fileSystem: FileSystem, dataDirectory: string): CheckpointRoot | null {
+  try {
+    return readCheckpointRoot(fileSystem, dataDirectory)?.root ?? null;
+  } catch (error) {
+    if (toHoldfastError(error).code !== 'CHECKPOINT_CORRUPT') throw error;
+    return null;
+  }
 }
 
 export const isNewLifeUnfinished = (fileSystem: FileSystem, dataDirectory: string): boolean =>

@@ -6,6 +6,7 @@ import type { Member } from '@holdfast/base';
 import { HoldfastError, must } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { NodeIdentity } from '@holdfast/storage';
+import type { CareService } from '../heal/care-api.ts';
 import { RaftCounters } from '../replica/raft-counters.ts';
 import type {
   LeaderChange,
@@ -92,6 +93,10 @@ export class WaitingService implements NodeService {
 
   onLeaderChange(_listener: (change: LeaderChange) => void): void {}
 
+  get care(): null {
+    return null;
+  }
+
   stateDigest(): Promise<StateDigest> {
     return Promise.resolve({ digest: '', appliedIndex: 0 });
   }
@@ -136,6 +141,10 @@ export class ServiceSwitch implements NodeService {
 
   onLeaderChange(listener: (change: LeaderChange) => void): void {
     this.#listeners.push(listener);
+  }
+
+  get care(): CareService | null {
+    return this.#service.care;
   }
 
   stateDigest(): Promise<StateDigest> {

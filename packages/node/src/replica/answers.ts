@@ -14,6 +14,7 @@ export function writeAnswer(result: ApplyResult, what: string): ResultBody {
       return { sessionId: value.sessionId };
     case 'sessionClosed':
     case 'sessionsExpired':
+    case 'verified':
       return {};
     case 'collectionCreated':
     case 'collectionUpdated':

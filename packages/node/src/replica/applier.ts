@@ -26,6 +26,7 @@ import type {
   LaneCommand,
   LaneRead,
   LaneReadResult,
+  ShardDigest,
   ShardHost,
   WriteOutcome,
 } from '@holdfast/shard-worker';
@@ -51,6 +52,8 @@ export interface ApplierOptions {
   /** Called in log order once every lane has applied them. */
   readonly onApplied: (entries: readonly AppliedEntry[], appliedIndex: LogIndex) => void;
   readonly onFailure: (error: HoldfastError) => void;
+  /** What the shards came to after a `verify` entry. */
+  readonly onDigests: (index: LogIndex, digests: readonly ShardDigest[]) => void;
 }
 
 type WriteStep = Pick<Extract<MetaStep, { kind: 'write' }>, 'definition' | 'timestampMs'>;
@@ -78,6 +81,7 @@ export class Applier {
   readonly #host: ShardHost;
   readonly #onApplied: ApplierOptions['onApplied'];
   readonly #onFailure: ApplierOptions['onFailure'];
+  readonly #onDigests: ApplierOptions['onDigests'];
   #meta: MetaMachine;
   #queue: Entry[] = [];
   #queueHead = 0;
@@ -93,6 +97,7 @@ export class Applier {
     this.#meta = options.meta;
     this.#onApplied = options.onApplied;
     this.#onFailure = options.onFailure;
+    this.#onDigests = options.onDigests;
     this.#postedIndex = options.meta.appliedIndex;
     this.#appliedIndex = options.meta.appliedIndex;
   }
@@ -246,6 +251,11 @@ export class Applier {
             definition: step.definition,
           });
           break;
+        case 'verify':
+          builder.entries.push(applied);
+          await this.#verify(builder, entry.index);
+          builder = this.#newBuilder();
+          continue;
         case 'dropShards':
           addToEveryLane(builder, { kind: 'dropCollection', index: entry.index, uid: step.uid });
           break;
@@ -268,6 +278,12 @@ export class Applier {
       builder.entries.push(applied);
     }
     await this.#flush(builder, this.#meta.appliedIndex);
+  }
+
+  /** Nothing is posted between the entry and the question, so every replica answers about it. */
+  async #verify(builder: BatchBuilder, index: LogIndex): Promise<void> {
+    await this.#flush(builder, index);
+    this.#onDigests(index, await this.#host.digests(index));
   }
 
   #newBuilder(): BatchBuilder {

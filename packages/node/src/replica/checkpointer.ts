@@ -8,7 +8,7 @@
  * How much of the log is kept is the compaction policy's to say.
  */
 import type { GroupId, Logger, LogIndex, SnapshotMeta } from '@holdfast/base';
-import { assert, must } from '@holdfast/base';
+import { assert, HoldfastError, must } from '@holdfast/base';
 import type { ConfAtIndex } from '@holdfast/raft';
 import type { ShardHost, ShardManifestReference } from '@holdfast/shard-worker';
 import { removeUnreferenced } from '@holdfast/shard-worker';
@@ -64,6 +64,8 @@ export class Checkpointer {
   #lanesWriting: Promise<unknown> = Promise.resolve();
   #running: Promise<CheckpointRoot> | null = null;
   #heldBy: CompactionHolder = 'checkpoint';
+  /** The next one is made also when nothing was applied since the last. */
+  #isRenewal = false;
   readonly #pinned = new Set<{ readonly root: CheckpointRoot }>();
 
   constructor(options: CheckpointerOptions) {
@@ -108,6 +110,16 @@ export class Checkpointer {
     return this.#running;
   }
 
+  /**
+   * As `run`, also when nothing was applied since the newest one: files of it have rot, and memory
+   * has what they held. Sealed segments are not written again.
+   */
+  async renew(): Promise<CheckpointRoot> {
+    await this.idle();
+    this.#isRenewal = true;
+    return this.run();
+  }
+
   /** Until the returned call no file that `root` names is removed: a peer is reading them. */
   pin(root: CheckpointRoot): () => void {
     const pin = { root };
@@ -132,17 +144,19 @@ export class Checkpointer {
   }
 
   async #run(): Promise<CheckpointRoot> {
+    const isRenewal = this.#isRenewal;
+    this.#isRenewal = false;
     try {
-      return await this.#make();
+      return await this.#make(isRenewal);
     } catch (error) {
       if (!isFatalForNode(error)) this.#removeLeftovers();
       throw error;
     }
   }
 
-  async #make(): Promise<CheckpointRoot> {
+  async #make(isRenewal: boolean): Promise<CheckpointRoot> {
     const { applier, dataDirectory, fileSystem, generationCount, host, logger } = this.#options;
-    const captured = await applier.barrier((index) => this.#capture(index));
+    const captured = await applier.barrier((index) => this.#capture(index, isRenewal));
     if (captured === null) {
       assert(this.root !== null, 'an empty log has nothing to checkpoint');
       return this.root;
@@ -150,7 +164,7 @@ export class Checkpointer {
     const { meta, metaFile } = captured;
     const shards = (await captured.manifests).map(shardOf);
     const before = this.root;
-    if (before !== null && before.meta.index >= meta.index) return before;
+    if (before !== null && !isNewer(before, meta.index, isRenewal)) return before;
     const root: CheckpointRoot = { generation: this.nextGeneration, meta, metaFile, shards };
     writeCheckpointRoot(fileSystem, dataDirectory, root, generationCount);
     this.adopt(root);
@@ -167,10 +181,10 @@ export class Checkpointer {
    * Inside the barrier: meta state and lanes are captured at the same index. The meta state is
    * written before the barrier ends; the lanes write theirs while entries go on being applied.
    */
-  async #capture(index: LogIndex): Promise<Captured | null> {
+  async #capture(index: LogIndex, isRenewal: boolean): Promise<Captured | null> {
     // At most the root's: an installed snapshot is ahead of the state until it is applied.
     // Going back to the state would leave a root that lies before the start of the log.
-    if (index <= (this.root?.meta.index ?? 0)) return null;
+    if (index === 0 || !isNewer(this.root, index, isRenewal)) return null;
     const { fileSystem, dataDirectory, host, applier, pause } = this.#options;
     const meta = this.#metaAt(index);
     const path = `${META_DIRECTORY}/meta-${meta.index}-${meta.id}.meta`;
@@ -245,7 +259,15 @@ export class Checkpointer {
     const { fileSystem, dataDirectory } = this.#options;
     const pinned = [...this.#pinned].map(({ root }) => root);
     const kept = [...this.#roots, ...pinned];
-    removeUnreferenced(fileSystem, dataDirectory, kept.flatMap(manifestReferences));
+    try {
+      removeUnreferenced(fileSystem, dataDirectory, kept.flatMap(manifestReferences));
+    } catch (error) {
+      // A manifest has rot, so it is not known what it names: nothing is removed until it is gone.
+      const isRot = error instanceof HoldfastError && error.code === 'CHECKPOINT_CORRUPT';
+      if (!isRot) throw error;
+      this.#options.logger.error({ details: error.details }, error.message);
+      return;
+    }
     const metaDirectory = joinPath(dataDirectory, META_DIRECTORY);
     const keptMetaFiles = new Set(kept.map((root) => root.metaFile.path));
     for (const name of fileSystem.list(metaDirectory)) {
@@ -254,6 +276,12 @@ export class Checkpointer {
       }
     }
   }
+}
+
+/** A checkpoint at `index` may follow `before`. */
+function isNewer(before: CheckpointRoot | null, index: LogIndex, isRenewal: boolean): boolean {
+  const last = before?.meta.index ?? 0;
+  return index > last || (isRenewal && index === last);
 }
 
 function shardOf(manifest: ShardManifestReference): CheckpointShard {

@@ -35,6 +35,8 @@ export interface ReplicaOptions {
   /** Checkpoints kept on disk, the newest included. */
   readonly checkpointGenerationCount: number;
   readonly sessionIdleTimeoutMs: number;
+  /** 0: only when asked for. */
+  readonly digestVerifyIntervalMs: number;
   readonly limits: ReplicaLimits;
   /** Peer addresses of the cluster that this node waits to join; empty otherwise. */
   readonly joinAddresses: readonly string[];

@@ -4,6 +4,7 @@ import type { Request, ResultBody } from '@holdfast/protocol';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { NodeIdentity, Wal } from '@holdfast/storage';
 import { toHex, xxh128 } from '@holdfast/storage';
+import type { CareService } from '../heal/care-api.ts';
 import type {
   ExecuteContext,
   LaneStatus,
@@ -28,6 +29,7 @@ const LANE_STATS_AGE_MAX_MS = 500;
 
 export interface ReplicaServiceParts {
   readonly replica: Replica;
+  readonly care: CareService;
   readonly identity: NodeIdentity;
   readonly wal: Wal;
   readonly host: ShardHost;
@@ -70,6 +72,10 @@ export class ReplicaService implements NodeService {
       leaderHint: () => replica.leaderHint(),
       status: () => this.status(),
     });
+  }
+
+  get care(): CareService {
+    return this.#parts.care;
   }
 
   execute(request: Request, context: ExecuteContext): Promise<ResultBody> {

@@ -8,6 +8,7 @@ import type { HoldfastError, LogIndex, SnapshotMeta } from '@holdfast/base';
 import { HoldfastError as HoldfastFailure, logIndex, unreachable } from '@holdfast/base';
 import type { LeaderHint } from '@holdfast/protocol';
 import type { ApplyRequest, RaftEvent, RaftMessage, RaftStatus, SoftState } from '@holdfast/raft';
+import type { ShardDigest } from '@holdfast/shard-worker';
 import type { CheckpointRoot } from '@holdfast/storage';
 import type { Readmission } from '../recovery/readmission.ts';
 import { LaneReader } from '../routing/lane-reader.ts';
@@ -48,15 +49,17 @@ import {
   type ReplicaParts,
   replayWatch,
 } from './replica-parts.ts';
-import { sessionExpiryCommand } from './session-expiry.ts';
+import { sessionExpiryCommand, verifyCommand } from './session-expiry.ts';
 import { compactionParts, Snapshots } from './snapshots.ts';
 
 /** Deadlines are looked at this often: a request may be up to this late. */
 const EXPIRY_INTERVAL_MS = 50;
 const STALENESS_PROBE_INTERVAL_MS = 100;
 const SESSION_EXPIRY_INTERVAL_MS = 5_000;
+const VERIFY_TIMEOUT_MS = 5_000;
 
 type SoftStateListener = (state: SoftState) => void;
+type DigestListener = (index: LogIndex, digests: readonly ShardDigest[]) => void;
 
 export class Replica {
   readonly lanes: LaneReader;
@@ -85,6 +88,8 @@ export class Replica {
   #nextExpiryMs = 0;
   #nextProbeMs = 0;
   #nextSessionExpiryMs = 0;
+  #nextVerifyMs = 0;
+  #onDigests: DigestListener | null = null;
   #isStopped = false;
 
   constructor(options: ReplicaOptions, parts: ReplicaParts) {
@@ -106,6 +111,7 @@ export class Replica {
       meta: parts.meta,
       onApplied: (entries, index) => this.#onApplied(entries, index),
       onFailure: (error) => this.#driver.fail(error),
+      onDigests: (index, digests) => this.#onDigests?.(index, digests),
     });
     this.lanes = new LaneReader(host, this.applier, parts.defer);
     this.checkpointer = new Checkpointer({
@@ -190,6 +196,21 @@ export class Replica {
 
   onSoftState(listener: SoftStateListener): void {
     this.#listeners.push(listener);
+  }
+
+  /** Called when a `verify` entry was applied. Set once. */
+  onDigests(listener: DigestListener): void {
+    this.#onDigests = listener;
+  }
+
+  /** Every replica compares its digests after this; resolves when it was applied here. */
+  verify(deadlineMs: number): Promise<ApplyResult> {
+    return this.propose(verifyCommand(this.nextStampMs()), deadlineMs);
+  }
+
+  /** Stops taking part for a reason that this replica found in itself. */
+  fail(error: HoldfastError): void {
+    this.#driver.fail(error);
   }
 
   start(): void {
@@ -333,6 +354,7 @@ export class Replica {
       this.#nextSessionExpiryMs = nowMs + SESSION_EXPIRY_INTERVAL_MS;
       this.#expireSessions(nowMs);
     }
+    if (nowMs >= this.#nextVerifyMs) this.#verifyInBackground(nowMs);
     this.snapshots.exchange.onTick(nowMs);
     this.checkpoints.onTick(nowMs, this.applier.appliedIndex);
     this.clockWatch.onTick(nowMs);
@@ -412,6 +434,16 @@ export class Replica {
     this.#parts.logger.error({ event }, 'a peer contradicts this replica; compare their logs');
     const verdict = this.#contradictions.note(event, this.#parts.clock.monotonicMs());
     if (verdict !== null) this.#driver.fail(verdict);
+  }
+
+  /** The first one comes an interval after the start. */
+  #verifyInBackground(nowMs: number): void {
+    const { digestVerifyIntervalMs } = this.#options;
+    const isFirst = this.#nextVerifyMs === 0;
+    this.#nextVerifyMs = nowMs + (digestVerifyIntervalMs || Number.POSITIVE_INFINITY);
+    if (isFirst || this.#soft.role !== 'leader' || !this.#readiness.isReady) return;
+    // Losing this proposal is fine: the next round makes another.
+    this.verify(nowMs + VERIFY_TIMEOUT_MS).catch(() => undefined);
   }
 
   #expireSessions(nowMs: number): void {

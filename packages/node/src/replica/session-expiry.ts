@@ -24,3 +24,12 @@ export function sessionExpiryCommand(
     command: { kind: 'expireSessions', cutoffMs, ids },
   });
 }
+
+/** Asks every replica for the digests of its shards after this entry. */
+export const verifyCommand = (stampMs: number): Uint8Array =>
+  encodeCommand({
+    timestampMs: stampMs,
+    session: null,
+    bodyHash: 0n,
+    command: { kind: 'verify' },
+  });

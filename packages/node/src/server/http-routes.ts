@@ -1,10 +1,11 @@
 /**
  * The HTTP face of a node: health, metrics, status. Everything but /health asks for the API key.
  */
-import { HoldfastError, type Logger, toHoldfastError } from '@holdfast/base';
+import { type ErrorCode, HoldfastError, type Logger, toHoldfastError } from '@holdfast/base';
 import { Hono } from 'hono';
 import type { NodeService } from '../service-api.ts';
 import type { ApiKeyGuard } from './api-key.ts';
+import { addCareRoutes } from './care-routes.ts';
 import { healthOf } from './health.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -14,6 +15,13 @@ export interface HttpRoutesOptions {
   readonly metrics: Metrics;
   readonly logger: Logger;
 }
+
+/** Of what is not 503. */
+const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 500 } = {
+  INTERNAL: 500,
+  REQUEST_INVALID: 400,
+  UNAUTHENTICATED: 401,
+};
 
 const BEARER = /^Bearer (.+)$/i;
 
@@ -32,6 +40,7 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
     context.body(await metrics.text(), 200, { 'content-type': metrics.contentType }),
   );
   app.get('/api/v1/cluster/status', async (context) => context.json(await statusBody(service)));
+  addCareRoutes(app, service);
   app.notFound((context) => {
     const message =
       'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +
@@ -43,7 +52,7 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
     if (error.code === 'INTERNAL') {
       logger.error({ err: thrown, path: context.req.path }, 'an HTTP request failed');
     }
-    const status = error.code === 'UNAUTHENTICATED' ? 401 : error.code === 'INTERNAL' ? 500 : 503;
+    const status = HTTP_STATUS[error.code] ?? 503;
     return context.json({ error: error.toBody() }, status);
   });
   return app;

@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { NodeRole, NodeService, NodeStatus, PeerTransportStats } from '../service-api.ts';
 import type { Admission } from './admission.ts';
+import { registerCareMetrics } from './care-metrics.ts';
 import { registerGraphMetrics } from './graph-metrics.ts';
 import { registerReplicaMetrics } from './replica-metrics.ts';
 
@@ -60,6 +61,7 @@ export class Metrics {
     registerStatusGauges(this.#registry, sources.service);
     registerReplicaMetrics(this.#registry, sources.service);
     registerGraphMetrics(this.#registry, sources.service);
+    registerCareMetrics(this.#registry, sources.service);
     registerServerGauges(this.#registry, sources.admission);
     if (sources.peerStats !== undefined) registerPeerMetrics(this.#registry, sources.peerStats);
   }

@@ -9,6 +9,7 @@ export type ApplyValue =
   | { readonly kind: 'sessionOpened'; readonly sessionId: SessionId }
   | { readonly kind: 'sessionClosed' }
   | { readonly kind: 'sessionsExpired'; readonly count: number }
+  | { readonly kind: 'verified' }
   | { readonly kind: 'collectionCreated'; readonly definition: CollectionDefinition }
   | { readonly kind: 'collectionUpdated'; readonly definition: CollectionDefinition }
   | { readonly kind: 'collectionDropped'; readonly isDropped: boolean }

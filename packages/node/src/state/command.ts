@@ -42,6 +42,8 @@ export type Command =
       readonly name: string;
       readonly checksumAlgorithm: ChecksumAlgorithm;
     }
+  /** Changes nothing: every replica tells the digests of its shards after this entry. */
+  | { readonly kind: 'verify' }
   /** `ops` are encoded point ops; the uid was resolved by the leader and is checked again. */
   | { readonly kind: 'write'; readonly uid: number; readonly ops: Uint8Array };
 
@@ -67,6 +69,7 @@ const KIND_CODES = {
   dropCollection: 5,
   write: 6,
   updateCollection: 7,
+  verify: 8,
 } as const satisfies Record<Command['kind'], number>;
 
 const textEncoder = new TextEncoder();
@@ -135,6 +138,7 @@ export function commandTimestampMs(bytes: Uint8Array): number {
 function encodeJsonBody(command: Exclude<Command, { kind: 'write' }>): string {
   switch (command.kind) {
     case 'openSession':
+    case 'verify':
       return '{}';
     case 'closeSession':
       return JSON.stringify({ sessionId: command.sessionId });
@@ -163,6 +167,8 @@ function decodeBody(kindCode: number, bytes: Uint8Array, view: DataView): Comman
   switch (kindCode) {
     case KIND_CODES.openSession:
       return { kind: 'openSession' };
+    case KIND_CODES.verify:
+      return { kind: 'verify' };
     case KIND_CODES.closeSession:
       return { kind: 'closeSession', ...(body as { sessionId: SessionId }) };
     case KIND_CODES.expireSessions:

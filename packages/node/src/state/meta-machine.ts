@@ -25,6 +25,8 @@ export type MetaStep =
       readonly slot: ResultSlot;
       readonly definition: CollectionDefinition;
     }
+  /** The digests of all shards after this entry are wanted. */
+  | { readonly kind: 'verify'; readonly slot: ResultSlot }
   | { readonly kind: 'dropShards'; readonly slot: ResultSlot; readonly uid: number }
   | {
       readonly kind: 'changeChecksum';
@@ -133,6 +135,9 @@ export class MetaMachine {
         const count = this.sessions.expire(command.ids, command.cutoffMs);
         return done(slot, succeeded(entry, { kind: 'sessionsExpired', count }));
       }
+      case 'verify':
+        slot.result = succeeded(entry, { kind: 'verified' });
+        return { kind: 'verify', slot };
       case 'createCollection':
         return this.#createCollection(entry, command, slot);
       case 'dropCollection': {

@@ -51,6 +51,7 @@ export interface SimClusterOptions {
       | 'retainedEntryCount'
       | 'sessionIdleTimeoutMs'
       | 'limits'
+      | 'heal'
     >
   >;
 }

@@ -1,6 +1,7 @@
 /**
  * One simulated machine: its disk outlives its processes. Real driver, WAL code, applier, lanes and
  * client port; only clock, chance, file system, WAL host, lane host and transports are replaced.
+ * Over 400 lines because one machine is one object: its disk, its processes and their ends.
  */
 import type { HoldfastError, Incarnation, LogFields, Logger, NodeId } from '@holdfast/base';
 import {
@@ -26,6 +27,7 @@ import { MemoryFileSystem } from '@holdfast/storage/testing';
 import type { AssembledNode } from '../assemble.ts';
 import { assembleNode } from '../assemble.ts';
 import type { Recovery } from '../recovery/heal-log.ts';
+import { keepIdentityCopy, restoreIdentity } from '../recovery/identity-copy.ts';
 import { beginNewLifeAfter, openLife, resumeNewLife } from '../recovery/new-life.ts';
 import type { WaitingView } from '../recovery/waiting-service.ts';
 import { openClientPort } from './sim-client-port.ts';
@@ -45,6 +47,9 @@ const DEFAULT_SETTINGS = {
   retainedEntryCount: 10_000,
   sessionIdleTimeoutMs: 3_600_000,
 };
+
+/** Scrubs are begun by tests that want them. */
+const SIM_HEAL = { scrubIntervalMs: 0 };
 
 interface RunningSimNode {
   readonly process: SimProcess;
@@ -176,6 +181,10 @@ export class SimNode {
     return must(this.#running, `${this.id} is not running`).wal;
   }
 
+  get host(): InlineHost {
+    return must(this.#running, `${this.id} is not running`).host;
+  }
+
   get walStats() {
     return this.wal.stats();
   }
@@ -209,6 +218,7 @@ export class SimNode {
     if (running === null) return false;
     const { assembled, wal } = running;
     await assembled.replica.handOver();
+    await assembled.care.stop();
     await assembled.replica.stop();
     if (running === this.#running) await wal.close();
     if (running !== this.#running) return false;
@@ -253,6 +263,7 @@ export class SimNode {
     const { network, options } = this.#cluster;
     removeTemporaryFiles(this.fileSystem, DATA_DIRECTORY);
     resumeNewLife(this.fileSystem, DATA_DIRECTORY);
+    restoreIdentity(this.fileSystem, DATA_DIRECTORY, this.#logger());
     const disk = this.#device(process, 'disk', options.latency?.diskMsMax ?? 0);
     this.#disk = disk;
     const logger = this.#logger();
@@ -265,6 +276,7 @@ export class SimNode {
       ...{ ...life, logger },
       openWal: () => this.#openWal(disk),
     });
+    keepIdentityCopy(this.fileSystem, DATA_DIRECTORY, identity);
     this.#incarnation = identity.incarnation;
     this.#log = wal.groupLog(identity.group);
     const lanes = this.#device(process, 'lanes', options.latency?.laneMsMax ?? 0);
@@ -284,6 +296,7 @@ export class SimNode {
         publicAddress: () => this.clientAddress,
         joinAddresses: this.#cluster.nodes.map((node) => node.peerAddress),
         ...options.settings,
+        heal: { ...SIM_HEAL, ...options.settings?.heal },
       },
       {
         ...{ fileSystem: this.fileSystem, wal, host, transport, logger },
@@ -291,7 +304,9 @@ export class SimNode {
         random: this.#random('replica'),
         hash: createEntryHasher(),
         onFailure: (error) => {
-          if (process.isAlive) this.#failure ??= error;
+          if (!process.isAlive) return;
+          this.#failure ??= error;
+          beginNewLifeAfter(error, { ...life, identity });
         },
         onRecovery: (recovery) => {
           this.#recovery = recovery;
@@ -305,6 +320,7 @@ export class SimNode {
     this.#running = { process, assembled, wal, host, transport };
     this.#cluster.observer?.onRunning?.(this);
     assembled.replica.start();
+    assembled.care.start();
     if (!(options.hasClientPorts ?? false)) return;
     const accept = openClientPort(assembled.service, process, logger);
     this.#cluster.clientNetwork.listen(this.clientAddress, { process, accept });

@@ -7,9 +7,13 @@
  */
 import type { ClusterId, Incarnation, Member, NodeId, Random } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
+import type { CareMessage } from '@holdfast/protocol';
+import { decodePeerFrame, encodePeerFrame } from '@holdfast/protocol';
 import type { RaftMessage } from '@holdfast/raft';
 import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
 import type {
+  CareAddress,
+  CareListener,
   Guest,
   InquiryAnswer,
   OutgoingSnapshot,
@@ -82,6 +86,7 @@ export class SimNetwork {
   /** Of snapshot transfers. Tests make it small to have many boundaries. */
   chunkSizeBytes = CHUNK_SIZE_BYTES;
   snapshotBytesDelivered = 0;
+  careBytesSent = 0;
 
   constructor(options: SimNetworkOptions) {
     this.#options = options;
@@ -168,6 +173,15 @@ export class SimNetwork {
     } else this.#inLine(from, to, arrive);
   }
 
+  /** As `deliver`, for a frame of care: it may be lost, but not twice or out of order. */
+  deliverCare(from: NodeId, to: NodeId, arrive: (endpoint: SimTransport) => void): void {
+    if (this.#isHit(this.#weather.lossRate)) return;
+    this.#inLine(from, to, () => {
+      const endpoint = this.reach(from, to);
+      if (endpoint !== null) arrive(endpoint);
+    });
+  }
+
   /** Resolves after the time that one message takes. */
   pass(from: NodeId, to: NodeId): Promise<void> {
     this.observer?.onChunk?.(from, to);
@@ -217,6 +231,7 @@ export class SimTransport implements PeerTransport {
   #contacts: readonly Member[] = [];
   #onMessages: (messages: readonly RaftMessage[]) => void = () => {};
   #onPeerState: (peer: NodeId, state: PeerState) => void = () => {};
+  #onCare: CareListener = () => {};
   #receiver: SnapshotReceiver | null = null;
   readonly #breakers = new Set<() => void>();
   #snapshotsSent = 0;
@@ -296,6 +311,24 @@ export class SimTransport implements PeerTransport {
       this.#network.observer?.onSend(this.#nodeId, message);
       this.#network.deliver(this.#nodeId, message.to, encodeRaftMessage(message));
     }
+  }
+
+  sendCare({ group, nodeId: to, incarnation }: CareAddress, message: CareMessage): boolean {
+    const frame = encodePeerFrame({ kind: 'care', group, toIncarnation: incarnation, message });
+    const from = { group, nodeId: this.#nodeId, incarnation: this.#identity.incarnation };
+    this.#network.careBytesSent += frame.byteLength;
+    this.#network.deliverCare(this.#nodeId, to, (other) => other.receiveCare(from, frame));
+    return true;
+  }
+
+  receiveCare(from: CareAddress, bytes: Uint8Array): void {
+    const frame = decodePeerFrame(bytes.slice());
+    const isForUs = frame.kind === 'care' && frame.toIncarnation === this.#identity.incarnation;
+    if (isForUs) this.#process.run(() => this.#onCare(from, frame.message));
+  }
+
+  onCare(listener: CareListener): void {
+    this.#onCare = listener;
   }
 
   receive(from: NodeId, bytes: Uint8Array): void {

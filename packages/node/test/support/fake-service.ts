@@ -53,6 +53,7 @@ export class FakeService implements NodeService {
   readonly executed: Request[] = [];
   readonly listeners: ((change: LeaderChange) => void)[] = [];
   readonly membersListeners: (() => void)[] = [];
+  care: NodeService['care'] = null;
   execute_: Execute = async () => ({ index: 7, term: 2 }) as ResultBody;
   statusPatch: Partial<NodeStatus> = {};
 

@@ -12,6 +12,16 @@ export const shardDirectory = (uid: number, shard: number): string =>
 export const segmentPath = (uid: number, shard: number, ordinal: number): string =>
   `${shardDirectory(uid, shard)}/segment-${String(ordinal).padStart(8, '0')}.seg`;
 
+/** What `segmentPath` was made of; null for any other path. */
+export function parseSegmentPath(
+  path: string,
+): { readonly uid: number; readonly shard: number; readonly ordinal: number } | null {
+  const match = /^collections\/(\d+)\/(\d+)\/segment-(\d{8,})\.seg$/.exec(path);
+  if (match === null) return null;
+  const [uid, shard, ordinal] = match.slice(1).map(Number) as [number, number, number];
+  return segmentPath(uid, shard, ordinal) === path ? { uid, shard, ordinal } : null;
+}
+
 /** With the checkpoint's id: a new checkpoint never overwrites a file of one that is in force. */
 export const growingPath = (uid: number, shard: number, checkpointId: string): string =>
   `${shardDirectory(uid, shard)}/growing-${checked(checkpointId)}.grow`;

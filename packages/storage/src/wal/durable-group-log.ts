@@ -177,6 +177,28 @@ export class DurableGroupLog implements GroupLog {
     this.#damage = null;
   }
 
+  /** The entry is at `position` as well, and is read from there. */
+  move(index: LogIndex, position: RecordPosition): void {
+    this.#index.move(index, position);
+    this.#filledThrough = Math.max(this.#filledThrough, index);
+    this.#filledFileId = null;
+  }
+
+  /** Present entries with a record in [from, to) of the file, ascending. */
+  indexesIn(fileId: number, from: number, to: number): readonly LogIndex[] {
+    const found: LogIndex[] = [];
+    for (let index: number = this.firstIndex(); index <= this.#index.lastIndex; index++) {
+      if (!this.#index.isPresent(index)) continue;
+      const position = this.#index.position(index);
+      const isInside =
+        position.fileId === fileId &&
+        position.offset < to &&
+        position.offset + position.sizeBytes > from;
+      if (isInside) found.push(logIndex(index));
+    }
+    return found;
+  }
+
   truncateFrom(index: LogIndex): void {
     assert(index > this.#base.index, 'truncation must stay above the base', {
       group: this.group,

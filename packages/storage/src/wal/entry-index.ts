@@ -113,6 +113,16 @@ export class EntryIndex {
     this.#sizeBytes += position.sizeBytes;
   }
 
+  /** The present entry `index` is at another place from now on. */
+  move(index: number, position: RecordPosition): void {
+    assert(this.isPresent(index), 'only a present entry moves', { index });
+    const { chunk, at } = this.#ownSlot(index);
+    this.#sizeBytes += position.sizeBytes - chunk.sizes[at]!;
+    chunk.fileIds[at] = position.fileId;
+    chunk.offsets[at] = position.offset;
+    chunk.sizes[at] = position.sizeBytes;
+  }
+
   /** The missing entry `index` had this term and sum. */
   name(index: number, term: Term, sum: Uint8Array): void {
     assert(!this.isPresent(index), 'only a missing slot is named', { index });

@@ -16,6 +16,7 @@ import type {
   Wal,
   WalFailureListener,
   WalOptions,
+  WalOrder,
   WalStats,
 } from './types.ts';
 import { DEFAULT_WAL_OPTIONS } from './types.ts';
@@ -100,6 +101,30 @@ export class InlineWal implements Wal {
 
   async discardDamaged(group: GroupId, from: LogIndex): Promise<void> {
     return this.#mend(this.#front.discardDamaged(group, from));
+  }
+
+  async rewrite(group: GroupId, entries: readonly Entry[], committed: LogIndex): Promise<void> {
+    return this.#mend(this.#front.rewrite(group, entries, committed));
+  }
+
+  /** Between two batches, so at once. */
+  async mend(order: WalOrder): Promise<void> {
+    if (this.#isClosed) throw new HoldfastError('SHUTTING_DOWN', 'the log is closed');
+    if (this.#front.failure !== null) throw this.#front.failure;
+    try {
+      this.#writer.mend(order);
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  distrustHead(fileId: number): void {
+    this.#front.distrustHead(fileId);
+  }
+
+  entriesIn(group: GroupId, fileId: number, from: number, to: number): readonly LogIndex[] {
+    return this.#front.entriesIn(group, fileId, from, to);
   }
 
   /** Nothing to do: it writes only in its own turns. */

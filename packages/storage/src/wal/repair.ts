@@ -58,6 +58,30 @@ function checkEnd(
   throw refuse(log.group, last.index, `entry ${next}, which is intact, does not follow it`);
 }
 
+/**
+ * Each must be the very entry that the log knows, so that writing it again changes nothing.
+ * @throws HoldfastError REPAIR_REFUSED saying which entry is not
+ */
+export function checkRewrite(
+  log: DurableGroupLog,
+  commit: number,
+  entries: readonly Entry[],
+  hasher: EntryHasher,
+): void {
+  const { group } = log;
+  for (const { index, term, sum, type, data } of entries) {
+    if (!log.isPresent(index)) throw refuse(group, index, 'the log does not hold it');
+    // What may still be truncated must not be found again behind the truncation.
+    if (index > commit) throw refuse(group, index, 'it is not known to be committed');
+    const [before, known] = [log.nameOf(index - 1), log.nameOf(index)];
+    const isKnown = known !== null && known.term === term && sumsEqual(known.sum, sum);
+    if (!isKnown || before === null) throw refuse(group, index, 'the log holds another one');
+    if (!sumsEqual(hasher(before.sum, term, index, type, data), sum)) {
+      throw refuse(group, index, 'it breaks the hash chain');
+    }
+  }
+}
+
 /** While a log has damage only a snapshot that replaces all of it is appended. */
 export function checkWritable({ group, snapshot }: LogAppend, log: DurableGroupLog): void {
   const isReplacement = snapshot !== null && snapshot.index >= log.lastIndex();

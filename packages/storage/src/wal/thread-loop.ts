@@ -7,8 +7,8 @@ import type { Clock } from '@holdfast/base';
 import { toHoldfastError, unreachable } from '@holdfast/base';
 import type { RingConsumer } from './shared-ring.ts';
 import type { WalThreadReply } from './thread-protocol.ts';
-import { FRAME_APPEND, FRAME_CLOSE, FRAME_RELEASE } from './thread-protocol.ts';
-import type { WalOptions } from './types.ts';
+import { FRAME_APPEND, FRAME_CLOSE, FRAME_ORDER, FRAME_RELEASE } from './thread-protocol.ts';
+import type { WalOptions, WalOrder } from './types.ts';
 import type { WalWriter } from './wal-writer.ts';
 
 /** A slice of zeros while idle: well below a millisecond. */
@@ -19,8 +19,11 @@ const PREPARE_BUSY_SLICE_BYTES = 64 * 1024;
 interface Collected {
   readonly frames: readonly Uint8Array[];
   readonly releaseBelow: number | null;
+  readonly order: WalOrder | null;
   readonly isClosing: boolean;
 }
+
+const NO_COMMAND = { releaseBelow: null, order: null, isClosing: false };
 
 export function runWalThread(
   ring: RingConsumer,
@@ -36,7 +39,8 @@ export function runWalThread(
       const doorbell = ring.doorbell();
       const work = collect(ring, options.batchSizeBytesMax);
       if (ring.takeProducerWaits()) reply({ kind: 'space' });
-      const hasWork = work.frames.length > 0 || work.releaseBelow !== null || work.isClosing;
+      const hasCommand = work.releaseBelow !== null || work.order !== null || work.isClosing;
+      const hasWork = work.frames.length > 0 || hasCommand;
       if (!hasWork) {
         const isDue = sleepMs() === 0;
         if (isDue && writer.confirm()) continue;
@@ -67,10 +71,24 @@ function perform(
     writer.prepareNextFile(Math.max(PREPARE_BUSY_SLICE_BYTES, 2 * payload.byteLength));
   }
   if (work.releaseBelow !== null) writer.releaseFilesBelow(work.releaseBelow);
+  if (work.order !== null) {
+    writer.mend(work.order);
+    reply({ kind: 'mended' });
+  }
   if (!work.isClosing) return;
   writer.close();
   reply({ kind: 'closed', stats: writer.stats });
 }
+
+type FrameKind =
+  | typeof FRAME_APPEND
+  | typeof FRAME_RELEASE
+  | typeof FRAME_CLOSE
+  | typeof FRAME_ORDER;
+
+/** From the front of this very process. */
+const decodeOrder = (bytes: Uint8Array): WalOrder =>
+  JSON.parse(Buffer.from(bytes).toString('utf8')) as WalOrder;
 
 /** Whole frames up to the batch limit, at least one; stops behind a command. */
 function collect(ring: RingConsumer, batchSizeBytesMax: number): Collected {
@@ -80,8 +98,8 @@ function collect(ring: RingConsumer, batchSizeBytesMax: number): Collected {
     const nextSize = ring.nextSizeBytes();
     const isOver = nextSize !== null && frames.length > 0 && size + nextSize > batchSizeBytesMax;
     const frame = nextSize === null || isOver ? null : ring.next();
-    if (frame === null) return { frames, releaseBelow: null, isClosing: false };
-    const kind = frame.kind as typeof FRAME_APPEND | typeof FRAME_RELEASE | typeof FRAME_CLOSE;
+    if (frame === null) return { frames, ...NO_COMMAND };
+    const kind = frame.kind as FrameKind;
     switch (kind) {
       case FRAME_APPEND:
         frames.push(frame.bytes);
@@ -89,10 +107,12 @@ function collect(ring: RingConsumer, batchSizeBytesMax: number): Collected {
         break;
       case FRAME_RELEASE: {
         const view = new DataView(frame.bytes.buffer, frame.bytes.byteOffset, 8);
-        return { frames, releaseBelow: view.getFloat64(0, true), isClosing: false };
+        return { frames, ...NO_COMMAND, releaseBelow: view.getFloat64(0, true) };
       }
       case FRAME_CLOSE:
-        return { frames, releaseBelow: null, isClosing: true };
+        return { frames, ...NO_COMMAND, isClosing: true };
+      case FRAME_ORDER:
+        return { frames, ...NO_COMMAND, order: decodeOrder(frame.bytes) };
       default:
         return unreachable(kind);
     }

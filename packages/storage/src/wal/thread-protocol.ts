@@ -15,6 +15,8 @@ export const FRAME_APPEND = 1;
 /** Payload: f64 file id; delete the files below it. */
 export const FRAME_RELEASE = 2;
 export const FRAME_CLOSE = 3;
+/** Payload: a WalOrder as JSON. Answered by `mended`, in order. */
+export const FRAME_ORDER = 4;
 
 export type WalThreadReply =
   /** The oldest `frameCount` append frames are durable. */
@@ -24,6 +26,8 @@ export type WalThreadReply =
       readonly place: BatchPlace;
       readonly stats: WriterStats;
     }
+  /** The oldest order is carried out. */
+  | { readonly kind: 'mended' }
   /** The ring has space again. */
   | { readonly kind: 'space' }
   /** Nothing becomes durable any more. */

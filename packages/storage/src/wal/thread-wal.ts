@@ -11,7 +11,7 @@ import { recoverWal } from './recovery.ts';
 import type { TornTail } from './scan.ts';
 import { createRingMemory, RingProducer } from './shared-ring.ts';
 import type { WalThreadInput, WalThreadReply } from './thread-protocol.ts';
-import { FRAME_APPEND, FRAME_CLOSE, FRAME_RELEASE } from './thread-protocol.ts';
+import { FRAME_APPEND, FRAME_CLOSE, FRAME_ORDER, FRAME_RELEASE } from './thread-protocol.ts';
 import type {
   DurableListener,
   GroupLog,
@@ -20,6 +20,7 @@ import type {
   Wal,
   WalFailureListener,
   WalOptions,
+  WalOrder,
   WalStats,
 } from './types.ts';
 import { DEFAULT_WAL_OPTIONS } from './types.ts';
@@ -54,6 +55,8 @@ export class ThreadWal implements Wal {
   /** The thread said that everything is written and confirmed. */
   #isConfirmedClosed = false;
   #resolveExit: () => void = () => {};
+  /** Orders that were not answered yet, oldest first. */
+  #orders: { resolve(): void; reject(error: HoldfastError): void }[] = [];
 
   /** @throws HoldfastError WAL_CORRUPT, FORMAT_UNKNOWN, FILE_IO, WAL_IO */
   static open(settings: ThreadWalOptions): ThreadWal {
@@ -76,6 +79,9 @@ export class ThreadWal implements Wal {
       workerData,
       name: 'holdfast-wal',
       resourceLimits: WAL_RESOURCE_LIMITS,
+    });
+    this.#front.onFailure((error) => {
+      for (const order of this.#orders.splice(0)) order.reject(error);
     });
     this.#worker.on('message', (message: WalThreadReply) => this.#onReply(message));
     this.#worker.on('error', (error) => this.#onDeath(error));
@@ -104,6 +110,30 @@ export class ThreadWal implements Wal {
 
   async discardDamaged(group: GroupId, from: LogIndex): Promise<void> {
     return this.#mend(this.#front.discardDamaged(group, from));
+  }
+
+  async rewrite(group: GroupId, entries: readonly Entry[], committed: LogIndex): Promise<void> {
+    return this.#mend(this.#front.rewrite(group, entries, committed));
+  }
+
+  mend(order: WalOrder): Promise<void> {
+    const { failure } = this.#front;
+    if (failure !== null) return Promise.reject(failure);
+    if (this.#closing !== null) {
+      return Promise.reject(new HoldfastError('SHUTTING_DOWN', 'the log is closed'));
+    }
+    this.#ring.push(FRAME_ORDER, Buffer.from(JSON.stringify(order), 'utf8'));
+    return new Promise((resolve, reject) => {
+      this.#orders.push({ resolve, reject });
+    });
+  }
+
+  distrustHead(fileId: number): void {
+    this.#front.distrustHead(fileId);
+  }
+
+  entriesIn(group: GroupId, fileId: number, from: number, to: number): readonly LogIndex[] {
+    return this.#front.entriesIn(group, fileId, from, to);
   }
 
   cork(): void {
@@ -161,6 +191,9 @@ export class ThreadWal implements Wal {
         if (releasable !== null) this.#release(releasable);
         return;
       }
+      case 'mended':
+        this.#orders.shift()?.resolve();
+        return;
       case 'space':
         this.#ring.pump();
         return;

@@ -133,6 +133,27 @@ export interface WalStats {
 export type DurableListener = (ticket: number, syncMs: number) => void;
 export type WalFailureListener = (error: HoldfastError) => void;
 
+/**
+ * `zero`: bytes of the file that is written to, or of the next one, that hold nothing yet; what
+ * lies before the end of the log is left alone. `header`: of a file, with what its first batch
+ * says (for a file that holds none the writer knows). `hardStates`: both copies of term and vote.
+ */
+export type WalOrder =
+  | {
+      readonly kind: 'zero';
+      readonly fileId: number;
+      readonly from: number;
+      /** Exclusive. */
+      readonly to: number;
+    }
+  | {
+      readonly kind: 'header';
+      readonly fileId: number;
+      readonly epoch: number;
+      readonly watermark: number;
+    }
+  | { readonly kind: 'hardStates' };
+
 export interface Wal {
   /**
    * Queues one append and returns its ticket: strictly increasing by one, over all groups. A
@@ -179,6 +200,22 @@ export interface Wal {
    * @throws HoldfastError (as a rejection) WAL_IO
    */
   discardDamaged(group: GroupId, from: LogIndex): Promise<void>;
+  /**
+   * Writes present entries once more, at the end of the log, because the disk has damaged the place
+   * where they are: from then on they are read from there. Each must be the entry that the log
+   * knows under its index, and at most `committed`: the caller knows all up to it to be committed.
+   * @throws HoldfastError (as a rejection) REPAIR_REFUSED: nothing was written; WAL_IO
+   */
+  rewrite(group: GroupId, entries: readonly Entry[], committed: LogIndex): Promise<void>;
+  /**
+   * Makes good what only the writer may touch, durably. Resolves in its turn, behind all appends
+   * made before. @throws HoldfastError (as a rejection) WAL_IO
+   */
+  mend(order: WalOrder): Promise<void>;
+  /** The first batch of the file has rot: it must not become the oldest, which starts the log. */
+  distrustHead(fileId: number): void;
+  /** Present entries of `group` with a record in [from, to) of the file. */
+  entriesIn(group: GroupId, fileId: number, from: number, to: number): readonly LogIndex[];
   stats(): WalStats;
   /** Writes what is queued, confirms it on disk, releases files and thread. Idempotent. */
   close(): Promise<void>;

@@ -27,6 +27,7 @@ import {
   checkBaseOfDamaged,
   checkDiscard,
   checkRepair,
+  checkRewrite,
   checkWritable,
   chunksOf,
 } from './repair.ts';
@@ -68,7 +69,7 @@ interface Tail extends AppendTail {
 export class WalFront {
   readonly #groups: Map<GroupId, DurableGroupLog>;
   readonly #source: RecordSource;
-  readonly #badHeadFileIds: ReadonlySet<number>;
+  readonly #badHeadFileIds: Set<number>;
   readonly #options: WalOptions;
   readonly #tails = new Map<GroupId, Tail>();
   readonly #durableListeners: DurableListener[] = [];
@@ -89,7 +90,7 @@ export class WalFront {
   constructor(recovered: Omit<RecoveredWal, 'writer' | 'tornTail'>, options: WalOptions) {
     this.#groups = new Map(recovered.groups);
     this.#source = recovered.source;
-    this.#badHeadFileIds = recovered.badHeadFileIds;
+    this.#badHeadFileIds = new Set(recovered.badHeadFileIds);
     this.#options = options;
   }
 
@@ -189,6 +190,40 @@ export class WalFront {
         return left === 0;
       },
     );
+  }
+
+  /** See Wal.rewrite. */
+  rewrite(group: GroupId, entries: readonly Entry[], committed: LogIndex): Mending {
+    this.#refuseWhenClosed();
+    const log = this.#log(group);
+    checkRewrite(log, committed, entries, this.#hasher);
+    const chunks = chunksOf(entries, this.#options.batchSizeBytesMax);
+    let left = chunks.length;
+    return this.#mend(
+      group,
+      chunks.map((chunk) => encodeRepairFrame(group, chunk)),
+      (i, place) => {
+        let { offset } = place;
+        for (const { index, ...entry } of chunks[i]!) {
+          const sizeBytes = RECORD_HEADER_SIZE_BYTES + entrySizeBytes({ ...entry, index });
+          // A compaction may have overtaken it.
+          const isLive = log.isPresent(index);
+          if (isLive) log.move(index, { fileId: place.fileId, offset, sizeBytes });
+          offset += sizeBytes;
+        }
+        left -= 1;
+        return left === 0;
+      },
+    );
+  }
+
+  /** See Wal.distrustHead. */
+  distrustHead(fileId: number): void {
+    this.#badHeadFileIds.add(fileId);
+  }
+
+  entriesIn(group: GroupId, fileId: number, from: number, to: number): readonly LogIndex[] {
+    return this.#log(group).indexesIn(fileId, from, to);
   }
 
   /** See Wal.discardDamaged. */

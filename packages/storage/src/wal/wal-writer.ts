@@ -9,9 +9,10 @@
  *   as watermark;
  * - every file starts with the state of all groups, so older files can go when no entry needs them;
  * - after any failure nothing is written or synced any more: a failed sync is never retried.
+ * Over 400 lines because all that writes to these files turns on one position.
  */
 import type { Clock, GroupId } from '@holdfast/base';
-import { assert, HoldfastError } from '@holdfast/base';
+import { assert, HoldfastError, unreachable } from '@holdfast/base';
 import { crc32c, crc32cOfChunks } from '../checksum.ts';
 import type { FileHandle, FileSystem } from '../fs.ts';
 import { isDiskFullError } from '../fs.ts';
@@ -32,13 +33,13 @@ import {
   walFilePath,
 } from './format.ts';
 import type { TermAndVote } from './hard-state-copies.ts';
-import { HardStateWriter, termAndVote } from './hard-state-copies.ts';
+import { HardStateWriter, makeHardStateCopies, termAndVote } from './hard-state-copies.ts';
 import type { WalRecord } from './record.ts';
 import { sealRecord, viewRecord } from './record.ts';
 import type { GroupSummary } from './record-payload.ts';
 import { EMPTY_GROUP_SUMMARY } from './record-payload.ts';
-import type { WalOptions } from './types.ts';
-import { ZeroFiller } from './zero-filler.ts';
+import type { WalOptions, WalOrder } from './types.ts';
+import { rewriteHeader, writeZeros, ZeroFiller } from './zero-filler.ts';
 
 /** A log that is quiet for this long gets its last batch confirmed: one more sync, off the load. */
 export const CONFIRM_IDLE_MS = 5;
@@ -88,7 +89,7 @@ export class WalWriter {
   readonly #groups: Map<GroupId, GroupSummary>;
   /** What the last batch changed. */
   #changes: Map<GroupId, number>;
-  readonly #hardStates: HardStateWriter;
+  #hardStates: HardStateWriter;
   readonly #fileIds: number[];
   readonly #epoch: number;
   #counter: number;
@@ -221,6 +222,59 @@ export class WalWriter {
         this.#filesRemoved += 1;
       }
     });
+  }
+
+  /** See Wal.mend. @throws HoldfastError WAL_IO: stop */
+  mend(order: WalOrder): void {
+    assert(!this.#hasFailed, 'a failed log must not be written');
+    this.#guard(() => {
+      switch (order.kind) {
+        case 'zero':
+          this.#zero(order.fileId, order.from, order.to);
+          return;
+        case 'header':
+          this.#makeHeader(order);
+          return;
+        case 'hardStates':
+          this.#makeHardStates();
+          return;
+        default:
+          unreachable(order);
+      }
+    });
+  }
+
+  /** Only where nothing was written yet: behind the last batch, and in the file prepared next. */
+  #zero(fileId: number, from: number, to: number): void {
+    const isNext = fileId === this.#next?.fileId && this.#next.isFinished;
+    const [handle, start] = isNext
+      ? [this.#next?.handle, Math.max(from, FIRST_BATCH_OFFSET)]
+      : [this.#file.handle, Math.max(from, this.#offset)];
+    if ((!isNext && fileId !== this.#file.id) || handle === undefined) return;
+    writeZeros(handle, start, Math.min(to, handle.sizeBytes()));
+    this.#syncs += 1;
+  }
+
+  #makeHeader({ epoch, fileId, watermark }: WalOrder & { readonly kind: 'header' }): void {
+    const isNext = fileId === this.#next?.fileId;
+    if ((isNext && !this.#next?.isFinished) || (!isNext && !this.#fileIds.includes(fileId))) return;
+    const known = isNext
+      ? { epoch: this.#epoch, watermark: this.#lastBatch }
+      : { epoch, watermark };
+    rewriteHeader(this.#fileSystem, this.#directory, { ...known, fileId });
+    this.#syncs += 1;
+  }
+
+  #makeHardStates(): void {
+    const { slots } = this.#hardStates;
+    const states = slots.map((group) => {
+      const hardState = this.#groups.get(group)?.hardState ?? null;
+      assert(hardState !== null, 'a group with a slot has a term', { group });
+      return [group, termAndVote(hardState)] as const;
+    });
+    makeHardStateCopies(this.#fileSystem, this.#directory, states);
+    this.#hardStates.close();
+    this.#hardStates = new HardStateWriter(this.#fileSystem, this.#directory, slots);
   }
 
   /** Confirms the last batch on disk by an empty one, then releases the files. */

@@ -87,3 +87,26 @@ export class ZeroFiller {
     this.#unsyncedBytes = 0;
   }
 }
+
+/** Makes [from, to) zero, durably. */
+export function writeZeros(handle: FileHandle, from: number, to: number): void {
+  for (let at = from; at < to; at += ZERO_CHUNK.byteLength) {
+    handle.write([ZERO_CHUNK.subarray(0, Math.min(ZERO_CHUNK.byteLength, to - at))], at);
+  }
+  handle.datasync();
+}
+
+/** Writes the header of a file once more, durably: it has rot. One sector, so whole or not. */
+export function rewriteHeader(
+  fileSystem: FileSystem,
+  directory: string,
+  header: WalFileHeader,
+): void {
+  const handle = fileSystem.open(walFilePath(directory, header.fileId), 'readWrite');
+  try {
+    handle.write([encodeFileHeader(header)], 0);
+    handle.datasync();
+  } finally {
+    handle.close();
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * What pages, metrics and the command line see of the care of a node for its disk, and what of it
+ * they may change. Only types: neither side imports the other's files.
+ */
+import type { RecoveryEvent } from './recovery-events.ts';
+import type { RecoveryStats } from './recovery-stats.ts';
+import type { ScrubReport, ScrubTotals } from './scrub-report.ts';
+
+export interface CareSettings {
+  /** 0: only when asked for. */
+  readonly scrubIntervalMs: number;
+  /** Millions of bytes per second; 0: no limit. */
+  readonly scrubThrottleMbps: number;
+  readonly isAutoRecoveryEnabled: boolean;
+  readonly recoveryConcurrencyMax: number;
+  readonly repairRetryCountMax: number;
+}
+
+export interface CareStatus {
+  readonly isScrubbing: boolean;
+  readonly settings: CareSettings;
+  /** Of the newest pass that ended; null before the first one. */
+  readonly newest: ScrubReport | null;
+  readonly totals: ScrubTotals;
+  readonly recoveries: RecoveryStats;
+  /** What no action has helped: a person must look. */
+  readonly unrecovered: readonly string[];
+}
+
+export interface CareService {
+  status(): CareStatus;
+  /** The newest last; from `sinceNumber` on, which is not among them. */
+  events(sinceNumber: number): readonly RecoveryEvent[];
+  /** Looks at every file now, or joins the pass under way; the report lists every file. */
+  check(): Promise<ScrubReport>;
+  /** Takes effect at once, and lasts until the process ends. */
+  configure(settings: Partial<CareSettings>): void;
+}

@@ -1,0 +1,289 @@
+/**
+ * The one owner of every recovery of a node. Whoever finds a cause (scrubber, divergence, disk,
+ * lanes) hands it in with a ladder of actions, least drastic first, and repairs nothing itself: so
+ * no two recoveries fight over one thing, and there are never more at a time than the disk, the
+ * network and the clients can bear.
+ *
+ * cause -> action -> verify -> undo: an action counts only when `verify` says so; what did not help
+ * is undone, tried again a bounded number of times with back-off, then the next one has its turn.
+ * A cause that no action has helped is parked with an alarm; handed in again it is only counted,
+ * until the parking time is over or somebody asks for it (`retryParked`).
+ *
+ * The most urgent waits least: a P0 that finds every place taken gets one more.
+ */
+import type { Clock, Logger, TimerHandle, Timers } from '@holdfast/base';
+import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
+import type { RecoveryEvent, RecoveryEventKind } from './recovery-events.ts';
+import { RecoveryEvents } from './recovery-events.ts';
+import type { RecoveryStats } from './recovery-stats.ts';
+import { RecoveryLedger } from './recovery-stats.ts';
+
+/** P0 corruption, disk; P1 crash, partition; P2 pools, memory; P3 fragmentation, statistics. */
+export type RecoveryPriority = 0 | 1 | 2 | 3;
+
+export interface RecoveryAction {
+  /** Names the action in events and statistics: the same for every cause. */
+  readonly name: string;
+  /** What it did, for the event. Rejects with HoldfastError when it could not. */
+  run(): Promise<Readonly<Record<string, unknown>>>;
+  /** True when the cause is gone. */
+  verify(): Promise<boolean>;
+  /** Takes back what `run` did, when it did not help. */
+  undo?(): Promise<void>;
+}
+
+export interface RecoveryCause {
+  /** What is to be recovered: one recovery per key at a time. */
+  readonly key: string;
+  /** Class of the cause, for statistics: `corruption`, `divergence`, `lane`, ... */
+  readonly type: string;
+  readonly what: string;
+  readonly priority: RecoveryPriority;
+  /** Least drastic first; at least one. */
+  readonly ladder: readonly RecoveryAction[];
+}
+
+export interface RecoveryOptions {
+  readonly concurrencyMax: number;
+  /** False: causes are reported and nothing is done. */
+  readonly isEnabled: boolean;
+  /** Attempts of one action for one cause, after the first. */
+  readonly retryCountMax: number;
+}
+
+export const RECOVERY_OPTIONS_DEFAULT: RecoveryOptions = {
+  concurrencyMax: 3,
+  isEnabled: true,
+  retryCountMax: 3,
+};
+
+export interface RecoveryParts {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+}
+
+/** Waiting causes; what is found beyond is found again by the next look. */
+const QUEUE_COUNT_MAX = 4_096;
+const PARKED_COUNT_MAX = 4_096;
+const RETRY_DELAY_MS_MIN = 1_000;
+const RETRY_DELAY_MS_MAX = 60_000;
+/** An unrecovered cause is looked at again: peers come back, disks are replaced. */
+const PARKED_MS = 10 * 60_000;
+
+interface Case {
+  readonly cause: RecoveryCause;
+  readonly foundAtMs: number;
+  rung: number;
+  attempt: number;
+  timer: TimerHandle | null;
+}
+
+export class RecoveryManager {
+  readonly #parts: RecoveryParts;
+  readonly #events: RecoveryEvents;
+  readonly #ledger: RecoveryLedger;
+  /** By key: waiting, running or in back-off. */
+  readonly #open = new Map<string, Case>();
+  readonly #parked = new Map<string, number>();
+  readonly #running = new Set<Case>();
+  #ready: Case[] = [];
+  #options: RecoveryOptions;
+  #isStopped = false;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(options: RecoveryOptions, parts: RecoveryParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#events = new RecoveryEvents(parts.clock, parts.logger);
+    this.#ledger = new RecoveryLedger();
+  }
+
+  get options(): RecoveryOptions {
+    return this.#options;
+  }
+
+  /** Adjusts a running node. */
+  configure(options: Partial<RecoveryOptions>): void {
+    this.#options = { ...this.#options, ...options };
+    this.#pump();
+  }
+
+  /** The newest last. */
+  events(): readonly RecoveryEvent[] {
+    return this.#events.all();
+  }
+
+  onEvent(listener: (event: RecoveryEvent) => void): void {
+    this.#events.listen(listener);
+  }
+
+  stats(): RecoveryStats {
+    return this.#ledger.stats({
+      waiting: this.#open.size - this.#running.size,
+      running: this.#running.size,
+      parked: this.#parked.size,
+    });
+  }
+
+  /**
+   * Takes a cause. The finding is always an event; a recovery begins unless one for the same key is
+   * under way, the cause is parked, or recoveries are switched off.
+   */
+  submit(cause: RecoveryCause): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const parkedAtMs = this.#parked.get(cause.key);
+    if (parkedAtMs !== undefined && nowMs - parkedAtMs < PARKED_MS) return;
+    if (this.#open.has(cause.key) || this.#isStopped) return;
+    this.#parked.delete(cause.key);
+    this.#tell('found', cause, { what: cause.what });
+    this.#ledger.found(cause.type);
+    if (!this.#options.isEnabled || this.#open.size >= QUEUE_COUNT_MAX) {
+      this.#tell('leftAlone', cause, { isEnabled: this.#options.isEnabled });
+      return;
+    }
+    const one: Case = { cause, foundAtMs: nowMs, rung: 0, attempt: 0, timer: null };
+    this.#open.set(cause.key, one);
+    this.#ready.push(one);
+    this.#pump();
+  }
+
+  /** Keys that no action has helped. */
+  get parkedKeys(): readonly string[] {
+    return [...this.#parked.keys()];
+  }
+
+  /** Whether something is wrong with `key` that no action has helped. */
+  isParked(key: string): boolean {
+    return this.#parked.has(key);
+  }
+
+  isOpen(key: string): boolean {
+    return this.#open.has(key);
+  }
+
+  /** Parked causes count as new when they are handed in again. */
+  retryParked(): void {
+    this.#parked.clear();
+  }
+
+  /** Resolves when no recovery waits or runs. */
+  idle(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenIdle.push(resolve);
+    });
+  }
+
+  /** Nothing begins any more; resolves when what runs has ended. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const one of this.#open.values()) one.timer?.cancel();
+    this.#ready = [];
+    for (const [key, one] of this.#open) if (!this.#running.has(one)) this.#open.delete(key);
+    await this.idle();
+  }
+
+  #pump(): void {
+    this.#ready.sort((left, right) => left.cause.priority - right.cause.priority);
+    for (;;) {
+      const [next] = this.#ready;
+      if (next === undefined || this.#isStopped) return;
+      const isPressing =
+        next.cause.priority === 0 && [...this.#running].every(({ cause }) => cause.priority > 0);
+      const places = this.#options.concurrencyMax + (isPressing ? 1 : 0);
+      if (this.#running.size >= places) return;
+      this.#ready.shift();
+      this.#running.add(next);
+      void this.#attempt(next);
+    }
+  }
+
+  async #attempt(one: Case): Promise<void> {
+    const { cause } = one;
+    const action = must(cause.ladder[one.rung], 'a recovery has an action to try');
+    const startMs = this.#parts.clock.monotonicMs();
+    this.#tell('started', cause, { action: action.name, attempt: one.attempt + 1 });
+    const outcome = await this.#run(cause, action);
+    const durationMs = this.#parts.clock.monotonicMs() - startMs;
+    this.#ledger.tried(action.name, outcome.isHelped, durationMs);
+    this.#running.delete(one);
+    if (outcome.isHelped) {
+      const tookMs = this.#parts.clock.monotonicMs() - one.foundAtMs;
+      this.#ledger.recovered(cause.type, cause.priority, tookMs);
+      this.#tell('recovered', cause, { action: action.name, durationMs, tookMs, ...outcome.facts });
+      this.#close(one);
+    } else {
+      this.#tell('failed', cause, { action: action.name, durationMs, ...outcome.facts });
+      this.#next(one, action);
+    }
+    this.#pump();
+  }
+
+  async #run(cause: RecoveryCause, action: RecoveryAction) {
+    try {
+      const facts = await action.run();
+      if (await action.verify()) return { isHelped: true, isFinal: false, facts };
+      await this.#undo(cause, action);
+      return { isHelped: false, facts: { ...facts, reason: 'the cause is still there' } };
+    } catch (thrown) {
+      // A broken invariant is not for a recovery to survive.
+      if (!(thrown instanceof HoldfastError)) throw thrown;
+      await this.#undo(cause, action);
+      const { code, message } = toHoldfastError(thrown);
+      return { isHelped: false, facts: { code, reason: message } };
+    }
+  }
+
+  async #undo(cause: RecoveryCause, action: RecoveryAction): Promise<void> {
+    if (action.undo === undefined) return;
+    await action.undo();
+    this.#tell('undone', cause, { action: action.name });
+  }
+
+  /** Again after a while, or the next action, or nothing more. */
+  #next(one: Case, action: RecoveryAction): void {
+    const { cause } = one;
+    if (this.#isStopped) {
+      this.#close(one);
+      return;
+    }
+    if (one.attempt < this.#options.retryCountMax) {
+      const delayMs = Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS_MIN * 2 ** one.attempt);
+      one.attempt += 1;
+      one.timer = this.#parts.timers.after(delayMs, () => this.#requeue(one));
+      return;
+    }
+    one.rung += 1;
+    one.attempt = 0;
+    if (one.rung < cause.ladder.length) {
+      this.#ready.push(one);
+      return;
+    }
+    this.#ledger.given(cause.type);
+    this.#tell('escalated', cause, { lastAction: action.name });
+    if (this.#parked.size < PARKED_COUNT_MAX) {
+      this.#parked.set(cause.key, this.#parts.clock.monotonicMs());
+    }
+    this.#close(one);
+  }
+
+  #requeue(one: Case): void {
+    one.timer = null;
+    this.#ready.push(one);
+    this.#pump();
+  }
+
+  #close(one: Case): void {
+    this.#open.delete(one.cause.key);
+    if (this.#open.size > 0) return;
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  #tell(kind: RecoveryEventKind, cause: RecoveryCause, facts: object): void {
+    const { key, type, priority } = cause;
+    this.#events.tell(kind, { key, type, priority }, facts);
+  }
+}

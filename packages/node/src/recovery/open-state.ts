@@ -1,0 +1,283 @@
+/**
+ * Loads the state of a checkpoint into lanes and memory, and does not give up when its files are
+ * damaged: the phase beside the repair of the log (docs/adr/0025). Least drastic first:
+ *
+ * 1. sealed segments are made whole with blocks of peers, for as long as that takes;
+ * 2. files that only this node has (meta, manifest, growing): the generation before, if the log
+ *    still reaches back to it;
+ * 3. without any checkpoint: the log from its beginning, if it was never cut;
+ * 4. else a new life: everything goes to quarantine and comes back as a snapshot.
+ *
+ * Meanwhile the node shows what it does, refuses clients, and answers peers that repair theirs. A
+ * clean start looks at nothing twice: loading verifies every byte anyway.
+ */
+import type { Logger, LogIndex, TimerHandle, Timers } from '@holdfast/base';
+import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
+import { parseSegmentPath } from '@holdfast/shard-worker';
+import type { CheckpointRoot, FileSystem, GroupLog, NodeIdentity } from '@holdfast/storage';
+import { checkpointRootNames, joinPath } from '@holdfast/storage';
+import type { NodeCare } from '../heal/node-care.ts';
+import type { ScrubTarget } from '../heal/scrub-targets.ts';
+import { blockFiles, scrubTarget } from '../heal/scrub-targets.ts';
+import { repairSegment } from '../heal/segment-repair.ts';
+import type { PeerTransport } from '../service-api.ts';
+import type { MetaMachine } from '../state/meta-machine.ts';
+import type { Recovery } from './heal-log.ts';
+import { startConf } from './heal-log.ts';
+import type { StartState } from './start-state.ts';
+import type { WaitingView } from './waiting-service.ts';
+
+const RETRY_DELAY_MS = 1_000;
+/** A peer makes a checkpoint when it is asked for a segment that it has not written yet. */
+const NOWHERE_ROUND_COUNT_MAX = 10;
+
+export interface StateOpenerOptions {
+  readonly identity: NodeIdentity;
+  readonly dataDirectory: string;
+  readonly fileSystem: FileSystem;
+  readonly log: GroupLog;
+  readonly care: NodeCare;
+  readonly transport: Pick<PeerTransport, 'setMembers'>;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly onRecovery?: (recovery: Recovery) => void;
+  /** Of the first root, or of none. @throws HoldfastError (as a rejection): files are damaged */
+  readonly load: (roots: readonly CheckpointRoot[]) => Promise<StartState>;
+}
+
+type Opened = Pick<StartState, 'roots' | 'meta'>;
+type DamagedFile = ScrubTarget & { readonly checksum: string };
+
+export class StateOpener {
+  readonly #options: StateOpenerOptions;
+  #doing = 'looking at the files of the checkpoint';
+  #failure: string | null = null;
+  #wake: ((isStopped: boolean) => void) | null = null;
+  #timer: TimerHandle | null = null;
+  #isStopped = false;
+
+  constructor(options: StateOpenerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The state of the newest of `roots` (all readable generations, newest first), or of the best
+   * that can be had when that is damaged.
+   * @throws HoldfastError NEW_LIFE_NEEDED, CHECKPOINT_CORRUPT (without peers), SHUTTING_DOWN,
+   *   FILE_IO
+   */
+  async open(roots: readonly CheckpointRoot[]): Promise<Opened> {
+    try {
+      const newest = roots[0] ?? null;
+      this.#refuseGap(newest);
+      const { meta } = await this.#options.load(newest === null ? [] : [newest]);
+      return { roots, meta };
+    } catch (thrown) {
+      const error = toHoldfastError(thrown);
+      if (!isDamage(error)) throw thrown;
+      this.#options.logger.error({ code: error.code, details: error.details }, error.message);
+      return this.#recover(roots, error);
+    }
+  }
+
+  async #recover(roots: readonly CheckpointRoot[], cause: HoldfastError): Promise<Opened> {
+    this.#show(roots[0] ?? null);
+    for (const [age, root] of roots.entries()) {
+      if ((age > 0 && !this.#canReplayFrom(root)) || this.#hasGap(root)) continue;
+      if (!(await this.#mend(root))) continue;
+      const meta = await this.#tryLoad([root]);
+      if (meta === null) continue;
+      const { index } = root.meta;
+      if (age > 0) this.#options.logger.error({ index }, 'an older checkpoint is used');
+      return { roots: roots.slice(age), meta };
+    }
+    if (!this.#hasGap(null)) {
+      this.#quarantineRoots('every checkpoint is damaged; the log has all of it');
+      const meta = await this.#tryLoad([]);
+      if (meta !== null) return { roots: [], meta };
+    }
+    if (this.#options.care.peers.length === 0) throw cause;
+    await this.#untilDispensable();
+    throw newLifeNeeded(this.#options, cause);
+  }
+
+  /**
+   * The log of this node may be one of the two that hold what was acknowledged, so it is given up
+   * only when a majority without it has gone on: when a peer has applied an entry that this log
+   * never had. Everything committed before is in the logs of those who committed that one.
+   */
+  async #untilDispensable(): Promise<void> {
+    const { care, log } = this.#options;
+    for (;;) {
+      this.#doing = 'no checkpoint can be used; waiting until the others have gone on without it';
+      for (const peer of care.peers) {
+        const appliedIndex = (await care.factsOf(peer))?.appliedIndex ?? 0;
+        this.#refuseStopped();
+        if (appliedIndex > log.lastIndex()) return;
+      }
+      await this.#sleep(RETRY_DELAY_MS);
+    }
+  }
+
+  /** True when every file of the generation is sound at last; false when that cannot be. */
+  async #mend(root: CheckpointRoot): Promise<boolean> {
+    let nowhereCount = 0;
+    for (;;) {
+      const damaged = await this.#damagedFiles(root);
+      if (damaged.length === 0) return true;
+      if (damaged.some(({ kind }) => kind !== 'segment')) return false;
+      const rounds = await this.#repairAll(damaged);
+      nowhereCount = rounds.isNowhere ? nowhereCount + 1 : 0;
+      if (nowhereCount >= NOWHERE_ROUND_COUNT_MAX) return false;
+      if (rounds.openCount > 0) await this.#sleep(RETRY_DELAY_MS);
+    }
+  }
+
+  async #damagedFiles(root: CheckpointRoot): Promise<readonly DamagedFile[]> {
+    const { care, dataDirectory, fileSystem } = this.#options;
+    const place = { fileSystem, dataDirectory, roots: () => [root] };
+    const damaged: DamagedFile[] = [];
+    for (const target of blockFiles(place)) {
+      if (!('checksum' in target)) continue;
+      const steps = scrubTarget(place, target);
+      for (;;) {
+        const step = steps.next();
+        if (step.done !== true) await care.pause();
+        else if (step.value.length > 0) damaged.push(target);
+        if (step.done === true) break;
+      }
+      this.#refuseStopped();
+    }
+    return damaged;
+  }
+
+  async #repairAll(damaged: readonly DamagedFile[]) {
+    const { care, logger } = this.#options;
+    let openCount = 0;
+    let isNowhere = false;
+    this.#failure = null;
+    for (const [i, { checksum, path }] of damaged.entries()) {
+      this.#doing = `repairing ${path} from the other members, file ${i + 1} of ${damaged.length}`;
+      const named = must(parseSegmentPath(path), 'only segments are repaired from others');
+      const result = await repairSegment(care.segmentParts, { ...named, checksum }, care.peers);
+      this.#refuseStopped();
+      switch (result.kind) {
+        case 'sound':
+          break;
+        case 'repaired':
+          logger.warn({ path, ...result }, 'a damaged segment is repaired');
+          break;
+        case 'postponed':
+          openCount += 1;
+          isNowhere ||= result.isNowhere;
+          this.#doing = `${path} is damaged: ${result.what}; asking again`;
+          break;
+        case 'lost':
+          openCount += 1;
+          this.#failure = `SEGMENT_LOST: ${path}: ${result.what} (${result.blocks.join(', ')})`;
+          logger.error({ path, blocks: result.blocks }, this.#failure);
+          break;
+      }
+    }
+    return { openCount, isNowhere };
+  }
+
+  /** Null when it is damaged all the same: what it was made of does not fit together. */
+  async #tryLoad(roots: readonly CheckpointRoot[]): Promise<MetaMachine | null> {
+    this.#doing = 'loading the state';
+    try {
+      return (await this.#options.load(roots)).meta;
+    } catch (thrown) {
+      const error = toHoldfastError(thrown);
+      if (!isDamage(error)) throw thrown;
+      this.#options.logger.error({ code: error.code, details: error.details }, error.message);
+      return null;
+    }
+  }
+
+  #quarantineRoots(what: string): void {
+    const { care, dataDirectory, fileSystem } = this.#options;
+    for (const path of checkpointRootNames(fileSystem, dataDirectory)) {
+      care.quarantine.keepFile({ path, what, action: 'an older state is loaded' });
+      fileSystem.remove(joinPath(dataDirectory, path));
+    }
+    fileSystem.syncDirectory(dataDirectory);
+  }
+
+  /** The log does not reach back to the end of `root`. */
+  #hasGap(root: CheckpointRoot | null): boolean {
+    return this.#options.log.base().index > (root?.meta.index ?? 0);
+  }
+
+  /** The log has every entry after `root`, and knows the one at its end. */
+  #canReplayFrom({ meta }: CheckpointRoot): boolean {
+    return this.#options.log.term(meta.index) === meta.term;
+  }
+
+  #refuseGap(root: CheckpointRoot | null): void {
+    if (!this.#hasGap(root)) return;
+    const logBase = this.#options.log.base().index;
+    const checkpoint = root?.meta.index ?? (0 as LogIndex);
+    throw new HoldfastError(
+      'CHECKPOINT_CORRUPT',
+      `the log starts after index ${logBase}, the checkpoint ends at ${checkpoint}: entries ` +
+        'between them are missing; restore this node from a peer',
+      { details: { logBase, checkpoint } },
+    );
+  }
+
+  #show(root: CheckpointRoot | null): void {
+    const { identity, log, onRecovery, transport } = this.#options;
+    const { conf, confIndex } = startConf(identity, root);
+    transport.setMembers(conf.members, confIndex);
+    const view = (): WaitingView => ({
+      role: 'repairing',
+      membership: 'voter',
+      confIndex,
+      recovery: this.#doing,
+      term: log.hardState()?.term ?? 0,
+      lastIndex: log.lastIndex(),
+      members: conf.members,
+      failure: this.#failure,
+    });
+    onRecovery?.({ view, stop: () => this.#stop() });
+  }
+
+  #stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    this.#wake?.(true);
+  }
+
+  async #sleep(delayMs: number): Promise<void> {
+    await new Promise<boolean>((resolve) => {
+      this.#wake = resolve;
+      this.#timer = this.#options.timers.after(delayMs, () => resolve(false));
+    });
+    this.#refuseStopped();
+  }
+
+  #refuseStopped(): void {
+    if (!this.#isStopped) return;
+    throw new HoldfastError('SHUTTING_DOWN', 'this node is shutting down; use another');
+  }
+}
+
+/** Of files, not of the program: FORMAT_UNKNOWN and a disk that fails are for a person. */
+function isDamage({ code, details }: HoldfastError): boolean {
+  const isCorrupt = ['SEGMENT_CORRUPT', 'CHECKPOINT_CORRUPT', 'FILE_CORRUPT'].includes(code);
+  const isUnreadable = details.code === 'ENOENT' || details.operation === 'read';
+  return isCorrupt || (code === 'FILE_IO' && isUnreadable);
+}
+
+function newLifeNeeded(
+  { identity }: { readonly identity: NodeIdentity },
+  cause: HoldfastError,
+): HoldfastError {
+  return new HoldfastError(
+    'NEW_LIFE_NEEDED',
+    `no checkpoint of ${identity.nodeId} can be used (${cause.message}): started again, it puts ` +
+      'what it has into quarantine and joins anew',
+    { cause, details: { group: identity.group } },
+  );
+}

@@ -1,0 +1,78 @@
+/**
+ * Pages about the disk of a node: what scrubs and recoveries found and did, checks on demand, and
+ * the settings that can be changed while it runs. Behind the API key, like every page but /health.
+ */
+import { HoldfastError } from '@holdfast/base';
+import type { Context, Hono } from 'hono';
+import { z } from 'zod';
+import type { CareService } from '../heal/care-api.ts';
+import type { NodeService } from '../service-api.ts';
+
+const DAY_MS = 86_400_000;
+const settingsSchema = z.strictObject({
+  scrubIntervalMs: z
+    .int()
+    .min(0)
+    .max(30 * DAY_MS)
+    .exactOptional(),
+  scrubThrottleMbps: z.number().min(0).max(100_000).exactOptional(),
+  isAutoRecoveryEnabled: z.boolean().exactOptional(),
+  recoveryConcurrencyMax: z.int().min(1).max(64).exactOptional(),
+  repairRetryCountMax: z.int().min(0).max(100).exactOptional(),
+});
+
+export function addCareRoutes(app: Hono, service: NodeService): void {
+  app.get('/api/v1/admin/scrub', (context) => context.json(careOf(service).status()));
+  app.post('/api/v1/admin/scrub', (context) => start(context, careOf(service)));
+  app.put('/api/v1/admin/scrub', async (context) => {
+    const care = careOf(service);
+    const parsed = settingsSchema.safeParse(await bodyOf(context));
+    if (!parsed.success) {
+      const [issue] = parsed.error.issues;
+      const message = `${issue?.path.join('.') ?? 'body'}: ${issue?.message ?? 'is invalid'}`;
+      throw new HoldfastError('REQUEST_INVALID', message);
+    }
+    care.configure(parsed.data);
+    return context.json(care.status());
+  });
+  app.get('/api/v1/admin/recovery', (context) => {
+    const since = Number(context.req.query('since') ?? 0);
+    if (!Number.isSafeInteger(since)) {
+      throw new HoldfastError('REQUEST_INVALID', 'since: must be the number of an event');
+    }
+    const care = careOf(service);
+    return context.json({ stats: care.status().recoveries, events: care.events(since) });
+  });
+  app.post('/api/v1/admin/integrity-check', async (context) => {
+    const care = careOf(service);
+    const mode = context.req.query('mode') ?? 'sync';
+    if (mode === 'async') return start(context, care);
+    if (mode !== 'sync') throw new HoldfastError('REQUEST_INVALID', 'mode: must be sync or async');
+    return context.json(await care.check());
+  });
+  app.get('/api/v1/admin/integrity-check', (context) => {
+    const { isScrubbing, newest } = careOf(service).status();
+    return context.json({ isRunning: isScrubbing, report: newest });
+  });
+}
+
+/** Begins it and answers at once; the report is read with GET. */
+function start(context: Context, care: CareService): Response {
+  // A failure of the disk is in the log and in the next report.
+  care.check().catch(() => undefined);
+  return context.json(care.status(), 202);
+}
+
+async function bodyOf(context: Context): Promise<unknown> {
+  try {
+    return await context.req.json();
+  } catch {
+    throw new HoldfastError('REQUEST_INVALID', 'the body must be JSON');
+  }
+}
+
+function careOf(service: NodeService): CareService {
+  const { care } = service;
+  if (care !== null) return care;
+  throw new HoldfastError('REPAIRING', 'this node has no replica yet; ask again when it serves');
+}

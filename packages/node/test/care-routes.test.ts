@@ -1,0 +1,163 @@
+/**
+ * Goal: pages about scrubs and recoveries answer as they say, refuse what is wrong with a typed
+ * error, and are closed to whoever has no key.
+ * Method: the routes over a service that the test controls.
+ */
+import { SILENT_LOGGER } from '@holdfast/base';
+import t from 'tap';
+import type { CareService, CareSettings, CareStatus } from '../src/heal/care-api.ts';
+import type { ScrubReport } from '../src/heal/scrub-report.ts';
+import { Admission } from '../src/server/admission.ts';
+import { ApiKeyGuard } from '../src/server/api-key.ts';
+import { createHttpRoutes } from '../src/server/http-routes.ts';
+import { Metrics } from '../src/server/metrics.ts';
+import { FakeService } from './support/fake-service.ts';
+
+const KEY = 'correct-horse-battery';
+const REPORT: ScrubReport = {
+  ...{ startedAtMs: 1, endedAtMs: 2, durationMs: 1, isComplete: true },
+  totals: { files: 1, flaws: 1 },
+  ...{ groups: [], damaged: [] },
+  files: [{ path: 'CHECKPOINT', kind: 'root', state: 'damaged', expected: null, actual: null }],
+};
+
+class FakeCare implements CareService {
+  settings: CareSettings = {
+    ...{ scrubIntervalMs: 1_000, scrubThrottleMbps: 100, isAutoRecoveryEnabled: true },
+    ...{ recoveryConcurrencyMax: 3, repairRetryCountMax: 3 },
+  };
+  checkCount = 0;
+
+  status(): CareStatus {
+    return {
+      ...{ isScrubbing: false, settings: this.settings, newest: REPORT },
+      totals: { passes: 4, bytesRead: 5_000, flawsFound: 6 },
+      recoveries: {
+        ...{ totalFailuresDetected: 3, successfulRecoveries: 2, escalated: 1, avgRtoSeconds: 0.5 },
+        ...{ rtoComplianceRate: 1, successRate: 0.66, waiting: 0, running: 0, parked: 1 },
+        actions: [{ name: 'copyBlocks', attempts: 3, successes: 2, durationMsTotal: 9 }],
+        causes: [{ type: 'corruption', found: 3, recovered: 2, escalated: 1 }],
+      },
+      unrecovered: ['collections/1/0/segment-00000001.seg'],
+    };
+  }
+
+  events(sinceNumber: number) {
+    const event = { wallMs: 1, key: 'a', type: 'corruption', priority: 0, facts: {} } as const;
+    const all = [1, 2, 3].map((number) => ({ ...event, number, kind: 'found' as const }));
+    return all.filter(({ number }) => number > sinceNumber);
+  }
+
+  check(): Promise<ScrubReport> {
+    this.checkCount += 1;
+    return Promise.resolve(REPORT);
+  }
+
+  configure(settings: Partial<CareSettings>): void {
+    this.settings = { ...this.settings, ...settings };
+  }
+}
+
+function world(care: CareService | null = new FakeCare()) {
+  const service = new FakeService();
+  service.care = care;
+  const admission = new Admission({ maxConnections: 1, inflightRequestCountMax: 1 } as never);
+  const metrics = new Metrics({ service, admission, hasProcessMetrics: false });
+  const guard = new ApiKeyGuard(KEY);
+  const app = createHttpRoutes({ service, guard, metrics, logger: SILENT_LOGGER });
+  const ask = async (method: string, path: string, body?: unknown, key = KEY) => {
+    const response = await app.request(path, {
+      method,
+      headers: { authorization: `Bearer ${key}` },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, text: await response.text() };
+  };
+  return { ask };
+}
+
+t.test(
+  'the page of scrubs shows settings, the newest report and what is unrecovered',
+  async (t) => {
+    const { status, text } = await world().ask('GET', '/api/v1/admin/scrub');
+    t.equal(status, 200);
+    t.match(JSON.parse(text), {
+      settings: { scrubThrottleMbps: 100 },
+      newest: { isComplete: true },
+    });
+  },
+);
+
+t.test('without the key every page is closed', async (t) => {
+  const { ask } = world();
+  for (const [method, path] of [
+    ['GET', '/api/v1/admin/scrub'],
+    ['PUT', '/api/v1/admin/scrub'],
+    ['POST', '/api/v1/admin/integrity-check'],
+    ['GET', '/api/v1/admin/recovery'],
+  ] as const) {
+    t.equal((await ask(method, path, undefined, 'wrong')).status, 401, `${method} ${path}`);
+  }
+});
+
+t.test(
+  'settings change while the node runs; nonsense is refused and changes nothing',
+  async (t) => {
+    const care = new FakeCare();
+    const { ask } = world(care);
+    const changed = await ask('PUT', '/api/v1/admin/scrub', { scrubThrottleMbps: 7 });
+    t.equal(changed.status, 200);
+    t.equal(care.settings.scrubThrottleMbps, 7);
+    for (const body of [
+      { scrubThrottleMbps: -1 },
+      { scrubSpeed: 1 },
+      'no',
+      { repairRetryCountMax: 0.5 },
+    ]) {
+      const { status, text } = await ask('PUT', '/api/v1/admin/scrub', body);
+      t.equal(status, 400, JSON.stringify(body));
+      t.equal(JSON.parse(text).error.code, 'REQUEST_INVALID');
+    }
+    t.equal(care.settings.scrubThrottleMbps, 7);
+  },
+);
+
+t.test('an integrity check answers with a line per file, or at once', async (t) => {
+  const care = new FakeCare();
+  const { ask } = world(care);
+  const sync = await ask('POST', '/api/v1/admin/integrity-check?mode=sync');
+  t.match(JSON.parse(sync.text).files, [{ path: 'CHECKPOINT', state: 'damaged' }]);
+  t.equal((await ask('POST', '/api/v1/admin/integrity-check?mode=async')).status, 202);
+  t.equal(care.checkCount, 2);
+  t.equal((await ask('POST', '/api/v1/admin/integrity-check?mode=other')).status, 400);
+  t.match(JSON.parse((await ask('GET', '/api/v1/admin/integrity-check')).text), {
+    isRunning: false,
+  });
+});
+
+t.test('events are given from a number on', async (t) => {
+  const { ask } = world();
+  const { text } = await ask('GET', '/api/v1/admin/recovery?since=2');
+  t.match(JSON.parse(text), { stats: { parked: 1 }, events: [{ number: 3 }] });
+  t.equal((await ask('GET', '/api/v1/admin/recovery?since=x')).status, 400);
+});
+
+t.test('the metrics have the names that alerts are written for', async (t) => {
+  const { text } = await world().ask('GET', '/metrics');
+  for (const line of [
+    'holdfast_recovery_count_total 2',
+    'holdfast_corruption_detected_total 3',
+    'holdfast_corruption_repaired_total 2',
+    'holdfast_rto_compliance_rate 1',
+    'holdfast_recovery_unrecovered 1',
+    'holdfast_recovery_actions_total{action="copyBlocks",result="failed"} 1',
+  ]) {
+    t.ok(text.includes(line), line);
+  }
+});
+
+t.test('a node without a replica says so', async (t) => {
+  const { status, text } = await world(null).ask('GET', '/api/v1/admin/scrub');
+  t.equal(status, 503);
+  t.equal(JSON.parse(text).error.code, 'REPAIRING');
+});
