@@ -13,6 +13,7 @@ import { catchUpBench } from './suites/catch-up.ts';
 import { enginesBench } from './suites/engines.ts';
 import { failoverBench } from './suites/failover.ts';
 import { falseElectionsBench } from './suites/false-elections.ts';
+import { filteredBench } from './suites/filtered.ts';
 import { graphsBench } from './suites/graphs.ts';
 import { ingestBench } from './suites/ingest.ts';
 import { kernelBench } from './suites/kernel.ts';
@@ -37,6 +38,7 @@ const BENCHES: readonly Bench[] = [
   catchUpBench,
   memoryBench,
   recallBench,
+  filteredBench,
   raftBench,
   storageBench,
   restartBench,

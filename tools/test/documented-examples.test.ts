@@ -33,6 +33,38 @@ t.test('the 40-line client of the protocol page writes and finds a point', async
   t.match(output, /^found 7 .*hello/m);
 });
 
+t.test('the filters of the filter page find, count, scroll and delete', async (t) => {
+  const page = readFileSync(new URL('docs/FILTERS.md', root), 'utf8');
+  const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map(([, block]) => block ?? '');
+  t.equal(blocks.length, 2, 'the examples were found');
+  const [filters = '', indexes = ''] = blocks;
+  const library = new URL('packages/client/dist/src/index.js', root).href;
+  const path = join(folder, 'filters.mjs');
+  writeFileSync(
+    path,
+    `import { HoldfastClient } from '${library}';
+    const client = await HoldfastClient.connect({ nodes: ['${node.address}'] });
+    ${indexes}
+    const collection = client.collection('docs');
+    const vector = new Float32Array(128).fill(0.1);
+    const colors = ['red', 'green', 'blue'];
+    await collection.upsert(
+      Array.from({ length: 90 }, (_, id) => {
+        const price = id % 30;
+        return { id, vector, payload: { color: colors[id % 3], price, archived: id < 45 } };
+      }),
+    );
+    ${filters}
+    console.log('left', (await collection.count()).count);
+    await client.dropCollection('docs');
+    await client.close();`,
+  );
+  const matching = Array.from({ length: 90 }, (_, id) => id).filter(
+    (id) => id >= 45 && id % 3 !== 1 && id % 30 >= 10 && id % 30 < 20,
+  );
+  t.equal(await outputOf(path), [...matching, `left ${90 - matching.length}`, ''].join('\n'));
+});
+
 t.test('the client example of the README writes and finds a point', async (t) => {
   const page = readFileSync(new URL('README.md', root), 'utf8');
   const example = /```js\n([\s\S]*?)```/.exec(page)?.[1] ?? '';

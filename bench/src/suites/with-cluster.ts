@@ -1,5 +1,5 @@
 /** What every suite does with a cluster: start it on a real disk, load it, wait for its graphs. */
-import { type Collection, HoldfastClient } from '@holdfast/client';
+import { type Collection, HoldfastClient, type JsonObject } from '@holdfast/client';
 import {
   fileSystemTypeOf,
   isMemoryFileSystem,
@@ -63,11 +63,13 @@ export interface LoadResult {
 }
 
 /**
- * Upserts vector `i` as point `i`, in batches, several in flight. Resolves after the last answer.
+ * Upserts vector `i` as point `i`, with the payload of `i` if there are any, in batches, several
+ * in flight. Resolves after the last answer.
  */
 export async function loadVectors(
   collection: Collection,
   vectors: readonly Float32Array[],
+  payloadOf: ((i: number) => JsonObject) | null = null,
 ): Promise<LoadResult> {
   const startMs = performance.now();
   let lastAcknowledgedMs = startMs;
@@ -77,7 +79,12 @@ export async function loadVectors(
       const first = next;
       const batch = vectors.slice(first, first + LOAD_BATCH_POINT_COUNT);
       next += batch.length;
-      await collection.upsert(batch.map((vector, i) => ({ id: first + i, vector })));
+      await collection.upsert(
+        batch.map((vector, i) => {
+          const id = first + i;
+          return payloadOf === null ? { id, vector } : { id, vector, payload: payloadOf(id) };
+        }),
+      );
       lastAcknowledgedMs = performance.now();
     }
   };

@@ -120,6 +120,21 @@ export const ERROR_CODES = {
     'never',
     'A payload is not a JSON object, is nested too deeply or is too large.',
   ),
+  FILTER_INVALID: wire(
+    true,
+    'never',
+    'A clause of a filter is malformed or over a limit; the message names the clause.',
+  ),
+  PAYLOAD_INDEX_EXISTS: wire(
+    true,
+    'never',
+    'The key has a payload index of another type; drop it first.',
+  ),
+  PAYLOAD_INDEX_LIMIT: wire(
+    true,
+    'never',
+    'The collection has reached its limit of payload indexes; drop one first.',
+  ),
   BATCH_TOO_LARGE: wire(true, 'never', 'The batch has too many points or bytes; split it.'),
   VERSION_CONFLICT: wire(
     true,

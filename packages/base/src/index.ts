@@ -49,6 +49,8 @@ export {
   sessionId,
   term,
 } from './ids.ts';
+export { INSTANT_LENGTH_MAX, INSTANT_LENGTH_MIN, parseInstant } from './instant.ts';
+export { KEY_PATH_SEGMENT_COUNT_MAX, keyPath, parseKeyPath } from './key-path.ts';
 export type { LogFields, Logger } from './logger.ts';
 export { SILENT_LOGGER } from './logger.ts';
 export type { Random } from './random.ts';

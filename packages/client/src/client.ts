@@ -10,6 +10,7 @@ import type {
   LeaderHint,
   ListCollectionsResult,
   Metric,
+  PayloadIndex,
   ReadOptions,
   RequestKind,
   ResultOf,
@@ -63,6 +64,8 @@ export interface CreateCollectionOptions extends RequestOptions {
   readonly checksumAlgorithm?: ChecksumAlgorithmName;
   /** Engine and precision of the graphs; scores are exact whatever they are. */
   readonly graph?: Partial<GraphParameters>;
+  /** Payload keys to index, at most 32; more can be declared later. */
+  readonly payloadIndexes?: PayloadIndex[];
   /** True: an equal collection that exists is the answer, not an error. */
   readonly ifNotExists?: boolean;
 }

@@ -5,16 +5,23 @@
 import type {
   CanonicalPayload,
   CountResult,
+  CreatePayloadIndexResult,
+  DeleteByFilterResult,
   DeletePoint,
   DeleteResult,
+  DropPayloadIndexResult,
+  Filter,
   GetResult,
   JsonObject,
+  OutgoingRequestOf,
   OutgoingUpsertPoint,
+  PayloadIndexType,
   PointId,
   ReadOptions,
   RequestKind,
   RequestOf,
   ResultOf,
+  ScrollResult,
   SearchResult,
   StoredPoint,
   UpsertPoint,
@@ -40,6 +47,25 @@ export interface PointInput {
   readonly ifAbsent?: boolean;
 }
 
+export interface CountOptions extends RequestOptions, ReadOptions {
+  /** Only points that match it. */
+  readonly filter?: Filter;
+}
+
+export interface ScrollOptions extends RequestOptions, ReadOptions, WithOptions {
+  /** Only points that match it. */
+  readonly filter?: Filter;
+  /** Only points behind this id: `next` of the page before. */
+  readonly after?: PointId;
+  /** Points of the page, 1 to 1,000; default 100. */
+  readonly limit?: number;
+}
+
+export interface DeleteByFilterOptions extends RequestOptions {
+  /** At most so many points, lowest ids first; 1 to 10,000, which is the default. */
+  readonly limit?: number;
+}
+
 export interface GetOptions extends RequestOptions, ReadOptions, WithOptions {}
 
 export interface SearchOptions extends RequestOptions, ReadOptions, WithOptions {
@@ -48,6 +74,8 @@ export interface SearchOptions extends RequestOptions, ReadOptions, WithOptions 
   readonly ef?: number;
   /** True: compare with every point. */
   readonly exact?: boolean;
+  /** Only points that match it. */
+  readonly filter?: Filter;
 }
 
 export type Run = <Kind extends RequestKind>(
@@ -175,7 +203,8 @@ export class Collection {
     );
   }
 
-  async count(options: RequestOptions & ReadOptions = {}): Promise<CountResult> {
+  /** Points of the collection, or those that match a filter. Always exact. */
+  async count(options: CountOptions = {}): Promise<CountResult> {
     const { timeoutMs: _timeoutMs, signal: _signal, ...readOptions } = options;
     const { id: _id, ...message } = check('count', { collection: this.name, ...readOptions });
     return this.#run(
@@ -184,6 +213,84 @@ export class Collection {
         target: targetOf(readOptions),
         isWrite: false,
         message: (_stamp, timeoutMs) => ({ ...message, timeoutMs }),
+      },
+      options,
+    );
+  }
+
+  /** One page of points, ordered by id. Each page is a read of its own. */
+  async scroll(options: ScrollOptions = {}): Promise<ScrollResult> {
+    const { timeoutMs: _timeoutMs, signal: _signal, ...readOptions } = options;
+    const { id: _id, ...message } = check('scroll', { collection: this.name, ...readOptions });
+    return this.#run(
+      {
+        kind: 'scroll',
+        target: targetOf(readOptions),
+        isWrite: false,
+        message: (_stamp, timeoutMs) => ({ ...message, timeoutMs }),
+      },
+      options,
+    );
+  }
+
+  /** All points, page by page as they are consumed. `limit` is the size of a page. */
+  async *scrollAll(options: ScrollOptions = {}): AsyncGenerator<StoredPoint, void, undefined> {
+    let after = options.after ?? null;
+    do {
+      const page = await this.scroll(after === null ? options : { ...options, after });
+      yield* page.points;
+      after = page.next;
+    } while (after !== null);
+  }
+
+  /**
+   * Deletes points that match, all or none of those found. A point that another write changes in
+   * the meantime is skipped and counted. Repeat while deleted plus skipped reach the limit.
+   */
+  async deleteByFilter(
+    filter: Filter,
+    options: DeleteByFilterOptions = {},
+  ): Promise<DeleteByFilterResult> {
+    const { timeoutMs: _timeoutMs, signal: _signal, ...rest } = options;
+    const fields = { collection: this.name, filter, ...rest };
+    const { id: _id, ...message } = check('deleteByFilter', fields);
+    return this.#write('deleteByFilter', message, options);
+  }
+
+  /**
+   * Declares an index over a payload key, built by every node in the background. It makes filters
+   * faster and changes no answer. An equal index that exists is no error.
+   */
+  async createPayloadIndex(
+    key: string,
+    type: PayloadIndexType,
+    options: RequestOptions = {},
+  ): Promise<CreatePayloadIndexResult> {
+    const fields = { collection: this.name, key, type };
+    const { id: _id, ...message } = check('createPayloadIndex', fields);
+    return this.#write('createPayloadIndex', message, options);
+  }
+
+  async dropPayloadIndex(
+    key: string,
+    options: RequestOptions = {},
+  ): Promise<DropPayloadIndexResult> {
+    const { id: _id, ...message } = check('dropPayloadIndex', { collection: this.name, key });
+    return this.#write('dropPayloadIndex', message, options);
+  }
+
+  #write<Kind extends 'deleteByFilter' | 'createPayloadIndex' | 'dropPayloadIndex'>(
+    kind: Kind,
+    message: Omit<OutgoingRequestOf<Kind>, 'id' | 'session' | 'timeoutMs'>,
+    options: RequestOptions,
+  ): Promise<ResultOf<Kind>> {
+    return this.#run(
+      {
+        kind,
+        target: LEADER,
+        isWrite: true,
+        message: (stamp, timeoutMs) =>
+          ({ ...message, timeoutMs, ...(stamp === null ? {} : { session: stamp }) }) as never,
       },
       options,
     );

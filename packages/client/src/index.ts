@@ -1,5 +1,5 @@
 export type { ErrorCode, RetryAdvice } from '@holdfast/base';
-export { ERROR_CODES, HoldfastError } from '@holdfast/base';
+export { ERROR_CODES, HoldfastError, keyPath } from '@holdfast/base';
 export type {
   ChangeMembersResult,
   ChecksumAlgorithmName,
@@ -7,9 +7,18 @@ export type {
   Consistency,
   CountResult,
   CreateCollectionResult,
+  CreatePayloadIndexResult,
+  DeleteByFilterResult,
   DeletePoint,
   DeleteResult,
   DropCollectionResult,
+  DropPayloadIndexResult,
+  Filter,
+  FilterCondition,
+  FilterMatch,
+  FilterPlan,
+  FilterRange,
+  FilterValue,
   GetResult,
   GraphParameters,
   HnswParameters,
@@ -19,8 +28,11 @@ export type {
   ListMembersResult,
   MemberInfo,
   Metric,
+  PayloadIndex,
+  PayloadIndexType,
   PointId,
   ReadOptions,
+  ScrollResult,
   SearchHit,
   SearchPlan,
   SearchResult,
@@ -35,7 +47,14 @@ export type { AddMemberOptions, ReplaceMemberOptions, UpdateMemberOptions } from
 export { Admin } from './admin.ts';
 export type { ClientEvents, CreateCollectionOptions } from './client.ts';
 export { HoldfastClient } from './client.ts';
-export type { GetOptions, PointInput, SearchOptions } from './collection.ts';
+export type {
+  CountOptions,
+  DeleteByFilterOptions,
+  GetOptions,
+  PointInput,
+  ScrollOptions,
+  SearchOptions,
+} from './collection.ts';
 export { Collection } from './collection.ts';
 export type { ConnectOptions, RequestOptions } from './options.ts';
 export type { Transport, TransportConnection, TransportHandlers } from './transport.ts';

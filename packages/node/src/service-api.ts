@@ -60,6 +60,9 @@ export interface LaneStatus {
   readonly graphRowCount: number;
   readonly deletedRowCount: number;
   readonly graphs: GraphStats;
+  readonly payloadIndexSizeBytes: number;
+  readonly payloadIndexBacklogCount: number;
+  readonly payloadIndexGivenUpCount: number;
 }
 
 export interface WalStatus {

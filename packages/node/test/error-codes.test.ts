@@ -16,7 +16,7 @@ import {
   nodeId,
   SILENT_LOGGER,
 } from '@holdfast/base';
-import { type ListMembersResult, writeMsgpack } from '@holdfast/protocol';
+import { type ListMembersResult, PAYLOAD_INDEX_COUNT_MAX, writeMsgpack } from '@holdfast/protocol';
 import { NodeFileSystem } from '@holdfast/storage';
 import t from 'tap';
 import { initCluster } from '../src/cluster/init.ts';
@@ -192,6 +192,13 @@ interface World {
 /** Provokes a code and gives the answer, or the notice, that carried it. */
 type Provoke = (world: World) => Promise<Answer>;
 
+const payloadIndex = (key: string, type: string) => ({
+  kind: 'createPayloadIndex',
+  collection: 'docs',
+  key,
+  type,
+});
+
 /** A request on the leader that is refused. */
 const refused =
   (request: object): Provoke =>
@@ -320,6 +327,13 @@ const PROVOKE: Readonly<Record<Exclude<WireCode, Last>, Provoke>> = {
   REQUEST_INVALID: refused({ kind: 'openSession', surprise: 1 }),
   COLLECTION_NOT_FOUND: refused({ kind: 'count', collection: 'nobody' }),
   COLLECTION_EXISTS: refused(create('docs')),
+  FILTER_INVALID: refused({ kind: 'count', collection: 'docs', filter: {} }),
+  PAYLOAD_INDEX_EXISTS: async ({ leader }) =>
+    lastOf(await askAll(leader, [payloadIndex('k', 'keyword'), payloadIndex('k', 'bool')])),
+  PAYLOAD_INDEX_LIMIT: async ({ leader }) => {
+    const many = repeat(PAYLOAD_INDEX_COUNT_MAX + 1, (i) => payloadIndex(`key${i}`, 'integer'));
+    return lastOf(await askAll(leader, many));
+  },
   COLLECTION_LIMIT: async ({ leader }) => {
     const names = repeat(COLLECTION_COUNT_MAX, (i) => create(`limit-${i}`));
     const answer = lastOf(await askAll(leader, names));

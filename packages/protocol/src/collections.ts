@@ -9,6 +9,7 @@ import {
   sessionStampSchema,
 } from './common.ts';
 import { DIMENSION_MAX, EF_MAX, HNSW_M_MAX, SHARD_COUNT_MAX } from './limits.ts';
+import { payloadIndexesSchema } from './payload-index.ts';
 
 export const metricSchema = z.enum(['l2', 'cosine', 'innerProduct']);
 export type Metric = z.infer<typeof metricSchema>;
@@ -71,6 +72,7 @@ export const collectionDescriptionSchema = z.strictObject({
   hnsw: hnswSchema,
   graph: graphSchema,
   checksumAlgorithm: checksumAlgorithmSchema.describe('Of files written from now on.'),
+  payloadIndexes: payloadIndexesSchema,
   createdIndex: safePositiveSchema.describe('Log index of the entry that created it.'),
 });
 export type CollectionDescription = Readonly<z.infer<typeof collectionDescriptionSchema>>;
@@ -87,6 +89,9 @@ export const createCollectionSchema = z
     hnsw: hnswRequestSchema.exactOptional(),
     graph: graphRequestSchema.exactOptional(),
     checksumAlgorithm: checksumAlgorithmSchema.exactOptional(),
+    payloadIndexes: payloadIndexesSchema
+      .exactOptional()
+      .describe('With ifNotExists an equal collection has at least these.'),
     ifNotExists: z
       .boolean()
       .exactOptional()

@@ -13,6 +13,8 @@ import {
   safePositiveSchema,
   safeUnsignedSchema,
 } from './common.ts';
+import type { Filter } from './filter.ts';
+import { filterInto, filterSchema } from './filter.ts';
 import { GET_ID_COUNT_MAX } from './limits.ts';
 import type { JsonObject } from './payload.ts';
 import { payloadSchema } from './payload.ts';
@@ -20,7 +22,7 @@ import type { PointId } from './point-id.ts';
 import { pointIdAt, pointIdSchema } from './point-id.ts';
 import { vectorSchema } from './vector.ts';
 
-const isStalenessPlaced = (request: {
+export const isStalenessPlaced = (request: {
   readonly consistency?: string | undefined;
   readonly maxStalenessMs?: number | undefined;
 }): boolean => request.maxStalenessMs === undefined || request.consistency === 'stale';
@@ -87,13 +89,16 @@ export const countSchema = z
     ...readOptionsShape,
     kind: z.literal('count'),
     collection: collectionNameSchema,
+    filter: filterSchema.exactOptional().describe('Only points that match it.'),
   })
   .refine(isStalenessPlaced)
-  .describe('Counts the points of a collection.');
+  .describe('Counts the points of a collection, or those that match a filter. Always exact.');
 
 export interface CountRequest extends RequestBase, ReadOptions {
   readonly kind: 'count';
   readonly collection: string;
+  /** Only points that match it. */
+  readonly filter?: Filter;
 }
 
 export const countResultSchema = z.strictObject({
@@ -106,16 +111,10 @@ export interface CountResult {
   readonly appliedIndex: number;
 }
 
-const COUNT_FIELDS: ReadonlySet<string> = new Set([
-  'id',
-  'kind',
-  'timeoutMs',
-  'consistency',
-  'maxStalenessMs',
-  'collection',
-]);
+const READ_FIELDS = ['id', 'kind', 'timeoutMs', 'consistency', 'maxStalenessMs', 'collection'];
+const COUNT_FIELDS: ReadonlySet<string> = new Set([...READ_FIELDS, 'filter']);
 const GET_FIELDS: ReadonlySet<string> = new Set([
-  ...COUNT_FIELDS,
+  ...READ_FIELDS,
   'ids',
   'withVector',
   'withPayload',
@@ -137,14 +136,16 @@ export function checkGet(fields: Fields): GetRequest {
   });
 }
 
-/** @throws HoldfastError REQUEST_INVALID */
+/** @throws HoldfastError REQUEST_INVALID, FILTER_INVALID */
 export function checkCount(fields: Fields): CountRequest {
   refuseUnknown(fields, COUNT_FIELDS, '');
   const draft = draftRequest(fields, 'count');
   readOptionsInto(draft, fields);
-  return Object.assign(draft, {
+  const request: Draft<CountRequest> = Object.assign(draft, {
     collection: collectionNameAt(fields.collection, 'collection'),
   });
+  filterInto(request, fields);
+  return request;
 }
 
 export function withOptionsInto(draft: Draft<WithOptions>, fields: Fields): void {

@@ -30,6 +30,7 @@ export { leaderSchema } from './common.ts';
 export { crc32c } from './crc32c.ts';
 export type { DeletePoint, DeleteRequest, DeleteResult } from './delete.ts';
 export { checkDelete } from './delete.ts';
+export type { DeleteByFilterRequest, DeleteByFilterResult } from './delete-by-filter.ts';
 export type {
   Down,
   ErrorResponse,
@@ -41,6 +42,14 @@ export type {
   ServerNotice,
 } from './down.ts';
 export { isNotice } from './down.ts';
+export type {
+  Filter,
+  FilterCondition,
+  FilterMatch,
+  FilterRange,
+  FilterValue,
+} from './filter.ts';
+export { checkFilter } from './filter.ts';
 export type {
   CountRequest,
   CountResult,
@@ -65,18 +74,27 @@ export {
   BATCH_SIZE_BYTES_MAX,
   CLIENT_NAME_LENGTH_MAX,
   COLLECTION_NAME_PATTERN,
+  DELETE_BY_FILTER_LIMIT_MAX,
   DIMENSION_MAX,
   EF_MAX,
+  FILTER_CLAUSE_COUNT_MAX,
+  FILTER_DEPTH_MAX,
+  FILTER_KEY_LENGTH_MAX,
+  FILTER_LIST_LENGTH_MAX,
+  FILTER_TEXT_LENGTH_MAX,
   FRAME_SIZE_BYTES_MAX,
   GET_ID_COUNT_MAX,
   HELLO_FRAME_SIZE_BYTES_MAX,
   HNSW_M_MAX,
   INFLIGHT_REQUEST_COUNT_DEFAULT,
   PAYLOAD_DEPTH_MAX,
+  PAYLOAD_INDEX_COUNT_MAX,
   PAYLOAD_SIZE_BYTES_MAX,
   PROTOCOL_VERSION_COUNT_MAX,
   REQUEST_TIMEOUT_MS_DEFAULT,
   REQUEST_TIMEOUT_MS_MAX,
+  SCROLL_LIMIT_DEFAULT,
+  SCROLL_LIMIT_MAX,
   SEARCH_K_MAX,
   SESSION_WINDOW_MAX,
   SHARD_COUNT_MAX,
@@ -104,6 +122,14 @@ export { readMsgpack } from './msgpack-reader.ts';
 export { writeMsgpack } from './msgpack-writer.ts';
 export type { CanonicalPayload, JsonObject, JsonValue } from './payload.ts';
 export { canonicalPayload, parsePayload } from './payload.ts';
+export type {
+  CreatePayloadIndexRequest,
+  CreatePayloadIndexResult,
+  DropPayloadIndexRequest,
+  DropPayloadIndexResult,
+  PayloadIndex,
+  PayloadIndexType,
+} from './payload-index.ts';
 export type {
   PeerAccepted,
   PeerChallenge,
@@ -169,7 +195,8 @@ export { pointIdAt } from './point-id.ts';
 export type { ResultBody, ResultByKind, ResultOf } from './results.ts';
 export type { PublicSchema } from './schemas.ts';
 export { publicSchemas, toPublicJsonSchema } from './schemas.ts';
-export type { SearchHit, SearchPlan, SearchRequest, SearchResult } from './search.ts';
+export type { ScrollRequest, ScrollResult } from './scroll.ts';
+export type { FilterPlan, SearchHit, SearchPlan, SearchRequest, SearchResult } from './search.ts';
 export { checkSearch } from './search.ts';
 export type {
   CloseSessionRequest,

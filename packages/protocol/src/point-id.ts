@@ -12,6 +12,12 @@ export const pointIdSchema = z
   .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().regex(UUID_PATTERN)])
   .describe('Unsigned integer up to 2^53 - 1, or a UUID string (answered in lower case).');
 
+/** True for what `pointIdAt` takes. */
+export const isPointIdLike = (value: unknown): boolean =>
+  typeof value === 'number'
+    ? Number.isSafeInteger(value) && value >= 0
+    : typeof value === 'string' && UUID_PATTERN.test(value);
+
 /** @throws HoldfastError POINT_ID_INVALID */
 export function pointIdAt(value: unknown, path: string): PointId {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;

@@ -23,6 +23,7 @@ import {
   updateCollectionResultSchema,
 } from './collections.ts';
 import type { DeleteResult } from './delete.ts';
+import type { DeleteByFilterResult } from './delete-by-filter.ts';
 import type { CountResult, GetResult, StoredPoint } from './get.ts';
 import type {
   ChangeMembersResult,
@@ -36,8 +37,10 @@ import {
 } from './membership.ts';
 import { parse } from './parse.ts';
 import type { JsonObject } from './payload.ts';
+import type { CreatePayloadIndexResult, DropPayloadIndexResult } from './payload-index.ts';
 import { pointIdAt } from './point-id.ts';
-import type { SearchHit, SearchPlan, SearchResult } from './search.ts';
+import type { ScrollResult } from './scroll.ts';
+import type { FilterPlan, SearchHit, SearchPlan, SearchResult } from './search.ts';
 import type { CloseSessionResult, OpenSessionResult } from './session.ts';
 import type { RequestKind } from './up.ts';
 import type { UpsertResult } from './upsert.ts';
@@ -50,11 +53,15 @@ export interface ResultByKind {
   readonly dropCollection: DropCollectionResult;
   readonly updateCollection: UpdateCollectionResult;
   readonly listCollections: ListCollectionsResult;
+  readonly createPayloadIndex: CreatePayloadIndexResult;
+  readonly dropPayloadIndex: DropPayloadIndexResult;
   readonly upsert: UpsertResult;
   readonly delete: DeleteResult;
+  readonly deleteByFilter: DeleteByFilterResult;
   readonly get: GetResult;
   readonly search: SearchResult;
   readonly count: CountResult;
+  readonly scroll: ScrollResult;
   readonly status: StatusResult;
   readonly listMembers: ListMembersResult;
   readonly addMember: ChangeMembersResult;
@@ -80,10 +87,23 @@ const CHECKS: { readonly [Kind in RequestKind]: (result: Fields) => ResultByKind
   }),
   updateCollection: (result) => parse(updateCollectionResultSchema, result),
   listCollections: (result) => parse(listCollectionsResultSchema, result),
+  createPayloadIndex: (result) => ({
+    ...writeResultOf(result),
+    isCreated: booleanAt(result.isCreated, 'isCreated'),
+  }),
+  dropPayloadIndex: (result) => ({
+    ...writeResultOf(result),
+    isDropped: booleanAt(result.isDropped, 'isDropped'),
+  }),
   upsert: (result) => writeResultOf(result),
   delete: (result) => ({
     ...writeResultOf(result),
     deletedCount: unsignedAt(result.deletedCount, 'deletedCount'),
+  }),
+  deleteByFilter: (result) => ({
+    ...writeResultOf(result),
+    deletedCount: unsignedAt(result.deletedCount, 'deletedCount'),
+    skippedCount: unsignedAt(result.skippedCount, 'skippedCount'),
   }),
   get: (result) => ({
     points: listAt(result.points, 'points').map((point, i) => storedPointAt(point, `points[${i}]`)),
@@ -92,6 +112,11 @@ const CHECKS: { readonly [Kind in RequestKind]: (result: Fields) => ResultByKind
   search: checkSearchResult,
   count: (result) => ({
     count: unsignedAt(result.count, 'count'),
+    appliedIndex: unsignedAt(result.appliedIndex, 'appliedIndex'),
+  }),
+  scroll: (result) => ({
+    points: listAt(result.points, 'points').map((point, i) => storedPointAt(point, `points[${i}]`)),
+    next: result.next === null ? null : pointIdAt(result.next, 'next'),
     appliedIndex: unsignedAt(result.appliedIndex, 'appliedIndex'),
   }),
   status: (result) => parse(statusResultSchema, result),
@@ -137,6 +162,20 @@ function planAt(value: unknown): SearchPlan {
     graphRowCount: unsignedAt(plan.graphRowCount, 'plan.graphRowCount'),
     exactRowCount: unsignedAt(plan.exactRowCount, 'plan.exactRowCount'),
     shardCount: unsignedAt(plan.shardCount, 'plan.shardCount'),
+    ...(plan.filter === undefined ? {} : { filter: filterPlanAt(plan.filter) }),
+  };
+}
+
+function filterPlanAt(value: unknown): FilterPlan {
+  const plan = fieldsAt(value, 'plan.filter');
+  const count = (name: keyof FilterPlan): number => unsignedAt(plan[name], `plan.filter.${name}`);
+  return {
+    matchedRowCount: count('matchedRowCount'),
+    evaluatedRowCount: count('evaluatedRowCount'),
+    indexedShardCount: count('indexedShardCount'),
+    exactShardCount: count('exactShardCount'),
+    graphShardCount: count('graphShardCount'),
+    fallbackShardCount: count('fallbackShardCount'),
   };
 }
 

@@ -12,6 +12,7 @@ import {
   updateCollectionSchema,
 } from './collections.ts';
 import { deleteResultSchema, deleteSchema } from './delete.ts';
+import { deleteByFilterResultSchema, deleteByFilterSchema } from './delete-by-filter.ts';
 import { errorResponseSchema, okResponseSchema } from './down.ts';
 import { countResultSchema, countSchema, getResultSchema, getSchema } from './get.ts';
 import {
@@ -36,6 +37,13 @@ import {
   transferLeadershipSchema,
   updateMemberSchema,
 } from './membership.ts';
+import {
+  createPayloadIndexResultSchema,
+  createPayloadIndexSchema,
+  dropPayloadIndexResultSchema,
+  dropPayloadIndexSchema,
+} from './payload-index.ts';
+import { scrollResultSchema, scrollSchema } from './scroll.ts';
 import { searchResultSchema, searchSchema } from './search.ts';
 import {
   closeSessionResultSchema,
@@ -86,16 +94,24 @@ export const publicSchemas: Readonly<Record<string, PublicSchema>> = {
   updateCollectionResult: result(updateCollectionResultSchema, 'updateCollection'),
   listCollections: up(listCollectionsSchema),
   listCollectionsResult: result(listCollectionsResultSchema, 'listCollections'),
+  createPayloadIndex: up(createPayloadIndexSchema),
+  createPayloadIndexResult: result(createPayloadIndexResultSchema, 'createPayloadIndex'),
+  dropPayloadIndex: up(dropPayloadIndexSchema),
+  dropPayloadIndexResult: result(dropPayloadIndexResultSchema, 'dropPayloadIndex'),
   upsert: up(upsertSchema),
   upsertResult: result(upsertResultSchema, 'upsert'),
   delete: up(deleteSchema),
   deleteResult: result(deleteResultSchema, 'delete'),
+  deleteByFilter: up(deleteByFilterSchema),
+  deleteByFilterResult: result(deleteByFilterResultSchema, 'deleteByFilter'),
   get: up(getSchema),
   getResult: result(getResultSchema, 'get'),
   search: up(searchSchema),
   searchResult: result(searchResultSchema, 'search'),
   count: up(countSchema),
   countResult: result(countResultSchema, 'count'),
+  scroll: up(scrollSchema),
+  scrollResult: result(scrollResultSchema, 'scroll'),
   status: up(statusSchema),
   statusResult: result(statusResultSchema, 'status'),
   listMembers: up(listMembersSchema),

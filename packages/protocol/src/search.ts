@@ -12,6 +12,8 @@ import {
   requestBaseShape,
   safeUnsignedSchema,
 } from './common.ts';
+import type { Filter } from './filter.ts';
+import { filterInto, filterSchema } from './filter.ts';
 import type { StoredPoint, WithOptions } from './get.ts';
 import { storedPointSchema, withOptionsInto, withShape } from './get.ts';
 import { EF_MAX, SEARCH_K_MAX } from './limits.ts';
@@ -33,6 +35,7 @@ export const searchSchema = z
       .exactOptional()
       .describe('Beam width; default is the efSearch of the collection, at least k.'),
     exact: z.boolean().exactOptional().describe('True: compare with every point, no graph.'),
+    filter: filterSchema.exactOptional().describe('Only points that match it.'),
   })
   .refine((request) => request.maxStalenessMs === undefined || request.consistency === 'stale')
   .describe('Finds the k nearest points. Ordered by score, best first, then by id.');
@@ -44,6 +47,8 @@ export interface SearchRequest extends RequestBase, ReadOptions, WithOptions {
   readonly k: number;
   readonly ef?: number;
   readonly exact?: boolean;
+  /** Only points that match it. */
+  readonly filter?: Filter;
 }
 
 export const searchHitSchema = storedPointSchema.extend({
@@ -59,10 +64,23 @@ export interface SearchHit extends StoredPoint {
   readonly score: number;
 }
 
+export const filterPlanSchema = z.strictObject({
+  matchedRowCount: safeUnsignedSchema.describe('Rows that match; an estimate by graphShardCount.'),
+  evaluatedRowCount: safeUnsignedSchema.describe('Rows whose payload was read to decide.'),
+  indexedShardCount: safeUnsignedSchema.describe('Shards where an index narrowed the rows.'),
+  exactShardCount: safeUnsignedSchema.describe('Shards that compared the matching rows.'),
+  graphShardCount: safeUnsignedSchema.describe('Shards that asked the graph for more and chose.'),
+  fallbackShardCount: safeUnsignedSchema.describe(
+    'Shards where the graph gave fewer than k, so that the matching rows were compared.',
+  ),
+});
+export type FilterPlan = Readonly<z.infer<typeof filterPlanSchema>>;
+
 export const searchPlanSchema = z.strictObject({
   graphRowCount: safeUnsignedSchema.describe('Rows covered by graphs.'),
   exactRowCount: safeUnsignedSchema.describe('Rows compared one by one.'),
   shardCount: safeUnsignedSchema,
+  filter: filterPlanSchema.exactOptional().describe('Of a search with a filter.'),
 });
 export type SearchPlan = Readonly<z.infer<typeof searchPlanSchema>>;
 
@@ -91,13 +109,14 @@ const FIELDS: ReadonlySet<string> = new Set([
   'k',
   'ef',
   'exact',
+  'filter',
   'withVector',
   'withPayload',
 ]);
 const K_RANGE = { min: 1, max: SEARCH_K_MAX };
 const EF_RANGE = { min: 1, max: EF_MAX };
 
-/** @throws HoldfastError REQUEST_INVALID, VECTOR_INVALID */
+/** @throws HoldfastError REQUEST_INVALID, VECTOR_INVALID, FILTER_INVALID */
 export function checkSearch(fields: Fields): SearchRequest {
   refuseUnknown(fields, FIELDS, '');
   const draft = draftRequest(fields, 'search');
@@ -111,5 +130,6 @@ export function checkSearch(fields: Fields): SearchRequest {
   const { ef, exact } = fields;
   if (ef !== undefined) request.ef = integerAt(ef, EF_RANGE, 'ef');
   if (exact !== undefined) request.exact = booleanAt(exact, 'exact');
+  filterInto(request, fields);
   return request;
 }

@@ -18,6 +18,8 @@ import {
 } from './collections.ts';
 import type { DeleteRequest } from './delete.ts';
 import { checkDelete } from './delete.ts';
+import type { DeleteByFilterRequest } from './delete-by-filter.ts';
+import { checkDeleteByFilter } from './delete-by-filter.ts';
 import type { CountRequest, GetRequest } from './get.ts';
 import { checkCount, checkGet } from './get.ts';
 import type { Hello } from './hello.ts';
@@ -45,6 +47,10 @@ import {
   updateMemberSchema,
 } from './membership.ts';
 import { parse } from './parse.ts';
+import type { CreatePayloadIndexRequest, DropPayloadIndexRequest } from './payload-index.ts';
+import { createPayloadIndexSchema, dropPayloadIndexSchema } from './payload-index.ts';
+import type { ScrollRequest } from './scroll.ts';
+import { checkScroll } from './scroll.ts';
 import type { SearchRequest } from './search.ts';
 import { checkSearch } from './search.ts';
 import type { CloseSessionRequest, OpenSessionRequest } from './session.ts';
@@ -59,10 +65,14 @@ type SameBothWays =
   | DropCollectionRequest
   | UpdateCollectionRequest
   | ListCollectionsRequest
+  | CreatePayloadIndexRequest
+  | DropPayloadIndexRequest
   | DeleteRequest
+  | DeleteByFilterRequest
   | GetRequest
   | SearchRequest
   | CountRequest
+  | ScrollRequest
   | StatusRequest
   | ListMembersRequest
   | AddMemberRequest
@@ -91,11 +101,15 @@ const CHECKS: { readonly [Kind in RequestKind]: (fields: Fields) => RequestOf<Ki
   dropCollection: (fields) => parse(dropCollectionSchema, fields),
   updateCollection: (fields) => parse(updateCollectionSchema, fields),
   listCollections: (fields) => parse(listCollectionsSchema, fields),
+  createPayloadIndex: (fields) => parse(createPayloadIndexSchema, fields),
+  dropPayloadIndex: (fields) => parse(dropPayloadIndexSchema, fields),
   upsert: checkUpsert,
   delete: checkDelete,
+  deleteByFilter: checkDeleteByFilter,
   get: checkGet,
   search: checkSearch,
   count: checkCount,
+  scroll: checkScroll,
   status: (fields) => parse(statusSchema, fields),
   listMembers: (fields) => parse(listMembersSchema, fields),
   addMember: (fields) => parse(addMemberSchema, fields),
@@ -115,8 +129,11 @@ export const WRITE_KINDS = [
   'createCollection',
   'dropCollection',
   'updateCollection',
+  'createPayloadIndex',
+  'dropPayloadIndex',
   'upsert',
   'delete',
+  'deleteByFilter',
 ] as const;
 export type WriteKind = (typeof WRITE_KINDS)[number];
 

@@ -52,6 +52,7 @@ const GOOD: readonly OutgoingUp[] = [
     shardCount: 4,
     hnsw: { m: 8 },
     graph: { engine: 'usearch', precision: 'bf16' },
+    payloadIndexes: [{ key: 'a.b', type: 'keyword' }],
     ifNotExists: true,
   },
   { id: 3, kind: 'dropCollection', name: 'docs' },
@@ -68,6 +69,16 @@ const GOOD: readonly OutgoingUp[] = [
   },
   { id: 8, kind: 'search', collection: 'docs', vector, k: 10, ef: 50, exact: false },
   { id: 0xffff_ffff, kind: 'count', collection: 'docs', consistency: 'lease' },
+  {
+    ...{ id: 20, kind: 'scroll', collection: 'docs', filter: { must_not: [{ has_id: [1] }] } },
+    ...{ after: 7, limit: 5, withVector: true },
+  },
+  {
+    ...{ id: 21, kind: 'deleteByFilter', session, collection: 'docs', limit: 10_000 },
+    filter: { should: [{ key: 'a', match: { value: 1 } }] },
+  },
+  { id: 22, kind: 'createPayloadIndex', session, collection: 'docs', key: 'a', type: 'float' },
+  { id: 23, kind: 'dropPayloadIndex', session, collection: 'docs', key: 'a' },
   { id: 10, kind: 'status' },
   { id: 11, kind: 'listMembers', timeoutMs: 100 },
   { id: 12, kind: 'addMember', nodeId: 'n4', address: '[::1]:7204', isLearner: true },
@@ -337,6 +348,22 @@ t.test('answers come back typed, with vectors as float32', async (t) => {
   });
   t.same(decodeResult('delete', { index: 1, term: 1, deletedCount: 0 }).deletedCount, 0);
   t.same(decodeResult('closeSession', {}), {});
+  const at = { index: 5, term: 1 };
+  for (const next of [null, 2]) {
+    const page = { points: [{ ...stored, vector }], next, appliedIndex: 4 };
+    const answer = decodeDown(encodeDown({ id: 3, ok: true, result: page }));
+    t.same(decodeResult('scroll', 'ok' in answer && answer.ok ? answer.result : {}), page);
+  }
+  const deleted = { ...at, deletedCount: 3, skippedCount: 1 };
+  t.same(decodeResult('deleteByFilter', deleted), deleted);
+  const filter = {
+    ...{ matchedRowCount: 4, evaluatedRowCount: 0, indexedShardCount: 1 },
+    ...{ exactShardCount: 1, graphShardCount: 0, fallbackShardCount: 0 },
+  };
+  const filtered = { ...result, hits: [], plan: { ...plan, filter } };
+  t.same(decodeResult('search', filtered).plan, filtered.plan);
+  t.same(decodeResult('createPayloadIndex', { ...at, isCreated: true }).isCreated, true);
+  t.same(decodeResult('dropPayloadIndex', { ...at, isDropped: false }).isDropped, false);
 });
 
 t.test('an error of any code survives the wire; unknown codes become indefinite', async (t) => {

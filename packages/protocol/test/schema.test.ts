@@ -70,7 +70,7 @@ const upsertPoint = fc.tuple(point, fc.nat(9)).map(([each, dice]) => {
 const deletePoint = fc.record({ id, ifVersion: small }, { requiredKeys: ['id'] });
 const fields = fc.record(
   {
-    kind: fc.constantFrom('upsert', 'delete', 'get', 'search', 'count'),
+    kind: fc.constantFrom('upsert', 'delete', 'get', 'search', 'count', 'scroll'),
     id: mostly(fc.nat(), -1, 2 ** 32, 'x'),
     timeoutMs: mostly(fc.integer({ min: 1, max: 600_000 }), 0, 600_001),
     session: mostly(
@@ -87,6 +87,17 @@ const fields = fc.record(
     exact: flag,
     withVector: flag,
     withPayload: flag,
+    filter: mostly(
+      fc.constantFrom(
+        { must: [{ key: 'a', match: { value: 1 } }] },
+        { should: [{ has_id: [1, 2] }] },
+      ),
+      {},
+      { must: [] },
+      'a = 1',
+    ),
+    after: id,
+    limit: small,
     consistency: mostly(fc.constantFrom('linearizable', 'lease', 'stale'), 'strong'),
     maxStalenessMs: small,
   },
@@ -102,12 +113,22 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'k',
     'ef',
     'exact',
+    'filter',
     'consistency',
     'maxStalenessMs',
     'withVector',
     'withPayload',
   ],
-  count: ['consistency', 'maxStalenessMs'],
+  count: ['filter', 'consistency', 'maxStalenessMs'],
+  scroll: [
+    'filter',
+    'after',
+    'limit',
+    'consistency',
+    'maxStalenessMs',
+    'withVector',
+    'withPayload',
+  ],
 };
 
 function withoutUndefined(value: unknown): unknown {

@@ -3,6 +3,7 @@ export { BLOCK_ROW_COUNT, VectorStore } from './distance/vector-store.ts';
 export { CONFLICTS_MAX } from './engine/apply.ts';
 export type { LaneEngineOptions } from './engine/lane-engine.ts';
 export { LaneEngine } from './engine/lane-engine.ts';
+export { SCROLL_SIZE_BYTES_MAX } from './engine/lowest-rows.ts';
 export type {
   Graph,
   GraphBuild,
@@ -42,9 +43,12 @@ export type {
   GraphPrecision,
   HnswOptions,
   Metric,
+  PayloadIndexDefinition,
+  PayloadIndexType,
   PointId,
   PointRecord,
 } from './model.ts';
+export type { Filter, FilterCondition } from './payload/filter.ts';
 export { comparePointIds, hashPointId, isPointId, shardOfIdHash } from './point-id.ts';
 export type { PointCondition, PointOp, PointOpType } from './point-op.ts';
 export {
@@ -80,6 +84,7 @@ export type {
   SearchPlan,
   SearchQuery,
   ShardDigest,
+  ShardFilterPlan,
   ShardManifestReference,
   ShardReply,
   ShardTask,

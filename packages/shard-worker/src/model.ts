@@ -22,6 +22,14 @@ export interface GraphChoice {
   readonly precision: GraphPrecision;
 }
 
+export type PayloadIndexType = 'keyword' | 'integer' | 'float' | 'bool' | 'datetime';
+
+export interface PayloadIndexDefinition {
+  /** Key path as in filters; at most one index each. */
+  readonly key: string;
+  readonly type: PayloadIndexType;
+}
+
 /** A collection as the log defines it: equal on every replica. */
 export interface CollectionDefinition {
   /** Log index of the entry that created it: never reused, names its folder. */
@@ -38,6 +46,8 @@ export interface CollectionDefinition {
   readonly sealSizeBytes: number;
   /** Of the blocks of files sealed from now on; each file says which one it has. */
   readonly checksumAlgorithm: ChecksumAlgorithm;
+  /** Absent: none. What is declared is logical; the indexes are each node's own. */
+  readonly payloadIndexes?: readonly PayloadIndexDefinition[];
 }
 
 /** Unsigned integer up to 2^53 - 1, or a lower-case UUID string. */

@@ -10,7 +10,7 @@
  * The header is 48 bytes, so vectors start 4-byte aligned when the op does; ops are padded to 8.
  * These bytes come from our own log, which checks its sums: malformed ones are a bug and assert.
  */
-import { assert } from '@holdfast/base';
+import { assert, unreachable } from '@holdfast/base';
 import type { PointId } from './model.ts';
 import { hashPointId, pointIdKind, readPointId, shardOfIdHash, writePointId } from './point-id.ts';
 
@@ -20,7 +20,9 @@ export type PointOpType = 'upsert' | 'delete';
 export type PointCondition =
   | { readonly kind: 'none' }
   | { readonly kind: 'ifAbsent' }
-  | { readonly kind: 'ifVersion'; readonly version: number };
+  | { readonly kind: 'ifVersion'; readonly version: number }
+  /** As `ifVersion`, but where it does not hold only this op is skipped, not the batch refused. */
+  | { readonly kind: 'ifUnchanged'; readonly version: number };
 
 export type PointOp =
   | {
@@ -39,6 +41,7 @@ const TYPE_DELETE = 2;
 const CONDITION_NONE = 0;
 const CONDITION_IF_ABSENT = 1;
 const CONDITION_IF_VERSION = 2;
+const CONDITION_IF_UNCHANGED = 3;
 const ID_OFFSET = 32;
 
 const padTo8 = (sizeBytes: number): number => (sizeBytes + 7) & ~7;
@@ -69,7 +72,7 @@ function encodeOne(op: PointOp, bytes: Uint8Array, view: DataView, offset: numbe
   view.setUint8(offset + 6, conditionCode(op.condition));
   view.setUint32(offset + 8, hashPointId(op.id), true);
   view.setUint32(offset + 16, NO_PAYLOAD, true);
-  if (op.condition.kind === 'ifVersion') view.setFloat64(offset + 24, op.condition.version, true);
+  if ('version' in op.condition) view.setFloat64(offset + 24, op.condition.version, true);
   writePointId(view, offset + ID_OFFSET, op.id);
   if (op.type === 'upsert') {
     const vectorAt = offset + POINT_OP_HEADER_SIZE_BYTES;
@@ -85,8 +88,18 @@ function encodeOne(op: PointOp, bytes: Uint8Array, view: DataView, offset: numbe
 }
 
 function conditionCode(condition: PointCondition): number {
-  if (condition.kind === 'none') return CONDITION_NONE;
-  return condition.kind === 'ifAbsent' ? CONDITION_IF_ABSENT : CONDITION_IF_VERSION;
+  switch (condition.kind) {
+    case 'none':
+      return CONDITION_NONE;
+    case 'ifAbsent':
+      return CONDITION_IF_ABSENT;
+    case 'ifVersion':
+      return CONDITION_IF_VERSION;
+    case 'ifUnchanged':
+      return CONDITION_IF_UNCHANGED;
+    default:
+      return unreachable(condition);
+  }
 }
 
 /**
@@ -125,8 +138,14 @@ export class PointOpReader {
     return this.vectorOffset + this.dimension * 4;
   }
 
+  /** A condition that refuses the batch where it does not hold. */
   get hasCondition(): boolean {
-    return this.conditionCode !== CONDITION_NONE;
+    return this.conditionCode !== CONDITION_NONE && !this.isSkippable;
+  }
+
+  /** A condition that skips the op where it does not hold. */
+  get isSkippable(): boolean {
+    return this.conditionCode === CONDITION_IF_UNCHANGED;
   }
 
   /** True when the op's condition holds for a row whose version is `version`, 0 when absent. */
@@ -165,7 +184,7 @@ export class PointOpReader {
     );
     assert(sizeBytes === expectedSizeBytes, 'point op: sizes disagree', { offset, sizeBytes });
     assert(offset + sizeBytes <= bytes.byteLength, 'point op: body is cut', { offset, sizeBytes });
-    assert(this.idKind <= 1 && this.conditionCode <= CONDITION_IF_VERSION, 'point op: bad kinds');
+    assert(this.idKind <= 1 && this.conditionCode <= CONDITION_IF_UNCHANGED, 'point op: bad kinds');
     this.#nextOffset = offset + sizeBytes;
     return true;
   }
@@ -223,10 +242,11 @@ function decodeCurrent(reader: PointOpReader): PointOp {
 function decodeCondition(reader: PointOpReader): PointCondition {
   if (reader.conditionCode === CONDITION_NONE) return { kind: 'none' };
   if (reader.conditionCode === CONDITION_IF_ABSENT) return { kind: 'ifAbsent' };
-  return { kind: 'ifVersion', version: reader.view.getFloat64(reader.offset + 24, true) };
+  const version = reader.view.getFloat64(reader.offset + 24, true);
+  return { kind: reader.isSkippable ? 'ifUnchanged' : 'ifVersion', version };
 }
 
-/** True when any op of the batch carries a condition. */
+/** True when any op of the batch carries a condition that may refuse the batch. */
 export function hasConditions(bytes: Uint8Array): boolean {
   const reader = new PointOpReader(bytes);
   while (reader.next()) if (reader.hasCondition) return true;

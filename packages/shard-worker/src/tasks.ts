@@ -9,6 +9,7 @@ import type { ErrorBody, LogIndex } from '@holdfast/base';
 import type { ChecksumAlgorithm } from '@holdfast/storage';
 import type { GraphEvent } from './graph-cache/events.ts';
 import type { CollectionDefinition, PointId, PointRecord } from './model.ts';
+import type { Filter } from './payload/filter.ts';
 
 /** One log entry's part for one lane, in log order. */
 export type LaneCommand =
@@ -24,6 +25,12 @@ export type LaneCommand =
       readonly index: LogIndex;
       readonly uid: number;
       readonly algorithm: ChecksumAlgorithm;
+    }
+  /** The collection has another definition from here on: other payload indexes. */
+  | {
+      readonly kind: 'redefineCollection';
+      readonly index: LogIndex;
+      readonly definition: CollectionDefinition;
     }
   | {
       readonly kind: 'write';
@@ -47,6 +54,8 @@ export type WriteOutcome =
       readonly index: LogIndex;
       /** Points that a delete op found and removed. */
       readonly deletedCount: number;
+      /** Ops with the condition `ifUnchanged` whose point was changed or gone. */
+      readonly skippedCount: number;
     }
   /** Nothing was written: these conditions did not hold (at most CONFLICTS_MAX, in batch order). */
   | {
@@ -70,6 +79,8 @@ export interface SearchQuery {
   readonly isExact: boolean;
   readonly withPayload: boolean;
   readonly withVector: boolean;
+  /** Absent: every point. */
+  readonly filter?: Filter;
 }
 
 /** Per shard: how its rows were searched. Never silently partial. */
@@ -77,6 +88,23 @@ export interface SearchPlan {
   readonly shard: number;
   readonly graphRowCount: number;
   readonly exactRowCount: number;
+  /** Of a search with a filter. */
+  readonly filter?: ShardFilterPlan;
+}
+
+/** How the matching rows of one shard were found and searched. */
+export interface ShardFilterPlan {
+  /**
+   * `exact`: the matching rows were compared. `graph`: the graph was asked for more, and those that
+   * match were kept. `fallback`: they were fewer than k, so the matching rows were compared.
+   */
+  readonly way: 'exact' | 'graph' | 'fallback';
+  /** Rows that match; with `graph` it may be an estimate. */
+  readonly matchedRowCount: number;
+  /** Rows whose payload was read to decide. */
+  readonly testedRowCount: number;
+  /** True: a payload index, or ids, narrowed the rows. */
+  readonly hasIndex: boolean;
 }
 
 export interface SearchHit extends PointRecord {
@@ -93,7 +121,17 @@ export type LaneRead =
       readonly withVector: boolean;
       readonly withPayload: boolean;
     }
-  | { readonly kind: 'count'; readonly uid: number };
+  | { readonly kind: 'count'; readonly uid: number; readonly filter?: Filter }
+  /** The lowest ids behind `after`, ascending. */
+  | {
+      readonly kind: 'scroll';
+      readonly uid: number;
+      readonly filter?: Filter;
+      readonly after: PointId | null;
+      readonly limit: number;
+      readonly withVector: boolean;
+      readonly withPayload: boolean;
+    };
 
 export type LaneReadResult =
   | {
@@ -104,6 +142,8 @@ export type LaneReadResult =
   /** One per asked id that lives on this lane and exists. */
   | { readonly kind: 'get'; readonly points: readonly PointRecord[] }
   | { readonly kind: 'count'; readonly count: number }
+  /** `hasMore`: behind the last of them this lane has others. Ids before it are all here. */
+  | { readonly kind: 'scroll'; readonly points: readonly PointRecord[]; readonly hasMore: boolean }
   | { readonly kind: 'error'; readonly error: ErrorBody };
 
 /** A shard's part of a checkpoint: what the CHECKPOINT root must name. */
@@ -130,6 +170,11 @@ export interface LaneStats {
   readonly graphRowCount: number;
   readonly deletedRowCount: number;
   readonly vectorSizeBytes: number;
+  readonly payloadIndexSizeBytes: number;
+  /** Rows that wait to enter a payload index; filters read payloads until it is 0. */
+  readonly payloadIndexBacklogCount: number;
+  /** Payload indexes that outgrew their memory and are not used. */
+  readonly payloadIndexGivenUpCount: number;
   readonly busyMs: number;
   readonly graphs: GraphStats;
 }

@@ -171,6 +171,14 @@ for (const [engine, precision] of [
     t.same(reasonsOf(await node.stats()), ['loaded 2'], 'a graph newer than the rows');
     t.match(await node.planOf(1000), { id: 1000 }, 'rows it lacks are the tail');
     t.equal((await node.planOf(1000)).exactRowCount > 0, true);
+    // Rows behind 1000 are in that graph and in the tail: every search must find each once.
+    const filter = { must_not: [{ has_id: [7] }] };
+    const vector = must(vectors[1500]);
+    const filtered = await node.driver.search({ vector, k: 5, ef: 16, filter });
+    t.equal(filtered.plans[0]?.filter?.way, 'graph');
+    const exact = await node.driver.search({ vector, k: 5, isExact: true });
+    t.same(filtered.hits, exact.hits, 'found once, by the scan of the tail');
+    t.same((await node.driver.search({ vector, k: 5 })).hits, exact.hits, 'without a filter too');
   });
 
 tap.test('every flipped byte is noticed before the loader is called', async (t) => {

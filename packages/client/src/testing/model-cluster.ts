@@ -16,6 +16,7 @@ import type {
   Request,
   ResultBody,
   StoredPoint,
+  WriteKind,
 } from '@holdfast/protocol';
 import {
   CHECKSUM_ALGORITHM_DEFAULT,
@@ -25,6 +26,7 @@ import {
   HNSW_DEFAULTS,
   PROTOCOL_VERSION,
   parsePayload,
+  SCROLL_LIMIT_DEFAULT,
   SHARD_COUNT_DEFAULT,
 } from '@holdfast/protocol';
 import type { FakeServer, FakeServerEnd } from './fake-transport.ts';
@@ -64,10 +66,8 @@ export interface ModelClusterOptions {
   readonly faults?: () => ModelFault;
 }
 
-type WriteRequest = Extract<
-  Request,
-  { kind: 'upsert' | 'delete' | 'createCollection' | 'dropCollection' }
->;
+/** The model does not know updates of collections. */
+type WriteRequest = Extract<Request, { kind: Exclude<WriteKind, 'updateCollection'> }>;
 type Outcome =
   | { readonly ok: true; readonly result: ResultBody }
   | { readonly ok: false; readonly error: HoldfastError };
@@ -298,6 +298,9 @@ export class ModelCluster {
       case 'delete':
       case 'createCollection':
       case 'dropCollection':
+      case 'createPayloadIndex':
+      case 'dropPayloadIndex':
+      case 'deleteByFilter':
         return this.#admit(request);
       default:
         return { ok: true, result: this.#read(request) };
@@ -322,9 +325,26 @@ export class ModelCluster {
         const plan = { graphRowCount: 0, exactRowCount: hits.length, shardCount: 1 };
         return { hits: hits.slice(0, request.k), appliedIndex, plan, degraded: [] };
       }
+      case 'scroll': {
+        const { after = -1, limit = SCROLL_LIMIT_DEFAULT } = request;
+        const all = [...this.#points.values()].filter(({ id }) => Number(id) > Number(after));
+        all.sort((left, right) => Number(left.id) - Number(right.id));
+        const points = all.slice(0, limit);
+        const next = points.length < all.length ? (points.at(-1)?.id ?? null) : null;
+        return { points, next, appliedIndex };
+      }
       default:
         return { collections: [], appliedIndex };
     }
+  }
+
+  /** The model knows points by number and of filters only `has_id`. */
+  #deleteByFilter({ filter, limit }: Extract<WriteRequest, { kind: 'deleteByFilter' }>) {
+    const ids = (filter.must ?? []).flatMap((each) => ('has_id' in each ? each.has_id : []));
+    const found = ids.filter((id) => this.#points.has(id)).slice(0, limit);
+    for (const id of found) this.#points.delete(id);
+    const at = { index: this.#index, term: this.#term };
+    return { ...at, deletedCount: found.length, skippedCount: 0 };
   }
 
   #admit(request: WriteRequest): Outcome {
@@ -364,11 +384,19 @@ export class ModelCluster {
       const graph = { ...GRAPH_DEFAULTS, ...request.graph };
       const createdIndex = this.#index;
       const checksumAlgorithm = request.checksumAlgorithm ?? CHECKSUM_ALGORITHM_DEFAULT;
+      const payloadIndexes = request.payloadIndexes ?? [];
       const collection = {
-        ...{ name, dimension, metric, shardCount, hnsw, graph, checksumAlgorithm, createdIndex },
+        ...{ name, dimension, metric, shardCount, hnsw, graph, checksumAlgorithm },
+        ...{ payloadIndexes, createdIndex },
       };
       return { ok: true, result: { ...written, collection } };
     }
+    if (request.kind === 'createPayloadIndex')
+      return { ok: true, result: { ...written, isCreated: true } };
+    if (request.kind === 'dropPayloadIndex')
+      return { ok: true, result: { ...written, isDropped: true } };
+    if (request.kind === 'deleteByFilter')
+      return { ok: true, result: this.#deleteByFilter(request) };
     for (const point of request.points) {
       const version = this.#points.get(point.id)?.version;
       const holds =

@@ -3,7 +3,7 @@ import type { ErrorCode } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
 import type { CollectionDescription, LeaderHint, ResultBody } from '@holdfast/protocol';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
-import type { ApplyResult } from '../state/apply-result.ts';
+import type { ApplyResult, ApplyValue } from '../state/apply-result.ts';
 
 /** @throws HoldfastError when the result is a refusal: definite, recorded in the log */
 export function writeAnswer(result: ApplyResult, what: string): ResultBody {
@@ -21,18 +21,33 @@ export function writeAnswer(result: ApplyResult, what: string): ResultBody {
       return { index, term, collection: describeCollection(value.definition) };
     case 'collectionDropped':
       return { index, term, isDropped: value.isDropped };
+    case 'payloadIndexCreated':
+      return { index, term, isCreated: value.isCreated };
+    case 'payloadIndexDropped':
+      return { index, term, isDropped: value.isDropped };
     case 'written':
-      return what === 'delete'
-        ? { index, term, deletedCount: value.deletedCount }
-        : { index, term };
+      return writtenAnswer({ index, term }, value, what);
     default:
       return unreachable(value);
   }
 }
 
+function writtenAnswer(
+  at: { readonly index: number; readonly term: number },
+  { deletedCount, skippedCount }: Extract<ApplyValue, { kind: 'written' }>,
+  what: string,
+): ResultBody {
+  if (what === 'deleteByFilter') return { ...at, deletedCount, skippedCount: skippedCount ?? 0 };
+  return what === 'delete' ? { ...at, deletedCount } : at;
+}
+
 export function describeCollection(definition: CollectionDefinition): CollectionDescription {
   const { name, dimension, metric, shardCount, hnsw, graph, checksumAlgorithm, uid } = definition;
-  return { name, dimension, metric, shardCount, hnsw, graph, checksumAlgorithm, createdIndex: uid };
+  const payloadIndexes = definition.payloadIndexes?.map((index) => ({ ...index })) ?? [];
+  return {
+    ...{ name, dimension, metric, shardCount, hnsw, graph, checksumAlgorithm, payloadIndexes },
+    createdIndex: uid,
+  };
 }
 
 export function collectionNotFound(name: string): HoldfastError {
@@ -48,6 +63,8 @@ const REFUSAL_TEXTS: Partial<Record<ErrorCode, string>> = {
   COLLECTION_NOT_FOUND: 'no collection has this name (any more); create it first',
   COLLECTION_EXISTS: 'a collection of this name exists; drop it or choose another name',
   COLLECTION_LIMIT: 'the cluster has reached its collection limit; drop one first',
+  PAYLOAD_INDEX_EXISTS: 'the key has a payload index of another type; drop it first',
+  PAYLOAD_INDEX_LIMIT: 'the collection has reached its limit of payload indexes; drop one first',
   SESSION_EXPIRED:
     'the session is unknown or expired; whether an earlier attempt happened is unknown',
   SESSION_LIMIT: 'the cluster has reached its session limit; close sessions or wait',

@@ -256,6 +256,13 @@ export class Applier {
           await this.#verify(builder, entry.index);
           builder = this.#newBuilder();
           continue;
+        case 'redefineShards':
+          addToEveryLane(builder, {
+            kind: 'redefineCollection',
+            index: entry.index,
+            definition: step.definition,
+          });
+          break;
         case 'dropShards':
           addToEveryLane(builder, { kind: 'dropCollection', index: entry.index, uid: step.uid });
           break;
@@ -370,6 +377,7 @@ function fillSlot(
   outcomesPerLane: readonly (readonly WriteOutcome[])[],
 ): void {
   let deletedCount = 0;
+  let skippedCount = 0;
   for (const { lane, position } of write.parts) {
     const outcome = must(outcomesPerLane[lane]?.[position], 'a lane answered every write');
     assert(outcome.index === write.entry.index, 'outcomes come in log order', {
@@ -382,6 +390,8 @@ function fillSlot(
       return;
     }
     deletedCount += outcome.deletedCount;
+    skippedCount += outcome.skippedCount;
   }
-  write.entry.slot.result = succeeded(write.entry, { kind: 'written', deletedCount });
+  const skipped = skippedCount === 0 ? {} : { skippedCount };
+  write.entry.slot.result = succeeded(write.entry, { kind: 'written', deletedCount, ...skipped });
 }

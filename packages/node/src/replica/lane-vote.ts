@@ -58,5 +58,8 @@ function holds({ condition }: PointOp, actualVersion: number): boolean {
       return actualVersion === 0;
     case 'ifVersion':
       return actualVersion === condition.version;
+    // It skips its own op where it does not hold, and never refuses the batch.
+    case 'ifUnchanged':
+      return true;
   }
 }

@@ -6,17 +6,21 @@ import { HoldfastError, unreachable } from '@holdfast/base';
 import type {
   Consistency,
   CountRequest,
+  Filter,
   GetRequest,
   ListCollectionsRequest,
   ResultBody,
+  ScrollRequest,
   SearchHit,
+  SearchPlan,
   SearchRequest,
   StoredPoint,
 } from '@holdfast/protocol';
-import { parsePayload, STALENESS_MS_DEFAULT } from '@holdfast/protocol';
+import { parsePayload, SCROLL_LIMIT_DEFAULT, STALENESS_MS_DEFAULT } from '@holdfast/protocol';
 import type {
   CollectionDefinition,
   SearchHit as LaneHit,
+  SearchPlan as LanePlan,
   Metric,
   PointRecord,
   SearchQuery,
@@ -27,12 +31,13 @@ import {
   lanesOf,
   mergeCount,
   mergeGet,
+  mergeScroll,
   mergeSearch,
 } from '../routing/scatter-gather.ts';
 import { collectionNotFound, describeCollection, dimensionMismatch } from './answers.ts';
 import type { ExecutorReplica } from './executor-replica.ts';
 
-type ReadRequest = GetRequest | CountRequest | SearchRequest;
+type ReadRequest = GetRequest | CountRequest | ScrollRequest | SearchRequest;
 
 export class ReadRequests {
   readonly #replica: ExecutorReplica;
@@ -65,9 +70,31 @@ export class ReadRequests {
   async count(request: CountRequest, deadlineMs: number): Promise<ResultBody> {
     const { host, lanes } = this.#replica;
     const { index, results } = await this.#read(request, deadlineMs, (definition) =>
-      lanes.read(lanesOf(host, definition), () => ({ kind: 'count', uid: definition.uid })),
+      lanes.read(lanesOf(host, definition), () => ({
+        kind: 'count',
+        uid: definition.uid,
+        ...filterOf(request),
+      })),
     );
     return { count: mergeCount(results), appliedIndex: index };
+  }
+
+  async scroll(request: ScrollRequest, deadlineMs: number): Promise<ResultBody> {
+    const { host, lanes } = this.#replica;
+    const limit = request.limit ?? SCROLL_LIMIT_DEFAULT;
+    const { index, results } = await this.#read(request, deadlineMs, (definition) =>
+      lanes.read(lanesOf(host, definition), () => ({
+        kind: 'scroll',
+        uid: definition.uid,
+        ...filterOf(request),
+        after: request.after ?? null,
+        limit,
+        withVector: request.withVector ?? false,
+        withPayload: request.withPayload ?? true,
+      })),
+    );
+    const { points, next } = mergeScroll(results, limit);
+    return { points: points.map(storedPoint), next, appliedIndex: index };
   }
 
   async search(request: SearchRequest, deadlineMs: number): Promise<ResultBody> {
@@ -82,18 +109,7 @@ export class ReadRequests {
       return lanes.read(lanesOf(host, definition), () => ({ kind: 'search', query }));
     });
     const { hits, plans } = mergeSearch(results, metric, request.k);
-    let graphRowCount = 0;
-    let exactRowCount = 0;
-    for (const plan of plans) {
-      graphRowCount += plan.graphRowCount;
-      exactRowCount += plan.exactRowCount;
-    }
-    return {
-      hits: hits.map(searchHit),
-      appliedIndex: index,
-      plan: { graphRowCount, exactRowCount, shardCount: plans.length },
-      degraded: [],
-    };
+    return { hits: hits.map(searchHit), appliedIndex: index, plan: sumPlans(plans), degraded: [] };
   }
 
   /**
@@ -164,6 +180,9 @@ function orNull(read: () => Promise<LaneAnswers>): Promise<LaneAnswers | null> {
   }
 }
 
+const filterOf = ({ filter }: { readonly filter?: Filter }): { readonly filter?: Filter } =>
+  filter === undefined ? {} : { filter };
+
 function searchQuery(request: SearchRequest, uid: number): SearchQuery {
   return {
     uid,
@@ -173,8 +192,37 @@ function searchQuery(request: SearchRequest, uid: number): SearchQuery {
     isExact: request.exact ?? false,
     withPayload: request.withPayload ?? true,
     withVector: request.withVector ?? false,
+    ...filterOf(request),
   };
 }
+
+function sumPlans(plans: readonly LanePlan[]): SearchPlan {
+  const sum = { graphRowCount: 0, exactRowCount: 0, shardCount: plans.length };
+  const filter = {
+    matchedRowCount: 0,
+    evaluatedRowCount: 0,
+    indexedShardCount: 0,
+    exactShardCount: 0,
+    graphShardCount: 0,
+    fallbackShardCount: 0,
+  };
+  for (const plan of plans) {
+    sum.graphRowCount += plan.graphRowCount;
+    sum.exactRowCount += plan.exactRowCount;
+    if (plan.filter === undefined) continue;
+    filter.matchedRowCount += plan.filter.matchedRowCount;
+    filter.evaluatedRowCount += plan.filter.testedRowCount;
+    if (plan.filter.hasIndex) filter.indexedShardCount += 1;
+    filter[SHARD_COUNT_OF_WAY[plan.filter.way]] += 1;
+  }
+  return plans.some((plan) => plan.filter !== undefined) ? { ...sum, filter } : sum;
+}
+
+const SHARD_COUNT_OF_WAY = {
+  exact: 'exactShardCount',
+  graph: 'graphShardCount',
+  fallback: 'fallbackShardCount',
+} as const;
 
 function storedPoint(record: PointRecord): StoredPoint {
   const { id, version, vector, payload } = record;

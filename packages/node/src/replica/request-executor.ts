@@ -46,16 +46,24 @@ export class RequestExecutor {
         const command = { kind: 'updateCollection', name, checksumAlgorithm } as const;
         return this.#writes.write(command, session, body, deadlineMs);
       }
+      case 'createPayloadIndex':
+        return this.#writes.createPayloadIndex(request, deadlineMs);
+      case 'dropPayloadIndex':
+        return this.#writes.dropPayloadIndex(request, deadlineMs);
       case 'upsert':
         return this.#writes.upsert(request, deadlineMs);
       case 'delete':
         return this.#writes.delete(request, deadlineMs);
+      case 'deleteByFilter':
+        return this.#writes.deleteByFilter(request, deadlineMs);
       case 'get':
         return this.#reads.get(request, deadlineMs);
       case 'search':
         return this.#reads.search(request, deadlineMs);
       case 'count':
         return this.#reads.count(request, deadlineMs);
+      case 'scroll':
+        return this.#reads.scroll(request, deadlineMs);
       case 'listCollections':
         return this.#reads.listCollections(request, deadlineMs);
       case 'status': {

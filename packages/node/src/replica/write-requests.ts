@@ -6,13 +6,18 @@
 import { sessionId } from '@holdfast/base';
 import type {
   CreateCollectionRequest,
+  CreatePayloadIndexRequest,
+  DeleteByFilterRequest,
   DeleteRequest,
+  DropPayloadIndexRequest,
+  Filter,
   ResultBody,
   UpsertRequest,
   SessionStamp as WireSessionStamp,
 } from '@holdfast/protocol';
 import {
   CHECKSUM_ALGORITHM_DEFAULT,
+  DELETE_BY_FILTER_LIMIT_MAX,
   GRAPH_DEFAULTS,
   HNSW_DEFAULTS,
   SHARD_COUNT_DEFAULT,
@@ -20,6 +25,7 @@ import {
 import type { CollectionDefinition, PointOp } from '@holdfast/shard-worker';
 import { encodePointOps } from '@holdfast/shard-worker';
 import { xxh3_64 } from '@holdfast/storage';
+import { lanesOf, mergeScroll } from '../routing/scatter-gather.ts';
 import type { Command, CommandEnvelope } from '../state/command.ts';
 import { encodeCommand } from '../state/command.ts';
 import { collectionNotFound, dimensionMismatch, writeAnswer } from './answers.ts';
@@ -29,6 +35,11 @@ import type { ExecutorReplica } from './executor-replica.ts';
 const NO_COLLECTION_UID = 0;
 
 const UTF8 = new TextEncoder();
+
+interface TargetedWrite {
+  readonly collection: string;
+  readonly session?: WireSessionStamp | undefined;
+}
 
 export class WriteRequests {
   readonly #replica: ExecutorReplica;
@@ -56,6 +67,7 @@ export class WriteRequests {
       sealRowCount: this.#replica.sealLimits.sealRowCount,
       sealSizeBytes: this.#replica.sealLimits.sealSizeBytes,
       checksumAlgorithm: request.checksumAlgorithm ?? CHECKSUM_ALGORITHM_DEFAULT,
+      ...(request.payloadIndexes === undefined ? {} : { payloadIndexes: request.payloadIndexes }),
     };
     const ifNotExists = request.ifNotExists ?? false;
     const body = ['createCollection', JSON.stringify({ spec, ifNotExists })];
@@ -97,6 +109,79 @@ export class WriteRequests {
       return { type: 'delete', id, condition };
     });
     return this.#writePoints(request, definition, ops, deadlineMs);
+  }
+
+  /**
+   * The filter is resolved here, once: what goes into the log are ids with the versions they were
+   * found with. The read before it is linearizable, so every write acknowledged before this request
+   * began is seen, also by a leader that was deposed and elected again in between.
+   */
+  async deleteByFilter(request: DeleteByFilterRequest, deadlineMs: number): Promise<ResultBody> {
+    await this.#replica.whenLeaderReady(deadlineMs);
+    const limit = request.limit ?? DELETE_BY_FILTER_LIMIT_MAX;
+    const { collection, filter } = request;
+    let definition = this.#writeTarget(request);
+    let ops: readonly PointOp[] = [];
+    if (definition !== null) {
+      await this.#replica.linearizable(deadlineMs);
+      // Another collection may have the name by now.
+      definition = this.#writeTarget(request);
+      if (definition !== null) ops = await this.#matching(definition, filter, limit);
+    }
+    const command: Command = {
+      kind: 'write',
+      uid: definition?.uid ?? NO_COLLECTION_UID,
+      ops: encodePointOps(ops),
+    };
+    // What was asked, not what was found: a repeat may find other points and is the same request.
+    const body = ['deleteByFilter', collection, JSON.stringify({ filter, limit })];
+    return this.write(command, request.session, body, deadlineMs);
+  }
+
+  async createPayloadIndex(
+    request: CreatePayloadIndexRequest,
+    deadlineMs: number,
+  ): Promise<ResultBody> {
+    await this.#replica.whenLeaderReady(deadlineMs);
+    const { collection, key, type, session } = request;
+    const uid = this.#writeTarget(request)?.uid ?? NO_COLLECTION_UID;
+    const command: Command = { kind: 'createPayloadIndex', uid, payloadIndex: { key, type } };
+    const body = ['createPayloadIndex', collection, key, type];
+    return this.write(command, session, body, deadlineMs);
+  }
+
+  async dropPayloadIndex(
+    request: DropPayloadIndexRequest,
+    deadlineMs: number,
+  ): Promise<ResultBody> {
+    await this.#replica.whenLeaderReady(deadlineMs);
+    const { collection, key, session } = request;
+    const uid = this.#writeTarget(request)?.uid ?? NO_COLLECTION_UID;
+    const command: Command = { kind: 'dropPayloadIndex', uid, key };
+    return this.write(command, session, ['dropPayloadIndex', collection, key], deadlineMs);
+  }
+
+  /** Deletes of the first `limit` points that match, each only as it is now. */
+  async #matching(
+    definition: CollectionDefinition,
+    filter: Filter,
+    limit: number,
+  ): Promise<readonly PointOp[]> {
+    const { host, lanes } = this.#replica;
+    const { results } = await lanes.read(lanesOf(host, definition), () => ({
+      kind: 'scroll',
+      uid: definition.uid,
+      filter,
+      after: null,
+      limit,
+      withVector: false,
+      withPayload: false,
+    }));
+    return mergeScroll(results, limit).points.map(({ id, version }) => ({
+      type: 'delete',
+      id,
+      condition: { kind: 'ifUnchanged', version },
+    }));
   }
 
   /** `body` is what makes a repeat of a session's sequence the same request. */
@@ -144,10 +229,7 @@ export class WriteRequests {
    * dropped or made anew, and a refusal must be recorded, or a late copy of the request could
    * still be executed.
    */
-  #writeTarget({
-    collection,
-    session,
-  }: UpsertRequest | DeleteRequest): CollectionDefinition | null {
+  #writeTarget({ collection, session }: TargetedWrite): CollectionDefinition | null {
     if (session === undefined) return this.#collection(collection);
     const { catalogue, sessions } = this.#replica.meta;
     if (sessions.knows(session.id, session.sequence)) return null;

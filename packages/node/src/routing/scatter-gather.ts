@@ -15,7 +15,7 @@ import type {
   SearchPlan,
   ShardHost,
 } from '@holdfast/shard-worker';
-import { hashPointId, shardOfIdHash } from '@holdfast/shard-worker';
+import { hashPointId, SCROLL_SIZE_BYTES_MAX, shardOfIdHash } from '@holdfast/shard-worker';
 
 export interface LaneAnswers {
   /** Log index whose state was read, on every lane. */
@@ -132,6 +132,36 @@ export function mergeGet(
     if (point !== undefined) points.push(point);
   }
   return points;
+}
+
+export interface MergedScroll {
+  readonly points: readonly PointRecord[];
+  /** Where the next page begins; null when nothing is behind these points. */
+  readonly next: PointId | null;
+}
+
+/**
+ * The first of all lanes' points, ascending by id. A lane that has more says nothing about ids
+ * behind its last one, so the page ends there at the latest.
+ */
+export function mergeScroll(results: readonly LaneReadResult[], limit: number): MergedScroll {
+  const lanes = results.map((result) => expectKind(result, 'scroll'));
+  const all = lanes.flatMap(({ points }) => points);
+  all.sort((left, right) => compareIds(left.id, right.id));
+  const ends = lanes.flatMap(({ points, hasMore }) => {
+    const last = hasMore ? points.at(-1) : undefined;
+    return last === undefined ? [] : [last.id];
+  });
+  const points: PointRecord[] = [];
+  let sizeBytes = 0;
+  for (const point of all) {
+    const isBehindEnd = ends.some((end) => compareIds(point.id, end) > 0);
+    if (isBehindEnd || points.length === limit || sizeBytes > SCROLL_SIZE_BYTES_MAX) break;
+    sizeBytes += (point.vector?.byteLength ?? 0) + (point.payload?.byteLength ?? 0);
+    points.push(point);
+  }
+  const hasMore = points.length < all.length || ends.length > 0;
+  return { points, next: hasMore ? must(points.at(-1), 'a page is not empty').id : null };
 }
 
 export function mergeCount(results: readonly LaneReadResult[]): number {

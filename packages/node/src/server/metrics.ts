@@ -113,6 +113,21 @@ const STATUS_GAUGES: readonly StatusNumber[] = [
   ['collections', 'Collections.', (s) => s.collections],
   ['sessions', 'Open client sessions.', (s) => s.sessions],
   ['rows_live', 'Live rows.', (s) => sumLanes(s, 'liveRowCount')],
+  [
+    'payload_index_size_bytes',
+    'Memory of payload indexes, estimated.',
+    (s) => sumLanes(s, 'payloadIndexSizeBytes'),
+  ],
+  [
+    'payload_index_rows_waiting',
+    'Rows not in a payload index yet; filters read payloads until it is 0.',
+    (s) => sumLanes(s, 'payloadIndexBacklogCount'),
+  ],
+  [
+    'payload_indexes_given_up',
+    'Payload indexes of shards that outgrew their memory and are not used.',
+    (s) => sumLanes(s, 'payloadIndexGivenUpCount'),
+  ],
   ['rows_tail', 'Rows not in a graph yet.', (s) => sumLanes(s, 'tailRowCount')],
   ['rows_graph', 'Rows in a graph.', (s) => sumLanes(s, 'graphRowCount')],
   [

@@ -13,7 +13,14 @@ export type ApplyValue =
   | { readonly kind: 'collectionCreated'; readonly definition: CollectionDefinition }
   | { readonly kind: 'collectionUpdated'; readonly definition: CollectionDefinition }
   | { readonly kind: 'collectionDropped'; readonly isDropped: boolean }
-  | { readonly kind: 'written'; readonly deletedCount: number };
+  | { readonly kind: 'payloadIndexCreated'; readonly isCreated: boolean }
+  | { readonly kind: 'payloadIndexDropped'; readonly isDropped: boolean }
+  | {
+      readonly kind: 'written';
+      readonly deletedCount: number;
+      /** Points that a filter found and another write changed before this one; absent: none. */
+      readonly skippedCount?: number;
+    };
 
 export type ApplyResult =
   | { readonly ok: true; readonly index: LogIndex; readonly term: Term; readonly value: ApplyValue }

@@ -8,7 +8,7 @@
  */
 import type { SessionId } from '@holdfast/base';
 import { assert, HoldfastError, sessionId, unreachable } from '@holdfast/base';
-import type { CollectionDefinition } from '@holdfast/shard-worker';
+import type { CollectionDefinition, PayloadIndexDefinition } from '@holdfast/shard-worker';
 import type { ChecksumAlgorithm } from '@holdfast/storage';
 
 /** A collection before the log gave it a uid. */
@@ -44,6 +44,12 @@ export type Command =
     }
   /** Changes nothing: every replica tells the digests of its shards after this entry. */
   | { readonly kind: 'verify' }
+  | {
+      readonly kind: 'createPayloadIndex';
+      readonly uid: number;
+      readonly payloadIndex: PayloadIndexDefinition;
+    }
+  | { readonly kind: 'dropPayloadIndex'; readonly uid: number; readonly key: string }
   /** `ops` are encoded point ops; the uid was resolved by the leader and is checked again. */
   | { readonly kind: 'write'; readonly uid: number; readonly ops: Uint8Array };
 
@@ -70,6 +76,8 @@ const KIND_CODES = {
   write: 6,
   updateCollection: 7,
   verify: 8,
+  createPayloadIndex: 9,
+  dropPayloadIndex: 10,
 } as const satisfies Record<Command['kind'], number>;
 
 const textEncoder = new TextEncoder();
@@ -150,6 +158,10 @@ function encodeJsonBody(command: Exclude<Command, { kind: 'write' }>): string {
       return JSON.stringify({ name: command.name });
     case 'updateCollection':
       return JSON.stringify({ name: command.name, checksumAlgorithm: command.checksumAlgorithm });
+    case 'createPayloadIndex':
+      return JSON.stringify({ uid: command.uid, payloadIndex: command.payloadIndex });
+    case 'dropPayloadIndex':
+      return JSON.stringify({ uid: command.uid, key: command.key });
     default:
       return unreachable(command);
   }
@@ -185,6 +197,13 @@ function decodeBody(kindCode: number, bytes: Uint8Array, view: DataView): Comman
         kind: 'updateCollection',
         ...(body as { name: string; checksumAlgorithm: ChecksumAlgorithm }),
       };
+    case KIND_CODES.createPayloadIndex:
+      return {
+        kind: 'createPayloadIndex',
+        ...(body as { uid: number; payloadIndex: PayloadIndexDefinition }),
+      };
+    case KIND_CODES.dropPayloadIndex:
+      return { kind: 'dropPayloadIndex', ...(body as { uid: number; key: string }) };
     default:
       throw new HoldfastError('FORMAT_UNKNOWN', `log command kind ${kindCode}; upgrade this node`);
   }

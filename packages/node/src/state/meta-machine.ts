@@ -9,6 +9,7 @@ import type { Entry, LogIndex, SessionId, Term } from '@holdfast/base';
 import { assert, logIndex, must, sessionId, unreachable } from '@holdfast/base';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
 import type { ApplyResult, ApplyValue, ResultSlot } from './apply-result.ts';
+import type { IndexOutcome } from './catalogue.ts';
 import { Catalogue } from './catalogue.ts';
 import type { Command } from './command.ts';
 import { decodeCommand } from './command.ts';
@@ -27,6 +28,11 @@ export type MetaStep =
     }
   /** The digests of all shards after this entry are wanted. */
   | { readonly kind: 'verify'; readonly slot: ResultSlot }
+  | {
+      readonly kind: 'redefineShards';
+      readonly slot: ResultSlot;
+      readonly definition: CollectionDefinition;
+    }
   | { readonly kind: 'dropShards'; readonly slot: ResultSlot; readonly uid: number }
   | {
       readonly kind: 'changeChecksum';
@@ -152,6 +158,9 @@ export class MetaMachine {
         done(slot, succeeded(entry, { kind: 'collectionUpdated', definition }));
         return { kind: 'changeChecksum', slot, definition };
       }
+      case 'createPayloadIndex':
+      case 'dropPayloadIndex':
+        return this.#changeIndexes(entry, command, slot);
       case 'write': {
         const definition = this.catalogue.byUid(command.uid);
         if (definition === undefined) return done(slot, refused(entry, 'COLLECTION_NOT_FOUND'));
@@ -163,6 +172,27 @@ export class MetaMachine {
       default:
         return unreachable(command);
     }
+  }
+
+  #changeIndexes(
+    entry: Entry,
+    command: Extract<Command, { kind: 'createPayloadIndex' | 'dropPayloadIndex' }>,
+    slot: ResultSlot,
+  ): MetaStep {
+    const { catalogue } = this;
+    if (catalogue.byUid(command.uid) === undefined)
+      return done(slot, refused(entry, 'COLLECTION_NOT_FOUND'));
+    const isCreate = command.kind === 'createPayloadIndex';
+    const outcome: IndexOutcome = isCreate
+      ? catalogue.createPayloadIndex(command.uid, command.payloadIndex)
+      : catalogue.dropPayloadIndex(command.uid, command.key);
+    if (outcome.kind === 'refuse') return done(slot, refused(entry, outcome.code));
+    const isChanged = outcome.kind === 'changed';
+    const value: ApplyValue = isCreate
+      ? { kind: 'payloadIndexCreated', isCreated: isChanged }
+      : { kind: 'payloadIndexDropped', isDropped: isChanged };
+    const step = done(slot, succeeded(entry, value));
+    return isChanged ? { kind: 'redefineShards', slot, definition: outcome.definition } : step;
   }
 
   #createCollection(

@@ -7,7 +7,7 @@
  *   0 head: size u32, JSON {appliedIndex, logTimeMs}        first, once
  *   1 collection: size u32, JSON definition                 in order of creation
  *   2 session: id f64, lastActiveMs f64, ackedThrough f64   the results behind it are its own
- *   3 written: sequence f64, bodyHash u64, index f64, term f64, deletedCount u32
+ *   3 written, none skipped: sequence f64, bodyHash u64, index f64, term f64, deletedCount u32
  *   4 other result: sequence f64, bodyHash u64, size u32, JSON ApplyResult
  *   5 end: rows before it f64                               last, once
  * Equal states give equal bytes.
@@ -112,7 +112,8 @@ export class FrameWriter {
   }
 
   result({ sequence, bodyHash, result }: ResultRow): void {
-    if (!result.ok || result.value.kind !== 'written') {
+    const { value } = result.ok ? result : { value: null };
+    if (!result.ok || value?.kind !== 'written' || value.skippedCount !== undefined) {
       this.#json(KIND.other, [sequence, bodyHash], result);
       return;
     }
@@ -121,7 +122,7 @@ export class FrameWriter {
     this.#hash(bodyHash);
     this.#float(result.index);
     this.#float(result.term);
-    this.#view.setUint32(this.#at, result.value.deletedCount, true);
+    this.#view.setUint32(this.#at, value.deletedCount, true);
     this.#at += 4;
   }
 

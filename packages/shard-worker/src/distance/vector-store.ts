@@ -123,9 +123,10 @@ export class VectorStore {
     count: number,
   ): Float32Array {
     assert(count <= BLOCK_ROW_COUNT, 'too many rows for one block', { count });
+    const rowCount = this.#rowCount;
     for (let i = 0; i < count; i++) {
       const row = rows[start + i]!;
-      assert(row < this.#rowCount, 'row out of bounds');
+      if (row >= rowCount) assert(false, 'row out of bounds', { row, rowCount });
       this.#rowNumbers[i] = row;
     }
     const stride = this.strideBytes;

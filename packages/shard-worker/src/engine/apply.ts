@@ -1,7 +1,8 @@
 /**
  * One write entry on the shards of one lane. Duplicate ids: the last op wins, the others leave no
  * trace. Conditions, of superseded ops too, look at the state before the entry; unless all hold,
- * nothing is written.
+ * nothing is written. An op with `ifUnchanged` is skipped alone, and counted, where its point has
+ * another version by now: what a filter found is deleted only as it was found.
  */
 
 import type { LogIndex } from '@holdfast/base';
@@ -50,15 +51,20 @@ export function applyWrite(entry: WriteEntry, lookup: ShardLookup): WriteOutcome
   const touched = new Set<Shard>();
   const op = new PointOpReader(ops);
   let deletedCount = 0;
+  let skippedCount = 0;
   for (let ordinal = 0; op.next(); ordinal++) {
     if (superseded?.has(ordinal) === true) continue;
     const shard = lookup(shardOfIdHash(op.idHash, shardCount));
+    if (op.isSkippable && !op.conditionHolds(shard.versionOf(op))) {
+      skippedCount += 1;
+      continue;
+    }
     touched.add(shard);
     if (op.isUpsert) shard.upsert(op, index, timestampMs);
     else if (shard.delete(op, index)) deletedCount += 1;
   }
   for (const shard of touched) shard.endEntry();
-  return { kind: 'written', index, deletedCount };
+  return { kind: 'written', index, deletedCount, skippedCount };
 }
 
 /** Ordinals of ops whose id comes again later in the batch; null when there are none. */

@@ -12,12 +12,13 @@ import type { ChecksumAlgorithm, FileSystem } from '@holdfast/storage';
 import type { GraphFactory } from '../graph/graph.ts';
 import type { GraphCacheOptions } from '../graph-cache/graph-cache.ts';
 import { LaneGraphs } from '../graph-cache/lane-graphs.ts';
-import { laneOfShard } from '../host/lane-of.ts';
 import type { CollectionDefinition } from '../model.ts';
 import { assertUniqueShards } from '../segment/references.ts';
 import type { LaneCommand, ShardReply, ShardTask, WriteOutcome } from '../tasks.ts';
 import { applyWrite, findConflicts } from './apply.ts';
 import { LaneCheckpoints } from './lane-checkpoint.ts';
+import type { LaneCollection } from './lane-collection.ts';
+import { ownShards, redefine, shardOf, withChecksum } from './lane-collection.ts';
 import type { WantedShard } from './lane-loader.ts';
 import { loadShards, missingManifest } from './lane-loader.ts';
 import { describeLane } from './lane-stats.ts';
@@ -37,13 +38,6 @@ export interface LaneEngineOptions {
 
 /** Copying a row to the next generation costs about a sixtieth of putting it into a graph. */
 const COMPACTED_ROWS_PER_BUILT_ROW = 64;
-
-/** The shards of one collection that live on one lane. */
-export interface LaneCollection {
-  readonly definition: CollectionDefinition;
-  /** By shard number. */
-  readonly shards: Map<number, Shard>;
-}
 
 type Task<Kind extends ShardTask['kind']> = Extract<ShardTask, { readonly kind: Kind }>;
 
@@ -79,11 +73,15 @@ export class LaneEngine {
     return this.#state === 'open';
   }
 
-  /** True when rows wait to enter a graph, dead rows to leave memory, or a graph to be saved. */
+  /**
+   * True when rows wait to enter a graph or a payload index, dead rows to leave memory, or a graph
+   * to be saved.
+   */
   get hasBuildWork(): boolean {
     if (this.#state !== 'open') return false;
     if (this.#canCompact || this.#graphs.hasWork) return true;
-    for (const shard of this.#shards()) if (shard.queue.hasWork) return true;
+    for (const { queue, indexes } of this.#shards())
+      if (queue.hasWork || indexes.hasWork) return true;
     return false;
   }
 
@@ -169,7 +167,10 @@ export class LaneEngine {
     return this.#state !== 'open' || this.#graphs.probe([...this.#shards()]);
   }
 
-  /** Puts up to `rowCountMax` rows into graphs; true when more wait. */
+  /**
+   * Puts up to `rowCountMax` rows into payload indexes and graphs; true when more wait. Indexes go
+   * first: a row costs them a hundredth of what it costs a graph.
+   */
   buildSlice(rowCountMax: number): boolean {
     if (this.#state !== 'open') return false;
     this.#graphs.step();
@@ -177,6 +178,10 @@ export class LaneEngine {
     if (this.#canCompact) {
       this.#compactSlice(budget * COMPACTED_ROWS_PER_BUILT_ROW);
       return this.hasBuildWork;
+    }
+    for (const shard of this.#shards()) {
+      if (budget <= 0) break;
+      budget -= shard.indexes.buildSlice(budget);
     }
     for (const shard of this.#shards()) {
       if (budget <= 0) break;
@@ -266,6 +271,12 @@ export class LaneEngine {
         this.#collections.set(definition.uid, { definition, shards });
         return null;
       }
+      case 'redefineCollection': {
+        const { definition } = command;
+        const known = must(this.#collections.get(definition.uid), 'redefines no collection');
+        this.#collections.set(definition.uid, redefine(known, definition));
+        return null;
+      }
       case 'dropCollection':
         this.#graphs.forget(this.#collections.get(command.uid)?.shards.values() ?? []);
         assert(this.#collections.delete(command.uid), 'a dropped collection must exist', {
@@ -289,10 +300,8 @@ export class LaneEngine {
   }
 
   #changeChecksum(uid: number, algorithm: ChecksumAlgorithm): void {
-    const { definition, shards } = must(this.#collections.get(uid), 'change of no collection');
-    for (const shard of shards.values()) shard.ledger.checksumAlgorithm = algorithm;
-    const changed = { ...definition, checksumAlgorithm: algorithm };
-    this.#collections.set(uid, { definition: changed, shards });
+    const known = must(this.#collections.get(uid), 'change of no collection');
+    this.#collections.set(uid, withChecksum(known, algorithm));
   }
 
   #vote(task: Task<'vote'>): ShardReply {
@@ -351,11 +360,8 @@ export class LaneEngine {
     for (const collection of this.#collections.values()) yield* collection.shards.values();
   }
 
-  #ownShards({ uid, shardCount }: CollectionDefinition): number[] {
-    const own: number[] = [];
-    for (let shard = 0; shard < shardCount; shard++)
-      if (laneOfShard(uid, shard, this.#laneCount) === this.#laneIndex) own.push(shard);
-    return own;
+  #ownShards(definition: CollectionDefinition): number[] {
+    return ownShards(definition, this.#laneIndex, this.#laneCount);
   }
 
   #assertAt(expectedIndex: LogIndex): void {
@@ -392,7 +398,3 @@ type ReplyBody = ShardReply extends infer Reply
     ? Omit<Reply, 'epoch' | 'appliedIndex'>
     : never
   : never;
-
-function shardOf(collection: LaneCollection, shard: number): Shard {
-  return must(collection.shards.get(shard), 'op for a shard of another lane');
-}

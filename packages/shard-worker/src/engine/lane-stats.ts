@@ -11,11 +11,15 @@ export function describeLane(
   graphs: LaneGraphs,
 ): LaneStats {
   const total = { live: 0, graph: 0, dead: 0, sizeBytes: 0 };
-  for (const { rows, queue } of shards) {
+  const index = { sizeBytes: 0, backlog: 0, givenUp: 0 };
+  for (const { rows, queue, indexes } of shards) {
     total.live += rows.liveCount;
     total.graph += queue.graphLiveCount;
     total.dead += rows.rowCount - rows.liveCount;
     total.sizeBytes += rows.vectors.sizeBytes;
+    index.sizeBytes += indexes.sizeBytes;
+    index.backlog += indexes.backlog;
+    index.givenUp += indexes.givenUpCount;
   }
   return {
     appliedIndex,
@@ -24,6 +28,9 @@ export function describeLane(
     graphRowCount: total.graph,
     deletedRowCount: total.dead,
     vectorSizeBytes: total.sizeBytes,
+    payloadIndexSizeBytes: index.sizeBytes,
+    payloadIndexBacklogCount: index.backlog,
+    payloadIndexGivenUpCount: index.givenUp,
     busyMs: 0,
     graphs: graphs.stats(shards),
   };

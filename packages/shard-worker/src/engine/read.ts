@@ -1,10 +1,13 @@
-/** Reads of one lane: search, get, count. Bad input is an error result of that read alone. */
+/** Reads of one lane. Bad input is an error result of that read alone. */
 import { HoldfastError, unreachable } from '@holdfast/base';
 import { isFiniteVector } from '../distance/exact-math.ts';
-import type { PointRecord } from '../model.ts';
+import type { PointId, PointRecord } from '../model.ts';
+import { RowMatches } from '../payload/row-matches.ts';
 import { comparePointIds, hashPointId, shardOfIdHash } from '../point-id.ts';
 import type { LaneRead, LaneReadResult, SearchHit, SearchPlan, SearchQuery } from '../tasks.ts';
-import type { LaneCollection } from './lane-engine.ts';
+import { searchFiltered } from './filtered-search.ts';
+import type { LaneCollection } from './lane-collection.ts';
+import { lowestRows, SCROLL_SIZE_BYTES_MAX } from './lowest-rows.ts';
 import { NO_ROW } from './row-store.ts';
 import { prepareQuery, scoreOfKey, searchShard } from './search.ts';
 import type { Shard } from './shard.ts';
@@ -24,9 +27,15 @@ export function runRead(
       return get(read, collection);
     case 'count': {
       let count = 0;
-      for (const shard of collection.shards.values()) count += shard.rows.liveCount;
+      for (const shard of collection.shards.values())
+        count +=
+          read.filter === undefined
+            ? shard.rows.liveCount
+            : new RowMatches(shard, read.filter).all().count;
       return { kind: 'count', count };
     }
+    case 'scroll':
+      return scroll(read, collection);
     default:
       return unreachable(read);
   }
@@ -47,7 +56,10 @@ function search(query: SearchQuery, collection: LaneCollection): LaneReadResult 
   const found: RankedShardRow[] = [];
   const plans: SearchPlan[] = [];
   for (const shard of shards.values()) {
-    const { ranked, plan } = searchShard(shard, prepared, options);
+    const { ranked, plan } =
+      query.filter === undefined
+        ? searchShard(shard, prepared, options)
+        : searchFiltered(shard, prepared, options, query.filter);
     for (const { key, row } of ranked) found.push({ key, row, shard });
     plans.push(plan);
   }
@@ -84,6 +96,29 @@ function get(
     if (row !== NO_ROW) points.push(readRow(shard, row, read.withVector, read.withPayload));
   }
   return { kind: 'get', points };
+}
+
+function scroll(
+  read: Extract<LaneRead, { readonly kind: 'scroll' }>,
+  { shards }: LaneCollection,
+): LaneReadResult {
+  const found: { readonly id: PointId; readonly row: number; readonly shard: Shard }[] = [];
+  for (const shard of shards.values()) {
+    const matches = read.filter === undefined ? null : new RowMatches(shard, read.filter);
+    // One more than fits, to know whether there are more.
+    for (const row of lowestRows(shard.rows, matches, read.after, read.limit + 1))
+      found.push({ id: shard.rows.id(row), row, shard });
+  }
+  found.sort((left, right) => comparePointIds(left.id, right.id));
+  const points: PointRecord[] = [];
+  let sizeBytes = 0;
+  for (const { row, shard } of found) {
+    if (points.length === read.limit || sizeBytes > SCROLL_SIZE_BYTES_MAX) break;
+    const point = readRow(shard, row, read.withVector, read.withPayload);
+    sizeBytes += (point.vector?.byteLength ?? 0) + (point.payload?.byteLength ?? 0);
+    points.push(point);
+  }
+  return { kind: 'scroll', points, hasMore: points.length < found.length };
 }
 
 /** Copies: the answer crosses threads, and views would drag whole buffers along. */

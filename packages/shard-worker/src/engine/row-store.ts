@@ -143,6 +143,16 @@ export class RowStore {
     return readPointId(this.#idView, row * ID_SIZE_BYTES, this.idKind(row));
   }
 
+  /** Of a row whose id is a number. */
+  idNumber(row: number): number {
+    return this.#idView.getFloat64(row * ID_SIZE_BYTES, true);
+  }
+
+  /** The first four bytes of the id, the first highest: orders UUIDs roughly. */
+  idFirstWord(row: number): number {
+    return this.#idView.getUint32(row * ID_SIZE_BYTES, false);
+  }
+
   /** The 16 id bytes: a view, valid until the next append. */
   idBytes(row: number): Uint8Array {
     return new Uint8Array(this.#idWords.buffer, row * ID_SIZE_BYTES, ID_SIZE_BYTES);

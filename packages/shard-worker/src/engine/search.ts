@@ -22,7 +22,7 @@ import { FLAG_EXTREME, FLAG_LIVE } from './row-store.ts';
 import type { Shard } from './shard.ts';
 
 /** More than k, so that ties and rounding inside the graph cannot cost a better row. */
-const CANDIDATE_SLACK = 8;
+export const CANDIDATE_SLACK = 8;
 
 export interface PreparedQuery {
   readonly metric: Metric;
@@ -103,17 +103,23 @@ export function offerFromGraph(
   const wanted = options.k + CANDIDATE_SLACK;
   if (candidates.length < wanted) candidates = new Uint32Array(wanted);
   const found = graph.search(query.vector, wanted, options.ef, candidates);
-  for (let start = 0; start < found; start += BLOCK_ROW_COUNT) {
-    const count = Math.min(BLOCK_ROW_COUNT, found - start);
-    const kind = query.metric === 'l2' ? 'l2' : 'dot';
-    const results = shard.rows.vectors.distancesOfRows(kind, candidates, start, count);
-    for (let i = 0; i < count; i++) {
-      const row = candidates[start + i]!;
-      // Rows of the tail are answered for by its scan, also when the graph has them already.
-      if (row < shard.queue.tailStart && shard.rows.isLive(row))
-        best.offer(keyOf(shard, query, row, results[i]!), row);
-    }
+  offerRows(shard, query, coveredRows(shard, candidates.subarray(0, found)), best);
+}
+
+/**
+ * Those of `rows` that the graph answers for, moved to the front of it. A graph that was loaded may
+ * hold rows of the tail as well, and those are offered by the scan of the tail, once.
+ */
+export function coveredRows({ queue }: Shard, rows: Uint32Array): Uint32Array {
+  const { tailStart } = queue;
+  let kept = 0;
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i]!;
+    if (row >= tailStart) continue;
+    rows[kept] = row;
+    kept += 1;
   }
+  return rows.subarray(0, kept);
 }
 
 /** Offers every live row from `first` on, up to `end`. */
@@ -124,34 +130,58 @@ export function offerRange(
   best: TopK,
   end = shard.rows.rowCount,
 ): void {
-  const { rows } = shard;
-  const { flags, norms } = rows;
-  const isCosine = query.metric === 'cosine';
-  const sign = query.metric === 'l2' ? 1 : -1;
+  const { vectors } = shard.rows;
   const kind = query.metric === 'l2' ? 'l2' : 'dot';
   for (let start = first; start < end; start += BLOCK_ROW_COUNT) {
     const count = Math.min(BLOCK_ROW_COUNT, end - start);
-    const results = rows.vectors.distancesOfRange(kind, start, count);
-    let { worstKey } = best;
-    for (let i = 0; i < count; i++) {
-      const row = start + i;
-      const flag = flags[row]!;
-      const roughKey = isCosine
-        ? Math.min(1, (sign * results[i]!) / norms[row]!)
-        : sign * results[i]!;
-      // Most rows leave here. NaN, infinities and extreme rows do not: keyOf computes them anew.
-      if (
-        roughKey > worstKey &&
-        roughKey !== Number.POSITIVE_INFINITY &&
-        (flag & FLAG_EXTREME) === 0
-      )
-        continue;
-      if ((flag & FLAG_LIVE) === 0) continue;
-      const key = keyOf(shard, query, row, results[i]!);
-      if (key > worstKey) continue;
-      best.offer(key, row);
-      worstKey = best.worstKey;
-    }
+    const results = vectors.distancesOfRange(kind, start, count);
+    offerBlock(shard, query, { results, rows: null, start, count }, best);
+  }
+}
+
+/** Offers those of `rows` that are live. */
+export function offerRows(shard: Shard, query: PreparedQuery, rows: Uint32Array, best: TopK): void {
+  const { vectors } = shard.rows;
+  const kind = query.metric === 'l2' ? 'l2' : 'dot';
+  for (let start = 0; start < rows.length; start += BLOCK_ROW_COUNT) {
+    const count = Math.min(BLOCK_ROW_COUNT, rows.length - start);
+    const results = vectors.distancesOfRows(kind, rows, start, count);
+    offerBlock(shard, query, { results, rows, start, count }, best);
+  }
+}
+
+interface Block {
+  readonly results: Float32Array;
+  /** Null: rows start, start + 1, ... themselves. Otherwise positions in this list. */
+  readonly rows: Uint32Array | null;
+  readonly start: number;
+  readonly count: number;
+}
+
+function offerBlock(
+  shard: Shard,
+  query: PreparedQuery,
+  { results, rows: list, start, count }: Block,
+  best: TopK,
+): void {
+  const { flags, norms } = shard.rows;
+  const isCosine = query.metric === 'cosine';
+  const sign = query.metric === 'l2' ? 1 : -1;
+  let { worstKey } = best;
+  for (let i = 0; i < count; i++) {
+    const row = list === null ? start + i : list[start + i]!;
+    const flag = flags[row]!;
+    const roughKey = isCosine
+      ? Math.min(1, (sign * results[i]!) / norms[row]!)
+      : sign * results[i]!;
+    // Most rows leave here. NaN, infinities and extreme rows do not: keyOf computes them anew.
+    if (roughKey > worstKey && roughKey !== Number.POSITIVE_INFINITY && (flag & FLAG_EXTREME) === 0)
+      continue;
+    if ((flag & FLAG_LIVE) === 0) continue;
+    const key = keyOf(shard, query, row, results[i]!);
+    if (key > worstKey) continue;
+    best.offer(key, row);
+    worstKey = best.worstKey;
   }
 }
 

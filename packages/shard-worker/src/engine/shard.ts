@@ -6,6 +6,7 @@ import { assert } from '@holdfast/base';
 import { GraphBuildQueue } from '../graph/build-queue.ts';
 import type { GraphFactory } from '../graph/graph.ts';
 import type { CollectionDefinition, PointId } from '../model.ts';
+import { PayloadIndexes } from '../payload/payload-indexes.ts';
 import { hashPointId, pointIdKind, writePointId } from '../point-id.ts';
 import type { PointOpReader } from '../point-op.ts';
 import { RowEncoder, recordSizeBytes } from '../segment/format.ts';
@@ -29,6 +30,7 @@ export class Shard {
   readonly shard: number;
   readonly ledger: SegmentLedger;
   readonly queue: GraphBuildQueue;
+  readonly indexes: PayloadIndexes;
   readonly digest = new ShardDigestSum();
   #rows: RowStore;
   #ids: IdTable;
@@ -41,6 +43,8 @@ export class Shard {
     this.#rows = new RowStore(definition.dimension);
     this.ledger = new SegmentLedger(definition, definition.checksumAlgorithm);
     this.queue = new GraphBuildQueue(this.#rows, definition, factory);
+    this.indexes = new PayloadIndexes(this.#rows);
+    this.indexes.declare(definition.payloadIndexes ?? []);
     this.#ids = new IdTable(this.#rows);
   }
 
@@ -66,6 +70,7 @@ export class Shard {
     this.#ids = ids;
     this.ledger.renumber(newRowOf, rows.rowCount);
     this.queue.renumber(rows, newRowOf);
+    this.indexes.renumber(rows, newRowOf);
     return false;
   }
 
@@ -119,7 +124,8 @@ export class Shard {
   }
 
   /**
-   * A live row read back from a verified file; rows come in the order they were written.
+   * A live row read back from a verified file; rows come in the order they were written. Payload
+   * indexes are filled afterwards, in slices.
    * False when its id is already there: the file cannot be right.
    */
   restoreRow(source: RowSource & RestoredFacts, view: DataView, rowHash: Uint8Array): boolean {
@@ -133,6 +139,7 @@ export class Shard {
   #append(source: RowSource, index: number, timestampMs: number): number {
     const row = this.rows.append(source, index, timestampMs);
     this.digest.add(this.#encoder.hash(this.rows, row));
+    this.indexes.rowAppended(row);
     return row;
   }
 
@@ -142,5 +149,6 @@ export class Shard {
     this.ledger.rowDied(row, index);
     this.queue.rowDied(row);
     this.#compaction?.rowDied(row);
+    this.indexes.rowDied(row);
   }
 }
