@@ -36,11 +36,12 @@ export class DirectReader {
     collection: string,
     id: PointId,
     consistency: Consistency = 'linearizable',
+    wanted: { readonly withVector?: boolean } = {},
   ): Promise<StoredPoint | null> {
     this.#connection ??= NodeConnection.open(this.#address, this.#timeoutMs);
     try {
       const connection = await this.#connection;
-      return await connection.get(collection, id, consistency);
+      return await connection.get(collection, id, consistency, wanted);
     } catch (thrown) {
       const isBroken = thrown instanceof HoldfastError && thrown.code === 'CONNECTION_LOST';
       if (isBroken) this.#connection = null;
@@ -84,7 +85,12 @@ class NodeConnection {
     });
   }
 
-  get(collection: string, id: PointId, consistency: Consistency): Promise<StoredPoint | null> {
+  get(
+    collection: string,
+    id: PointId,
+    consistency: Consistency,
+    wanted: { readonly withVector?: boolean },
+  ): Promise<StoredPoint | null> {
     if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(connectionLost());
     const requestId = this.#nextId++;
     return new Promise((resolve, reject) => {
@@ -106,6 +112,7 @@ class NodeConnection {
         collection,
         ids: [id],
         withPayload: true,
+        ...wanted,
         consistency,
       } as const;
       this.#socket.send(encodeUp({ id: requestId, timeoutMs: this.#timeoutMs, ...request }));

@@ -1,0 +1,190 @@
+/**
+ * Damages files of running nodes while clients write and read, and waits until the product has
+ * found and repaired each of them by itself: no scrub is asked for here, only configured.
+ */
+
+import { ProcessCluster } from '../cluster/process-cluster.ts';
+import type { ServerSettings } from '../cluster/server-command.ts';
+import { waitFor } from '../wait.ts';
+import { TortureClients } from './clients.ts';
+import { finalChecks, sealedFiles } from './final-checks.ts';
+import { type DamageCounts, drawPlan, type PlannedDamage } from './plan.ts';
+import type { TortureReport } from './report.ts';
+import { Victim } from './victim.ts';
+
+export interface TortureOptions {
+  readonly seed: number;
+  readonly counts: DamageCounts;
+  /** Nodes whose files are damaged: 1 or 2 of three. */
+  readonly victimCount: number;
+  /** Of this many rows a shard seals a segment; see the size of the data. */
+  readonly rowCount: number;
+  readonly shardCount: number;
+  readonly outstandingMax: number;
+  readonly isKept?: boolean;
+  /** Over the settings of a torture, for example to show that it can fail. */
+  readonly settings?: ServerSettings;
+  /** Given up for good when this much time has passed. */
+  readonly timeoutMs: number;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface Progress {
+  readonly planned: number;
+  readonly injected: number;
+  readonly repaired: number;
+  readonly open: number;
+  readonly wrong: number;
+}
+
+/** A pass over the data of a torture takes about a second, and the next one begins soon after. */
+const TORTURE_SETTINGS: ServerSettings = {
+  scrubIntervalMs: 250,
+  scrubThrottleMbps: 0,
+  walFileSizeBytes: 2 * 1024 * 1024,
+  checkpointLogSizeBytes: 16 * 1024 * 1024,
+  logRetentionSizeBytesMax: 24 * 1024 * 1024,
+  logRetentionEntryCount: 1_000_000,
+  checkpointIntervalMs: 20_000,
+};
+
+const WRITER_COUNT = 3;
+const TURN_MS = 200;
+const SETTLE_TIMEOUT_MS = 180_000;
+/** Planned damages that are looked at in one turn; those that cannot be done now wait. */
+const LOOKED_AT_COUNT_MAX = 64;
+
+export async function runTorture(options: TortureOptions): Promise<TortureReport> {
+  const settings = { ...TORTURE_SETTINGS, ...options.settings };
+  const cluster = await ProcessCluster.launch({
+    ...{ name: 'torture', settings },
+    ...(options.isKept === true ? { isKept: true } : {}),
+  });
+  let clients: TortureClients | null = null;
+  try {
+    clients = await TortureClients.load({
+      ...{ addresses: cluster.addresses, seed: options.seed, rowCount: options.rowCount },
+      ...{ shardCount: options.shardCount, writerCount: WRITER_COUNT },
+    });
+    return await new Torture(options, cluster, clients).run();
+  } finally {
+    await clients?.close();
+    await cluster.stop();
+  }
+}
+
+class Torture {
+  readonly #options: TortureOptions;
+  readonly #cluster: ProcessCluster;
+  readonly #clients: TortureClients;
+  readonly #victims: readonly Victim[];
+  readonly #startMs = performance.now();
+  #waiting: readonly PlannedDamage[];
+
+  constructor(options: TortureOptions, cluster: ProcessCluster, clients: TortureClients) {
+    const { counts, seed, victimCount } = options;
+    this.#options = options;
+    this.#cluster = cluster;
+    this.#clients = clients;
+    const nodeNames = cluster.nodeNames.slice(0, victimCount);
+    this.#victims = nodeNames.map(
+      (name) => new Victim(name, cluster.addressOf(name), cluster.dataDirectoryOf(name)),
+    );
+    this.#waiting = drawPlan({ seed, counts, nodeNames });
+  }
+
+  async run(): Promise<TortureReport> {
+    this.#clients.start();
+    await this.#untilCheckpoints();
+    const segmentCount = sealedFiles(this.#cluster, this.#cluster.nodeNames[0] ?? '').size;
+    const planned = this.#waiting.length;
+    while (this.#isGoingOn()) {
+      await this.#turn();
+      this.#tell(planned);
+      await new Promise((resolve) => setTimeout(resolve, TURN_MS));
+    }
+    await this.#clients.stop();
+    const finalFailures = await this.#ending();
+    const { counts, rowCount, seed } = this.#options;
+    return {
+      ...{ seed, rowCount, segmentCount, finalFailures, planned: counts },
+      nodeNames: this.#victims.map(({ nodeName }) => nodeName),
+      durationMs: Math.round(performance.now() - this.#startMs),
+      clients: this.#clients.report(),
+      injuries: this.#victims.flatMap(({ injuries }) => injuries),
+      notInjected: this.#waiting.length,
+      notes: this.#victims.flatMap(({ nodeName, notes }) => notes.map((n) => `${nodeName} ${n}`)),
+    };
+  }
+
+  /** Every kind of file is there: two checkpoints, and sealed segments named by them. */
+  async #untilCheckpoints(): Promise<void> {
+    for (const victim of this.#victims) await this.#restart(victim);
+    const what = 'files of every kind on every victim';
+    await waitFor({ what, timeoutMs: SETTLE_TIMEOUT_MS, pollIntervalMs: 250 }, () => {
+      const isReady = this.#victims.every((victim) => {
+        const kinds = new Set(victim.files().map(({ kind }) => kind));
+        return kinds.has('previousRoot') && kinds.has('segment') && kinds.has('growing');
+      });
+      return isReady ? true : null;
+    });
+  }
+
+  /** What it wrote at its first start becomes old. */
+  async #restart(victim: Victim): Promise<void> {
+    victim.archive();
+    await this.#cluster.signal(victim.nodeName, 'SIGTERM');
+    await this.#cluster.start(victim.nodeName);
+    await this.#cluster.waitUntilReady();
+  }
+
+  #isGoingOn(): boolean {
+    if (this.#deadNodes().length > 0) return false;
+    const isOver = performance.now() - this.#startMs > this.#options.timeoutMs;
+    const isOpen = this.#victims.some(({ openCount }) => openCount > 0);
+    return !isOver && (this.#waiting.length > 0 || isOpen);
+  }
+
+  async #turn(): Promise<void> {
+    for (const victim of this.#victims) victim.archive();
+    const rest: PlannedDamage[] = [];
+    for (const [i, planned] of this.#waiting.entries()) {
+      const isRoom = this.#openCount() < this.#options.outstandingMax;
+      const isDone = isRoom && i < LOOKED_AT_COUNT_MAX && this.#damage(planned);
+      if (!isDone) rest.push(planned);
+    }
+    this.#waiting = rest;
+    for (const victim of this.#victims) await victim.follow();
+  }
+
+  #damage(planned: PlannedDamage): boolean {
+    const victim = this.#victims.find(({ nodeName }) => nodeName === planned.nodeName);
+    const others = this.#victims.filter((other) => other !== victim);
+    return victim?.damage(planned, (path) => others.some((other) => other.isOpenAt(path))) ?? false;
+  }
+
+  #openCount(): number {
+    return this.#victims.reduce((sum, { openCount }) => sum + openCount, 0);
+  }
+
+  #deadNodes(): readonly string[] {
+    return this.#cluster.nodeNames.filter((nodeName) => !this.#cluster.isRunning(nodeName));
+  }
+
+  async #ending(): Promise<readonly string[]> {
+    const dead = this.#deadNodes();
+    if (dead.length > 0) return [`${dead.join(', ')} ended:\n${this.#cluster.describeLogs()}`];
+    return finalChecks(this.#cluster, this.#clients);
+  }
+
+  #tell(planned: number): void {
+    const injuries = this.#victims.flatMap((victim) => victim.injuries);
+    this.#options.onProgress?.({
+      planned,
+      injected: injuries.length,
+      repaired: injuries.filter(({ state }) => state === 'repaired').length,
+      open: this.#openCount(),
+      wrong: this.#clients.report().wrong.length,
+    });
+  }
+}

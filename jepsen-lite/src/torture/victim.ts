@@ -1,0 +1,209 @@
+/**
+ * One node whose files are damaged: what it says, what was done to it, and what became of it.
+ *
+ * Invariants: at most one open injury per file, so that one event answers for one damage; at most
+ * one in the files of checkpoints; and no place of a log file is hit twice, because rot there stays
+ * until the file goes, and is told once.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { NodeName } from '../cluster/cluster.ts';
+import { readJson } from '../cluster/node-http.ts';
+import { doDamage, type Span } from './damages.ts';
+import { factsOf } from './file-kinds.ts';
+import { type Injury, isOpen, type ProductEvent, withEvent } from './injuries.ts';
+import type { PlannedDamage } from './plan.ts';
+import { inodeOf, listVictimFiles, type VictimFile } from './victim-files.ts';
+
+/** Around a place of a log file: more than the longest batch that may be concerned. */
+const WAL_DISTANCE_BYTES = 256 * 1024;
+/** A file that is gone may have been found just before; its event is on the way. */
+const GONE_GRACE_MS = 2_000;
+const DETECTION_MS_MAX = 60_000;
+const REPAIR_MS_MAX = 120_000;
+/** Generations of checkpoints that are kept: after so many new ones a file is of none. */
+const GENERATION_COUNT = 2;
+/** The golden ratio spreads attempts evenly. */
+const TURN = 0.618_033_988;
+
+interface Followed {
+  injury: Injury;
+  /** New checkpoints since. */
+  rootChanges: number;
+  goneSinceMs: number | null;
+}
+
+export class Victim {
+  readonly nodeName: NodeName;
+  readonly #address: string;
+  readonly #dataDirectory: string;
+  readonly #followed: Followed[] = [];
+  readonly #spots = new Map<string, Span[]>();
+  /** Older contents by path: what a stale file is made of. */
+  readonly #archive = new Map<string, Uint8Array>();
+  #eventNumber = 0;
+  #rootInode: number | null = null;
+  #notes: string[] = [];
+  readonly #named = new Set<string>();
+  /** How often a planned damage was tried in vain, by its number. */
+  readonly #attempts = new Map<number, number>();
+
+  constructor(nodeName: NodeName, address: string, dataDirectory: string) {
+    this.nodeName = nodeName;
+    this.#address = address;
+    this.#dataDirectory = dataDirectory;
+  }
+
+  get injuries(): readonly Injury[] {
+    return this.#followed.map(({ injury }) => injury);
+  }
+
+  get openCount(): number {
+    return this.injuries.filter(isOpen).length;
+  }
+
+  /** Findings that belong to no damage. */
+  get notes(): readonly string[] {
+    return this.#notes;
+  }
+
+  isOpenAt(path: string): boolean {
+    return this.injuries.some((injury) => isOpen(injury) && injury.path === path);
+  }
+
+  files(): readonly VictimFile[] {
+    return listVictimFiles(this.#dataDirectory, this.#named);
+  }
+
+  /** Keeps contents that will be old one day. */
+  archive(): void {
+    for (const { contentSizeBytes, isActive, kind, path, sizeBytes } of this.files()) {
+      const isHalfFull = kind === 'wal' && isActive && contentSizeBytes > sizeBytes / 4;
+      const isReplaced = kind === 'root' || kind === 'previousRoot';
+      const isKept = isHalfFull || isReplaced || kind === 'epoch' || kind === 'hardState';
+      if (!isKept || this.#archive.has(path) || this.isOpenAt(path)) continue;
+      this.#archive.set(path, readFileSync(join(this.#dataDirectory, path)));
+    }
+  }
+
+  /** False: no file can be damaged like that just now. `isBusy` says of paths to stay away from. */
+  damage(drawn: PlannedDamage, isBusy: (path: string) => boolean): boolean {
+    const { isOfCheckpoint } = factsOf(drawn.fileKind);
+    const isTaken = this.injuries.some(
+      (injury) => isOpen(injury) && factsOf(injury.fileKind).isOfCheckpoint,
+    );
+    if (isOfCheckpoint && isTaken) return false;
+    const attempt = this.#attempts.get(drawn.number) ?? 0;
+    this.#attempts.set(drawn.number, attempt + 1);
+    const planned = movedOn(drawn, attempt);
+    const all = this.files().filter(({ kind, sizeBytes }) => {
+      return kind === planned.fileKind && sizeBytes > 0;
+    });
+    const able = all.filter(({ path }) => !this.isOpenAt(path) && !isBusy(path));
+    const file = able[Math.floor(planned.fileAt * able.length)];
+    return file !== undefined && this.#damageFile(planned, file, all);
+  }
+
+  #damageFile(planned: PlannedDamage, file: VictimFile, ofKind: readonly VictimFile[]): boolean {
+    const injectedAtMs = Date.now();
+    const spans = doDamage({
+      ...{ file, planned, dataDirectory: this.#dataDirectory },
+      staleContent: planned.damage === 'stale' ? this.#staleContent(file, ofKind) : null,
+      isFree: (span) => this.#isFree(file, span),
+    });
+    if (spans === null) return false;
+    if (file.kind === 'wal') {
+      this.#spots.set(file.path, [...(this.#spots.get(file.path) ?? []), ...spans]);
+    }
+    const { damage, number } = planned;
+    const injury: Injury = {
+      ...{ number, damage, spans, injectedAtMs, nodeName: this.nodeName },
+      ...{ path: file.path, fileKind: file.kind, inode: file.inode },
+      ...{ eventNumber: this.#eventNumber, state: 'open', said: [] },
+      ...{ detectedAtMs: null, repairedAtMs: null },
+    };
+    this.#followed.push({ injury, rootChanges: 0, goneSinceMs: null });
+    return true;
+  }
+
+  #staleContent(file: VictimFile, ofKind: readonly VictimFile[]): Uint8Array | null {
+    const older = this.#archive.get(file.path) ?? null;
+    if (older !== null) this.#archive.delete(file.path);
+    const isNamedByContent = file.kind === 'segment' || factsOf(file.kind).isOfCheckpoint;
+    if (older !== null || !isNamedByContent) return older;
+    const other = ofKind.find(({ path }) => path !== file.path && !this.isOpenAt(path));
+    return other === undefined ? null : readFileSync(join(this.#dataDirectory, other.path));
+  }
+
+  #isFree({ kind, path }: VictimFile, { from, to }: Span): boolean {
+    if (kind !== 'wal') return true;
+    return !(this.#spots.get(path) ?? []).some(
+      (spot) => from < spot.to + WAL_DISTANCE_BYTES && spot.from < to + WAL_DISTANCE_BYTES,
+    );
+  }
+
+  /** Hears what the node says, and looks at what became of the files. */
+  async follow(): Promise<void> {
+    this.#countRoots();
+    const events = await this.#newEvents();
+    for (const event of events) this.#hear(event);
+    const nowMs = Date.now();
+    for (const one of this.#followed) if (isOpen(one.injury)) this.#age(one, nowMs);
+  }
+
+  async #newEvents(): Promise<readonly ProductEvent[]> {
+    const path = `/api/v1/admin/recovery?since=${this.#eventNumber}`;
+    const answer = await readJson(this.#address, path);
+    const events = answer?.status === 200 ? answer.body.events : [];
+    return Array.isArray(events) ? (events as ProductEvent[]) : [];
+  }
+
+  #hear(event: ProductEvent): void {
+    this.#eventNumber = Math.max(this.#eventNumber, event.number);
+    let isKnown = event.kind !== 'found';
+    for (const one of this.#followed) {
+      const next = withEvent(one.injury, event);
+      if (next.state !== one.injury.state || one.injury.path === event.key) isKnown = true;
+      one.injury = next;
+    }
+    if (!isKnown) this.#notes.push(`${event.key}: ${JSON.stringify(event.facts)}`);
+  }
+
+  #countRoots(): void {
+    const inode = inodeOf(join(this.#dataDirectory, 'CHECKPOINT'));
+    if (inode === this.#rootInode) return;
+    this.#rootInode = inode;
+    for (const one of this.#followed) if (isOpen(one.injury)) one.rootChanges += 1;
+  }
+
+  #age(one: Followed, nowMs: number): void {
+    const { injectedAtMs, state } = one.injury;
+    if (state === 'detected') {
+      if (nowMs - injectedAtMs > REPAIR_MS_MAX) one.injury = { ...one.injury, state: 'unrepaired' };
+      return;
+    }
+    if (this.#isGone(one)) {
+      one.goneSinceMs ??= nowMs;
+      if (nowMs - one.goneSinceMs < GONE_GRACE_MS) return;
+      one.injury = { ...one.injury, state: 'deletedFirst' };
+    } else if (nowMs - injectedAtMs > DETECTION_MS_MAX) {
+      one.injury = { ...one.injury, state: 'missed' };
+    }
+  }
+
+  /** The product has let go of the damaged file, or written over it, before it said a word. */
+  #isGone({ injury, rootChanges }: Followed): boolean {
+    const inode = inodeOf(join(this.#dataDirectory, injury.path));
+    if (injury.damage !== 'delete') return inode !== injury.inode;
+    if (inode !== null) return true;
+    if (factsOf(injury.fileKind).isOfCheckpoint) return rootChanges >= GENERATION_COUNT;
+    const oldest = this.files().find(({ kind }) => kind === 'wal')?.path ?? '';
+    return injury.fileKind === 'wal' && injury.path < oldest;
+  }
+}
+
+/** Another file and place for every attempt: what is taken today may be taken for a long time. */
+function movedOn(drawn: PlannedDamage, attempt: number): PlannedDamage {
+  const turned = (at: number): number => (at + attempt * TURN) % 1;
+  return { ...drawn, fileAt: turned(drawn.fileAt), placeAt: turned(drawn.placeAt) };
+}
