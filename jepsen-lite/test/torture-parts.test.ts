@@ -101,7 +101,7 @@ t.test('the model takes what was possible while it was asked, and nothing else',
 
 const REPORT: TortureReport = {
   ...{ seed: 1, nodeNames: ['n1'], planned: { ...NO_DAMAGE, flip: 1 }, durationMs: 1 },
-  ...{ rowCount: 1, segmentCount: 1, notInjected: 0, notes: [], finalFailures: [] },
+  ...{ rowCount: 1, segmentCount: 1, notInjected: [], notes: [], finalFailures: [] },
   clients: { writes: 1, reads: 1, searches: 1, counts: 1, degraded: 0, wrong: [], errors: [] },
   injuries: [{ ...INJURY, state: 'repaired', detectedAtMs: 1_400, repairedAtMs: 1_500 }],
 };
@@ -113,7 +113,7 @@ t.test('a report fails for every single thing that is amiss', (t) => {
     { clients: { ...clients, wrong: ['point 1 is missing'] } },
     { clients: { ...clients, errors: ['TIMEOUT'] } },
     { clients: { ...clients, reads: 0 } },
-    { notInjected: 1 },
+    { notInjected: drawPlan({ seed: 1, counts: { ...NO_DAMAGE, flip: 1 }, nodeNames: ['n1'] }) },
     { finalFailures: ['digests differ'] },
     ...(['open', 'detected', 'missed', 'unrepaired'] as const).map((state) => ({
       injuries: [{ ...INJURY, state }],

@@ -5,7 +5,7 @@
  */
 import { SeededRandom } from '@holdfast/base';
 import type { NodeName } from '../cluster/cluster.ts';
-import { FILE_KINDS, type FileKind, isWeighted } from './file-kinds.ts';
+import { FILE_KINDS, type FileKind, type FileKindFacts, isWeighted } from './file-kinds.ts';
 
 export const DAMAGE_KINDS = ['flip', 'truncate', 'zeroPage', 'swap', 'stale', 'delete'] as const;
 export type DamageKind = (typeof DAMAGE_KINDS)[number];
@@ -17,6 +17,8 @@ export interface PlannedDamage {
   readonly damage: DamageKind;
   readonly nodeName: NodeName;
   readonly fileKind: FileKind;
+  /** All that can be damaged like that, this one among them: when of this one there is none. */
+  readonly fileKinds: readonly FileKind[];
   /** In [0, 1): which of the files that there are. */
   readonly fileAt: number;
   /** In [0, 1): where in the file; the second is for damages that need two places. */
@@ -30,26 +32,36 @@ export interface PlanOptions {
   readonly seed: number;
   readonly counts: DamageCounts;
   readonly nodeNames: readonly NodeName[];
+  /** True: this kind of file is never damaged like that. Default: none is spared. */
+  readonly isSpared?: (damage: DamageKind, fileKind: FileKind) => boolean;
 }
 
 /** The same options give the same plan. */
-export function drawPlan({ seed, counts, nodeNames }: PlanOptions): readonly PlannedDamage[] {
+export function drawPlan({
+  seed,
+  counts,
+  isSpared,
+  nodeNames,
+}: PlanOptions): readonly PlannedDamage[] {
   const random = new SeededRandom(seed);
   const damages = DAMAGE_KINDS.flatMap((kind) => Array<DamageKind>(counts[kind]).fill(kind));
-  return shuffled(damages, random).map((damage, i) => ({
-    number: i + 1,
-    damage,
-    nodeName: pick(nodeNames, random),
-    fileKind: drawFileKind(damage, random),
-    fileAt: random.nextFloat(),
-    placeAt: random.nextFloat(),
-    secondPlaceAt: random.nextFloat(),
-    bit: random.nextBelow(8),
-  }));
+  return shuffled(damages, random).map((damage, i) => {
+    const able = FILE_KINDS.filter(
+      (facts) => isWeighted(facts, damage) && isSpared?.(damage, facts.kind) !== true,
+    );
+    return {
+      ...{ number: i + 1, damage, nodeName: pick(nodeNames, random) },
+      fileKind: drawFileKind(able, random),
+      fileKinds: able.map(({ kind }) => kind),
+      fileAt: random.nextFloat(),
+      placeAt: random.nextFloat(),
+      secondPlaceAt: random.nextFloat(),
+      bit: random.nextBelow(8),
+    };
+  });
 }
 
-function drawFileKind(damage: DamageKind, random: SeededRandom): FileKind {
-  const able = FILE_KINDS.filter((facts) => isWeighted(facts, damage));
+function drawFileKind(able: readonly FileKindFacts[], random: SeededRandom): FileKind {
   let rest = random.nextBelow(able.reduce((sum, { weight }) => sum + weight, 0));
   for (const { kind, weight } of able) {
     if (rest < weight) return kind;

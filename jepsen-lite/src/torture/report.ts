@@ -2,7 +2,7 @@
 import type { NodeName } from '../cluster/cluster.ts';
 import type { ClientReport } from './clients.ts';
 import type { Injury } from './injuries.ts';
-import type { DamageCounts } from './plan.ts';
+import type { DamageCounts, PlannedDamage } from './plan.ts';
 
 export interface TortureReport {
   readonly seed: number;
@@ -14,7 +14,7 @@ export interface TortureReport {
   readonly clients: ClientReport;
   readonly injuries: readonly Injury[];
   /** Planned damages that found no file to be done to. */
-  readonly notInjected: number;
+  readonly notInjected: readonly PlannedDamage[];
   /** Findings of the product that belong to no damage: for the reader. */
   readonly notes: readonly string[];
   /** What the last checks found: files or digests that differ, nodes that ended. */
@@ -47,7 +47,7 @@ export function failuresOf(report: TortureReport): readonly string[] {
     ...clients.errors.map((text) => `client error: ${text}`),
     ...bad.map((injury) => `${injury.state}: ${describe(injury)}`),
     ...finalFailures,
-    ...(notInjected > 0 ? [`${notInjected} damages could not be done`] : []),
+    ...notInjected.map((one) => `not done: #${one.number} ${one.damage} of ${one.fileKind}`),
     ...(deleted > deletedMax ? [`${deleted} damaged files were deleted before a look`] : []),
     ...(clients.writes * clients.reads * clients.searches > 0 ? [] : ['a client did nothing']),
   ];

@@ -8,7 +8,7 @@ import type { ServerSettings } from '../cluster/server-command.ts';
 import { waitFor } from '../wait.ts';
 import { TortureClients } from './clients.ts';
 import { finalChecks, sealedFiles } from './final-checks.ts';
-import { type DamageCounts, drawPlan, type PlannedDamage } from './plan.ts';
+import { type DamageCounts, drawPlan, type PlannedDamage, type PlanOptions } from './plan.ts';
 import type { TortureReport } from './report.ts';
 import { Victim } from './victim.ts';
 
@@ -22,9 +22,10 @@ export interface TortureOptions {
   readonly shardCount: number;
   readonly outstandingMax: number;
   readonly isKept?: boolean;
+  readonly isSpared?: PlanOptions['isSpared'];
   /** Over the settings of a torture, for example to show that it can fail. */
   readonly settings?: ServerSettings;
-  /** Given up for good when this much time has passed. */
+  /** The damaging is given up when this much time has passed. */
   readonly timeoutMs: number;
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -78,11 +79,12 @@ class Torture {
   readonly #cluster: ProcessCluster;
   readonly #clients: TortureClients;
   readonly #victims: readonly Victim[];
-  readonly #startMs = performance.now();
+  /** The damaging begins. */
+  #startMs = performance.now();
   #waiting: readonly PlannedDamage[];
 
   constructor(options: TortureOptions, cluster: ProcessCluster, clients: TortureClients) {
-    const { counts, seed, victimCount } = options;
+    const { counts, isSpared, seed, victimCount } = options;
     this.#options = options;
     this.#cluster = cluster;
     this.#clients = clients;
@@ -90,7 +92,10 @@ class Torture {
     this.#victims = nodeNames.map(
       (name) => new Victim(name, cluster.addressOf(name), cluster.dataDirectoryOf(name)),
     );
-    this.#waiting = drawPlan({ seed, counts, nodeNames });
+    this.#waiting = drawPlan({
+      ...{ seed, counts, nodeNames },
+      ...(isSpared === undefined ? {} : { isSpared }),
+    });
   }
 
   async run(): Promise<TortureReport> {
@@ -98,6 +103,7 @@ class Torture {
     await this.#untilCheckpoints();
     const segmentCount = sealedFiles(this.#cluster, this.#cluster.nodeNames[0] ?? '').size;
     const planned = this.#waiting.length;
+    this.#startMs = performance.now();
     while (this.#isGoingOn()) {
       await this.#turn();
       this.#tell(planned);
@@ -112,7 +118,7 @@ class Torture {
       durationMs: Math.round(performance.now() - this.#startMs),
       clients: this.#clients.report(),
       injuries: this.#victims.flatMap(({ injuries }) => injuries),
-      notInjected: this.#waiting.length,
+      notInjected: this.#waiting,
       notes: this.#victims.flatMap(({ nodeName, notes }) => notes.map((n) => `${nodeName} ${n}`)),
     };
   }

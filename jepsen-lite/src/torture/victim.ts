@@ -19,12 +19,14 @@ import { inodeOf, listVictimFiles, type VictimFile } from './victim-files.ts';
 const WAL_DISTANCE_BYTES = 256 * 1024;
 /** A file that is gone may have been found just before; its event is on the way. */
 const GONE_GRACE_MS = 2_000;
-const DETECTION_MS_MAX = 60_000;
+const DETECTION_MS_MAX = 30_000;
 const REPAIR_MS_MAX = 120_000;
 /** Generations of checkpoints that are kept: after so many new ones a file is of none. */
 const GENERATION_COUNT = 2;
 /** The golden ratio spreads attempts evenly. */
 const TURN = 0.618_033_988;
+/** About a quarter of a minute. */
+const ATTEMPTS_PER_KIND = 64;
 
 interface Followed {
   injury: Injury;
@@ -88,18 +90,19 @@ export class Victim {
 
   /** False: no file can be damaged like that just now. `isBusy` says of paths to stay away from. */
   damage(drawn: PlannedDamage, isBusy: (path: string) => boolean): boolean {
-    const { isOfCheckpoint } = factsOf(drawn.fileKind);
+    const attempt = this.#attempts.get(drawn.number) ?? 0;
+    const planned = movedOn(drawn, attempt);
+    const { isOfCheckpoint } = factsOf(planned.fileKind);
     const isTaken = this.injuries.some(
       (injury) => isOpen(injury) && factsOf(injury.fileKind).isOfCheckpoint,
     );
     if (isOfCheckpoint && isTaken) return false;
-    const attempt = this.#attempts.get(drawn.number) ?? 0;
-    this.#attempts.set(drawn.number, attempt + 1);
-    const planned = movedOn(drawn, attempt);
     const all = this.files().filter(({ kind, sizeBytes }) => {
       return kind === planned.fileKind && sizeBytes > 0;
     });
     const able = all.filter(({ path }) => !this.isOpenAt(path) && !isBusy(path));
+    const isWaiting = all.length > 0 && able.length === 0;
+    if (!isWaiting) this.#attempts.set(drawn.number, attempt + 1);
     const file = able[Math.floor(planned.fileAt * able.length)];
     return file !== undefined && this.#damageFile(planned, file, all);
   }
@@ -202,8 +205,15 @@ export class Victim {
   }
 }
 
-/** Another file and place for every attempt: what is taken today may be taken for a long time. */
+/**
+ * Another file and place for every attempt: what is taken today may be taken for a long time. And
+ * in the end another kind of file: of some there is no old content, or no file that is at rest.
+ */
 function movedOn(drawn: PlannedDamage, attempt: number): PlannedDamage {
   const turned = (at: number): number => (at + attempt * TURN) % 1;
-  return { ...drawn, fileAt: turned(drawn.fileAt), placeAt: turned(drawn.placeAt) };
+  const { fileKinds } = drawn;
+  const first = fileKinds.indexOf(drawn.fileKind);
+  const step = Math.floor(attempt / ATTEMPTS_PER_KIND);
+  const fileKind = fileKinds[(first + step) % fileKinds.length] ?? drawn.fileKind;
+  return { ...drawn, fileKind, fileAt: turned(drawn.fileAt), placeAt: turned(drawn.placeAt) };
 }
