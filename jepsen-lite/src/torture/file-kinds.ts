@@ -14,7 +14,8 @@ export type FileKind =
   | 'previousRoot'
   | 'identity'
   | 'epoch'
-  | 'hardState';
+  | 'hardState'
+  | 'graph';
 
 export interface FileKindFacts {
   readonly kind: FileKind;
@@ -49,6 +50,7 @@ export const FILE_KINDS: readonly FileKindFacts[] = [
   },
   { kind: 'epoch', pattern: /^wal\/EPOCH$/, weight: 6, ...onItsOwn },
   { kind: 'hardState', pattern: /^wal\/TERM-[AB]$/, weight: 6, ...onItsOwn },
+  { kind: 'graph', pattern: /^collections\/.*\/graph-\d+\.(graph|json)$/, weight: 6, ...onItsOwn },
 ];
 
 export const isWeighted = (facts: FileKindFacts, damage: DamageKind): boolean =>

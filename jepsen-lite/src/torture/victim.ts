@@ -6,7 +6,7 @@
  * until the file goes, and is told once.
  */
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import type { NodeName } from '../cluster/cluster.ts';
 import { readJson } from '../cluster/node-http.ts';
 import { doDamage, type Span } from './damages.ts';
@@ -132,9 +132,12 @@ export class Victim {
   #staleContent(file: VictimFile, ofKind: readonly VictimFile[]): Uint8Array | null {
     const older = this.#archive.get(file.path) ?? null;
     if (older !== null) this.#archive.delete(file.path);
-    const isNamedByContent = file.kind === 'segment' || factsOf(file.kind).isOfCheckpoint;
+    const isMadeOften = ['segment', 'graph'].includes(file.kind);
+    const isNamedByContent = isMadeOften || factsOf(file.kind).isOfCheckpoint;
     if (older !== null || !isNamedByContent) return older;
-    const other = ofKind.find(({ path }) => path !== file.path && !this.isOpenAt(path));
+    const other = ofKind.find(({ path }) => {
+      return path !== file.path && !this.isOpenAt(path) && extname(path) === extname(file.path);
+    });
     return other === undefined ? null : readFileSync(join(this.#dataDirectory, other.path));
   }
 
