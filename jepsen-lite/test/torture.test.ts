@@ -11,7 +11,10 @@ const seed = Date.now() % 1_000_000;
 t.comment(`seed ${seed}`);
 
 /** One shard that has just sealed one segment. */
-const SIZE = { rowCount: 70_000, shardCount: 1, outstandingMax: 20, timeoutMs: 240_000 } as const;
+const SIZE = {
+  ...{ rowCount: 70_000, shardCount: 1, outstandingMax: 20, timeoutMs: 240_000 },
+  checkpointIntervalMs: 12_000,
+} as const;
 /**
  * Not found by a scrub of today, so not part of the suite: saved graphs, whole log files or whole
  * batches that are gone, and older contents that are sound in themselves. `npm run torture` spares
@@ -26,7 +29,6 @@ const COUNTS: DamageCounts = { flip: 12, truncate: 2, zeroPage: 2, swap: 2, stal
 t.test('damage of every kind under load is found, repaired and never answered with', async (t) => {
   const report = await runTorture({
     ...{ ...SIZE, seed, counts: COUNTS, victimCount: 1, isSpared },
-    settings: { checkpointIntervalMs: 6_000 },
   });
   t.comment(renderReport(report));
   t.same(failuresOf(report), []);
@@ -37,7 +39,7 @@ t.test('a torture of nodes that repair nothing fails', async (t) => {
     ...{ ...SIZE, seed, victimCount: 1, timeoutMs: 30_000 },
     counts: { ...COUNTS, truncate: 0, zeroPage: 0, swap: 0, stale: 0, delete: 0 },
     isSpared,
-    settings: { autoRepairEnabled: false, checkpointIntervalMs: 6_000 },
+    settings: { autoRepairEnabled: false },
   });
   t.not(report.injuries.filter(({ state }) => state === 'detected').length, 0);
   t.match(failuresOf(report), [/^detected: #\d+ flip of n1/]);

@@ -22,6 +22,7 @@ export interface TortureOptions {
   readonly shardCount: number;
   readonly outstandingMax: number;
   readonly isKept?: boolean;
+  readonly checkpointIntervalMs?: number;
   readonly isSpared?: PlanOptions['isSpared'];
   /** Over the settings of a torture, for example to show that it can fail. */
   readonly settings?: ServerSettings;
@@ -46,8 +47,9 @@ const TORTURE_SETTINGS: ServerSettings = {
   checkpointLogSizeBytes: 16 * 1024 * 1024,
   logRetentionSizeBytesMax: 24 * 1024 * 1024,
   logRetentionEntryCount: 1_000_000,
-  checkpointIntervalMs: 20_000,
 };
+/** Long against the time to detection: a new checkpoint replaces the files of the one before. */
+const CHECKPOINT_INTERVAL_MS = 20_000;
 
 const WRITER_COUNT = 3;
 const TURN_MS = 200;
@@ -56,7 +58,8 @@ const SETTLE_TIMEOUT_MS = 180_000;
 const LOOKED_AT_COUNT_MAX = 64;
 
 export async function runTorture(options: TortureOptions): Promise<TortureReport> {
-  const settings = { ...TORTURE_SETTINGS, ...options.settings };
+  const checkpointIntervalMs = options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS;
+  const settings = { ...TORTURE_SETTINGS, checkpointIntervalMs, ...options.settings };
   const cluster = await ProcessCluster.launch({
     ...{ name: 'torture', settings },
     ...(options.isKept === true ? { isKept: true } : {}),
@@ -90,7 +93,11 @@ class Torture {
     this.#clients = clients;
     const nodeNames = cluster.nodeNames.slice(0, victimCount);
     this.#victims = nodeNames.map(
-      (name) => new Victim(name, cluster.addressOf(name), cluster.dataDirectoryOf(name)),
+      (name) =>
+        new Victim(
+          ...([name, cluster.addressOf(name), cluster.dataDirectoryOf(name)] as const),
+          options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS,
+        ),
     );
     this.#waiting = drawPlan({
       ...{ seed, counts, nodeNames },

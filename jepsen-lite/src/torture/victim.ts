@@ -13,7 +13,7 @@ import { doDamage, type Span } from './damages.ts';
 import { factsOf } from './file-kinds.ts';
 import { type Injury, isOpen, type ProductEvent, withEvent } from './injuries.ts';
 import type { PlannedDamage } from './plan.ts';
-import { inodeOf, listVictimFiles, type VictimFile } from './victim-files.ts';
+import { inodeOf, isGone, listVictimFiles, modifiedMs, type VictimFile } from './victim-files.ts';
 
 /** Around a place of a log file: more than the longest batch that may be concerned. */
 const WAL_DISTANCE_BYTES = 256 * 1024;
@@ -50,7 +50,15 @@ export class Victim {
   /** How often a planned damage was tried in vain, by its number. */
   readonly #attempts = new Map<number, number>();
 
-  constructor(nodeName: NodeName, address: string, dataDirectory: string) {
+  readonly #checkpointIntervalMs: number;
+
+  constructor(
+    nodeName: NodeName,
+    address: string,
+    dataDirectory: string,
+    checkpointIntervalMs: number,
+  ) {
+    this.#checkpointIntervalMs = checkpointIntervalMs;
     this.nodeName = nodeName;
     this.#address = address;
     this.#dataDirectory = dataDirectory;
@@ -84,7 +92,18 @@ export class Victim {
       const isReplaced = kind === 'root' || kind === 'previousRoot';
       const isKept = isHalfFull || isReplaced || kind === 'epoch' || kind === 'hardState';
       if (!isKept || this.#archive.has(path) || this.isOpenAt(path)) continue;
-      this.#archive.set(path, readFileSync(join(this.#dataDirectory, path)));
+      const content = this.#contentOf(path);
+      if (content !== null) this.#archive.set(path, content);
+    }
+  }
+
+  /** Null: it was let go of since it was listed. */
+  #contentOf(path: string): Uint8Array | null {
+    try {
+      return readFileSync(join(this.#dataDirectory, path));
+    } catch (error) {
+      if (isGone(error)) return null;
+      throw error;
     }
   }
 
@@ -96,7 +115,7 @@ export class Victim {
     const isTaken = this.injuries.some(
       (injury) => isOpen(injury) && factsOf(injury.fileKind).isOfCheckpoint,
     );
-    if (isOfCheckpoint && isTaken) return false;
+    if (isOfCheckpoint && (isTaken || !this.#isCheckpointYoung())) return false;
     const all = this.files().filter(({ kind, sizeBytes }) => {
       return kind === planned.fileKind && sizeBytes > 0;
     });
@@ -105,6 +124,12 @@ export class Victim {
     if (!isWaiting) this.#attempts.set(drawn.number, attempt + 1);
     const file = able[Math.floor(planned.fileAt * able.length)];
     return file !== undefined && this.#damageFile(planned, file, all);
+  }
+
+  /** The next one replaces its files, and is not near. */
+  #isCheckpointYoung(): boolean {
+    const madeAtMs = modifiedMs(join(this.#dataDirectory, 'CHECKPOINT'));
+    return madeAtMs !== null && Date.now() - madeAtMs < this.#checkpointIntervalMs / 2;
   }
 
   #damageFile(planned: PlannedDamage, file: VictimFile, ofKind: readonly VictimFile[]): boolean {
@@ -138,7 +163,7 @@ export class Victim {
     const other = ofKind.find(({ path }) => {
       return path !== file.path && !this.isOpenAt(path) && extname(path) === extname(file.path);
     });
-    return other === undefined ? null : readFileSync(join(this.#dataDirectory, other.path));
+    return other === undefined ? null : this.#contentOf(other.path);
   }
 
   #isFree({ kind, path }: VictimFile, { from, to }: Span): boolean {
