@@ -76,6 +76,8 @@ tap.test('a graph with a quarter of dead rows is replaced while it answers', asy
   const after = await stats();
   t.match(after, { graphRowCount: 1498, tailRowCount: 0 });
   t.match(after.graphs, { rebuildingCount: 0, rebuiltForDeadRowsCount: 1, nodeCount: 1499 });
+  // 601 had been copied before it died, 1998 had not.
+  t.equal(after.graphs.deadNodeCount, 1, 'the new graph knows of its dead row');
   const gone = await driver.search({ vector: must(vectors[601]), k: 5 });
   t.notOk(gone.hits.some(({ id }) => id === 601 || id === 1998));
   // So few are left at last that no graph is needed.
