@@ -67,7 +67,7 @@ export type Fault =
       readonly chunkCount: number;
       readonly downMs: number;
     }
-  /** The next write or sync fails once; the node must stop and may be started again. */
+  /** The next write or sync fails once; a failed sync stops the node, which may start again. */
   | {
       readonly kind: 'diskError';
       readonly node: NodePick;

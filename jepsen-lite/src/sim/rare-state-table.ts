@@ -46,7 +46,7 @@ export const RARE_STATES = {
   sessionsExpired: 'idle sessions are ended by the log',
   outcomeUnknown: 'a client never learns what became of a write',
   conditionRefused: 'a conditional write is refused',
-  diskFullStop: 'a node stops because its disk is full',
+  writesBlocked: 'a node goes on although its disk refuses the log',
   checkpointFailed: 'a checkpoint fails and its node goes on',
   diskErrorStop: 'a node stops because a write or a sync failed',
   digestsMeet: 'the digests of two nodes are compared at one index',

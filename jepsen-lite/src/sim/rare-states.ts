@@ -258,8 +258,7 @@ export class RareStates {
   #countFailure(failure: HoldfastError): void {
     const { details } = failure;
     const cause = failure.cause instanceof HoldfastError ? failure.cause.details : details;
-    if (details.cause === 'disk-full' || cause.cause === 'disk-full') this.count('diskFullStop');
-    else if (details.code === 'EIO' || cause.code === 'EIO') this.count('diskErrorStop');
+    if (details.code === 'EIO' || cause.code === 'EIO') this.count('diskErrorStop');
   }
 
   #lookAtNodes(): void {
@@ -271,6 +270,7 @@ export class RareStates {
         downCount += 1;
         continue;
       }
+      if (node.wal.writes().state !== 'closed') this.count('writesBlocked');
       const { checkpoints, soft } = node.node.replica;
       const { role, leader } = soft;
       if (role === 'leader') hasLeader = true;

@@ -63,6 +63,11 @@ export const ERROR_CODES = {
     'backoff',
     'A bounded queue is full; retry after the delay in the details.',
   ),
+  WRITES_BLOCKED: wire(
+    true,
+    'backoff',
+    'The disk refuses the log of this node (full, quota, permission, device); it tries again by itself. Free space, or wait for another leader.',
+  ),
   TOO_MANY_CONNECTIONS: wire(
     true,
     'backoff',

@@ -1,6 +1,8 @@
 export { assert, InvariantViolation, must, unreachable } from './assert.ts';
 export { BoundedQueue } from './bounded-queue.ts';
 export type { Brand } from './brand.ts';
+export type { CircuitBreakerOptions, CircuitState } from './circuit-breaker.ts';
+export { CircuitBreaker } from './circuit-breaker.ts';
 export type { Clock, TimerHandle, Timers } from './clock.ts';
 export type { ConfState, Member, Promotion } from './conf.ts';
 export {
@@ -55,5 +57,7 @@ export type { LogFields, Logger } from './logger.ts';
 export { SILENT_LOGGER } from './logger.ts';
 export type { Random } from './random.ts';
 export { deriveSeed, SeededRandom } from './random.ts';
+export type { RestartPolicyOptions } from './restart-policy.ts';
+export { RESTART_POLICY_DEFAULT, RestartPolicy } from './restart-policy.ts';
 export type { Result } from './result.ts';
 export { err, ok } from './result.ts';

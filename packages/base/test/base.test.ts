@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { assert, InvariantViolation, must, unreachable } from '../src/assert.ts';
 import { BoundedQueue } from '../src/bounded-queue.ts';
+import { CircuitBreaker } from '../src/circuit-breaker.ts';
 import {
   decodeEntry,
   ENTRY_HEADER_SIZE_BYTES,
@@ -13,6 +14,7 @@ import {
 import { ERROR_CODES, HoldfastError, isErrorCode, toHoldfastError } from '../src/errors.ts';
 import { clusterId, groupId, isNodeId, logIndex, nodeId, term } from '../src/ids.ts';
 import { deriveSeed, SeededRandom } from '../src/random.ts';
+import { RestartPolicy } from '../src/restart-policy.ts';
 import { VirtualClock } from '../src/testing/virtual-clock.ts';
 
 const entry: Entry = {
@@ -183,3 +185,57 @@ t.test('virtual timers fire in order of due time and can be cancelled', async (t
   clock.jumpWall(-500);
   t.equal(clock.wallMs(), 530);
 });
+
+t.test(
+  'a breaker opens after failures in a row, probes once, and closes when that works',
+  async (t) => {
+    const breaker = new CircuitBreaker({ failureCountMax: 3, openMs: 60_000 });
+    breaker.failed(0);
+    breaker.failed(1);
+    breaker.succeeded();
+    breaker.failed(2);
+    breaker.failed(3);
+    t.equal(breaker.state, 'closed', 'the count began again');
+    breaker.failed(4);
+    t.equal(breaker.state, 'open');
+    t.notOk(breaker.tryPass(60_003), 'not before its time');
+    t.equal(breaker.probeAtMs, 60_004);
+    t.ok(breaker.tryPass(60_004));
+    t.equal(breaker.state, 'half-open');
+    t.notOk(breaker.tryPass(60_004), 'one probe');
+    breaker.failed(60_010);
+    t.equal(breaker.state, 'open', 'one failure is enough now');
+    t.notOk(breaker.tryPass(120_009));
+    breaker.allowProbe(61_000);
+    t.ok(breaker.tryPass(61_000), 'the cause is said to be gone');
+    breaker.succeeded();
+    t.equal(breaker.state, 'closed');
+    t.equal(breaker.openedCount, 1);
+  },
+);
+
+t.test('a breaker opens at once for a decisive failure', async (t) => {
+  const breaker = new CircuitBreaker({ failureCountMax: 3, openMs: 10 });
+  t.ok(breaker.tryPass(0));
+  breaker.failed(0, true);
+  t.equal(breaker.state, 'open');
+});
+
+t.test(
+  'restarts wait 1, 2, 4, 8, 16 s and end after ten, and begin anew after a good run',
+  async (t) => {
+    const policy = new RestartPolicy();
+    const delays = Array.from({ length: 11 }, () => policy.died(0));
+    t.same(
+      delays,
+      [1, 2, 4, 8, 16, 16, 16, 16, 16, 16].map((s) => s * 1_000).concat([null as never]),
+    );
+    const steady = new RestartPolicy();
+    steady.started(0);
+    t.equal(steady.died(59_999), 1_000);
+    steady.started(60_000);
+    t.equal(steady.died(119_999), 2_000, 'it did not hold for a minute');
+    steady.started(120_000);
+    t.equal(steady.died(180_000), 1_000, 'it did');
+  },
+);

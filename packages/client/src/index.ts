@@ -8,6 +8,7 @@ export type {
   CountResult,
   CreateCollectionResult,
   CreatePayloadIndexResult,
+  DegradedLayer,
   DeleteByFilterResult,
   DeletePoint,
   DeleteResult,

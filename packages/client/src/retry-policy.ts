@@ -89,8 +89,12 @@ export function decide(
     case 'RESPONSE_MALFORMED':
       if (history.internalErrorCount >= INTERNAL_ERROR_COUNT_MAX) return FAIL;
       return retryAfter(backoffDelayMs(history, random));
-    case 'TOO_STALE':
     case 'SHARD_UNAVAILABLE':
+      // Others were asked first; then it is worth waiting for, because it comes back by itself.
+      if (history.otherNodeCount >= OTHER_NODE_COUNT_MAX)
+        return retryAfter(backoffDelayMs(history, random));
+      return retryAfter(jitter(BACKOFF_DELAY_MS_MIN, random));
+    case 'TOO_STALE':
       if (history.otherNodeCount >= OTHER_NODE_COUNT_MAX) return FAIL;
       return retryAfter(jitter(BACKOFF_DELAY_MS_MIN, random));
     default:

@@ -36,12 +36,15 @@ import { StateOpener } from './recovery/open-state.ts';
 import { loadStartState } from './recovery/start-state.ts';
 import type { Defer } from './replica/group-host.ts';
 import { GroupHost } from './replica/group-host.ts';
+import { LaneReplayer } from './replica/lane-replayer.ts';
 import { LogStore } from './replica/log-store.ts';
 import { Replica } from './replica/replica.ts';
 import type { ReplicaLimits, ReplicaOptions } from './replica/replica-parts.ts';
 import { REPLICA_LIMITS_DEFAULT } from './replica/replica-parts.ts';
 import { ReplicaService } from './replica/replica-service.ts';
 import { pauseBy } from './replica/slices.ts';
+import type { ResultCacheOptions } from './routing/result-cache.ts';
+import { RESULT_CACHE_OFF } from './routing/result-cache.ts';
 import type { PeerTransport } from './service-api.ts';
 import type { MetaMachine } from './state/meta-machine.ts';
 
@@ -59,6 +62,8 @@ export interface AssembleOptions {
   readonly sessionIdleTimeoutMs: number;
   /** How often the replicas compare their digests. Default 0: only when asked for. */
   readonly digestVerifyIntervalMs?: number;
+  /** Off when it is not given. */
+  readonly searchCache?: ResultCacheOptions;
   /** What is not given is as in REPLICA_LIMITS_DEFAULT. */
   readonly limits?: Partial<ReplicaLimits>;
   /** What is not given is as in HEAL_LIMITS_DEFAULT. */
@@ -101,7 +106,7 @@ export async function assembleNode(
   options: AssembleOptions,
   parts: AssembleParts,
 ): Promise<AssembledNode> {
-  const { identity, dataDirectory } = options;
+  const { identity, dataDirectory, electionTimeoutMs } = options;
   const { fileSystem, wal, host, logger } = parts;
   const found = recoverRoots(fileSystem, dataDirectory, logger);
   const newest = found[0] ?? null;
@@ -118,7 +123,7 @@ export async function assembleNode(
   const early = log.damage().length === 0 ? null : await opener.open(found);
   const healer = new LogHealer({
     ...{ ...parts, identity, root: early === null ? newest : (early.roots[0] ?? null) },
-    electionTimeoutMs: options.electionTimeoutMs,
+    electionTimeoutMs,
     onEntryResponse: (message) => void care.entries.receive(message),
   });
   await healer.heal();
@@ -143,17 +148,17 @@ export async function assembleNode(
     nextCheckpointId: checkpointNames(identity, parts.random),
     publicAddressOf,
   });
+  host.useReplay(replayerOf(replica, options, parts));
   healer.handOver({
     receive: (messages) => groups.receive(messages),
     leaderLastIndex: () => replica.leaderLastIndex(),
     confIndex: () => replica.confIndex(),
   });
   care.attach(replica);
+  const { searchCache = RESULT_CACHE_OFF } = options;
   const service = new ReplicaService({
-    ...{ replica, identity, wal, host, logger, publicAddressOf },
+    ...{ ...parts, replica, identity, publicAddressOf, searchCache },
     care: care.service(),
-    clock: parts.clock,
-    defer: parts.defer,
   });
   return { replica, service, care, core };
 }
@@ -188,6 +193,16 @@ function replicaOptions(options: AssembleOptions): ReplicaOptions {
     limits: { ...REPLICA_LIMITS_DEFAULT, ...options.limits },
     joinAddresses: options.joinAddresses ?? [],
   };
+}
+
+function replayerOf(
+  { applier, checkpointer }: Replica,
+  { identity, dataDirectory }: AssembleOptions,
+  { fileSystem, wal, host, defer }: AssembleParts,
+): LaneReplayer {
+  const { votes } = applier;
+  const place = { fileSystem, dataDirectory, wal, host, group: identity.group };
+  return new LaneReplayer({ ...place, checkpointer, votes, pause: pauseBy(defer) });
 }
 
 /** Unique per node and start. */

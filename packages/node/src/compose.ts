@@ -38,6 +38,8 @@ import {
   rememberedContacts,
   resumeNewLife,
 } from './recovery/new-life.ts';
+import { LaneAlarms } from './replica/lane-alarms.ts';
+import type { ResultCacheOptions } from './routing/result-cache.ts';
 import { checkBind } from './server/listen.ts';
 import { PublicServer } from './server/public-server.ts';
 import type { RunningNode } from './service-api.ts';
@@ -52,6 +54,8 @@ export interface StartNodeOverrides {
   readonly logger?: Logger;
   /** False for a node that shares its process with an application. */
   readonly hasProcessMetrics?: boolean;
+  /** Program of the threads of lanes; for tests, which make them fail. */
+  readonly laneWorker?: URL;
 }
 
 /**
@@ -88,7 +92,7 @@ async function openNode(
   opened.push('log', () => wal.close());
   keepIdentityCopy(fileSystem, config.data, identity);
   const failure = new FailureLatch();
-  const host = openLanes(config, failure);
+  const { host, alarms } = openLanes(config, overrides, logger, failure);
   opened.push('lanes', () => host.close());
   let publicAddress = formatEndpoint(config.advertiseAddress ?? config.listen);
   const common = { ...SEAMS, random: new SeededRandom(randomBytes(4).readUInt32LE()), logger };
@@ -107,6 +111,7 @@ async function openNode(
       {
         ...{ ...config, identity, dataDirectory: config.data, limits: config, ...healOf(config) },
         retainedEntryCount: config.logRetentionEntryCount,
+        searchCache: searchCacheOf(config),
         publicAddress: () => publicAddress,
         joinAddresses: joinAddresses(fileSystem, config),
       },
@@ -131,9 +136,7 @@ async function openNode(
   opened.push('public port', () => server.stop());
   await server.start();
   if (config.advertiseAddress === undefined) publicAddress = server.address;
-  const onStarted = ({ service }: AssembledNode): void =>
-    failure.listen((error) => service.reportFailure(error.message));
-  node.start(onStarted, failure.set);
+  node.start((started) => tellNode(started, failure, alarms), failure.set);
   // Clients are drained while the replica still answers; then it stops taking part.
   opened.pushBelow('public port', 'replica', () => node.stop());
   // First of all: while clients are still served, another takes over the leadership.
@@ -198,9 +201,41 @@ function ownPeerAddress(config: NodeConfig, identity: NodeIdentity): string | nu
   return own?.address ?? (peerListen.port === 0 ? null : formatEndpoint(peerListen));
 }
 
-function openLanes({ data: dataDirectory, laneCount }: NodeConfig, failure: FailureLatch) {
-  const onLaneFailure = (error: HoldfastError): void => failure.set(error);
-  return new PiscinaHost({ dataDirectory, laneCount, onLaneFailure });
+const searchCacheOf = (config: NodeConfig): ResultCacheOptions => ({
+  entryCountMax: config.searchCacheEntryCountMax,
+  timeoutMs: config.searchCacheTimeoutMs,
+  breakerOpenMs: config.searchBreakerTimeoutMs,
+});
+
+function openLanes(
+  config: NodeConfig,
+  { laneWorker }: StartNodeOverrides,
+  logger: Logger,
+  failure: FailureLatch,
+) {
+  const { data: dataDirectory, laneCount, laneHeapSizeMbMax: heapSizeMbMax } = config;
+  const layers = {
+    graphTimeoutMs: config.searchGraphTimeoutMs,
+    tailTimeoutMs: config.searchTailTimeoutMs,
+    breakerOpenMs: config.searchBreakerTimeoutMs,
+  };
+  const alarms = new LaneAlarms(logger);
+  const host = new PiscinaHost({
+    ...{ dataDirectory, laneCount, heapSizeMbMax, layers },
+    ...(laneWorker === undefined ? {} : { worker: laneWorker }),
+    supervision: { ...SEAMS, onEvent: alarms.tell, onFatal: failure.set },
+  });
+  return { host, alarms };
+}
+
+/** What happens below it is told to the replica once there is one. */
+function tellNode(
+  { replica, service }: AssembledNode,
+  failure: FailureLatch,
+  alarms: LaneAlarms,
+): void {
+  failure.listen((error) => service.reportFailure(error.message));
+  alarms.listen((event) => replica.onLaneEvent(event));
 }
 
 function lifeOf(
@@ -219,7 +254,15 @@ function lifeOf(
 function openWal(config: NodeConfig, logger: Logger): ThreadWal {
   const wal = ThreadWal.open({
     directory: joinPath(config.data, 'wal'),
-    options: { fileSizeBytes: config.walFileSizeBytes, cacheSizeBytesMax: LOG_CACHE_SIZE_BYTES },
+    options: {
+      fileSizeBytes: config.walFileSizeBytes,
+      cacheSizeBytesMax: LOG_CACHE_SIZE_BYTES,
+      writeRetry: {
+        retryAttempts: config.walRetryAttempts,
+        circuitBreakerThreshold: config.walCircuitBreakerThreshold,
+        circuitBreakerTimeoutMs: config.walCircuitBreakerTimeoutMs,
+      },
+    },
     clock: SYSTEM_CLOCK,
   });
   if (wal.tornTail !== null) {

@@ -11,8 +11,10 @@ import type {
   ResultBody,
 } from '@holdfast/protocol';
 import type { RaftMessage, Role } from '@holdfast/raft';
-import type { GraphStats } from '@holdfast/shard-worker';
+import type { GraphStats, LaneHealth, LayerCounts } from '@holdfast/shard-worker';
+import type { WalWrites } from '@holdfast/storage';
 import type { CareService } from './heal/care-api.ts';
+import type { ResultCacheCounts } from './routing/result-cache.ts';
 
 export type { Role } from '@holdfast/raft';
 
@@ -63,6 +65,8 @@ export interface LaneStatus {
   readonly payloadIndexSizeBytes: number;
   readonly payloadIndexBacklogCount: number;
   readonly payloadIndexGivenUpCount: number;
+  /** Null for a lane without deadlines. */
+  readonly layers: LayerCounts | null;
 }
 
 export interface WalStatus {
@@ -70,6 +74,8 @@ export interface WalStatus {
   readonly batches: number;
   readonly syncs: number;
   readonly lastSyncMs: number;
+  /** How the disk takes what is written. */
+  readonly writes: WalWrites;
 }
 
 /** How the leader sees one other replica. */
@@ -108,6 +114,8 @@ export interface SnapshotProgress {
 /** What the replica is busy with and has done, for pages and metrics. */
 export interface ReplicaActivity {
   readonly raft: RaftCounts;
+  /** The threads that hold the rows; empty without threads. */
+  readonly lanes: readonly LaneHealth[];
   readonly log: {
     readonly firstIndex: number;
     readonly sizeBytes: number;
@@ -157,6 +165,8 @@ export interface NodeStatus {
   readonly collections: number;
   readonly sessions: number;
   readonly lanes: readonly LaneStatus[];
+  /** Null while there is no replica. */
+  readonly searchCache: ResultCacheCounts | null;
   readonly wal: WalStatus;
   /** Filled on the leader only. */
   readonly peers: readonly PeerProgress[];

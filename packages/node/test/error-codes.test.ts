@@ -275,6 +275,7 @@ const PROVOKE: Readonly<Record<Exclude<WireCode, Last>, Provoke>> = {
     return answer;
   }),
   REPAIRING: brokenService('REPAIRING'),
+  WRITES_BLOCKED: brokenService('WRITES_BLOCKED'),
   OVERLOADED: atServer(
     { inflightRequestCountMaxPerConnection: '1' },
     null,

@@ -196,7 +196,14 @@ export type { ResultBody, ResultByKind, ResultOf } from './results.ts';
 export type { PublicSchema } from './schemas.ts';
 export { publicSchemas, toPublicJsonSchema } from './schemas.ts';
 export type { ScrollRequest, ScrollResult } from './scroll.ts';
-export type { FilterPlan, SearchHit, SearchPlan, SearchRequest, SearchResult } from './search.ts';
+export type {
+  DegradedLayer,
+  FilterPlan,
+  SearchHit,
+  SearchPlan,
+  SearchRequest,
+  SearchResult,
+} from './search.ts';
 export { checkSearch } from './search.ts';
 export type {
   CloseSessionRequest,

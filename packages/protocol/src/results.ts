@@ -40,7 +40,8 @@ import type { JsonObject } from './payload.ts';
 import type { CreatePayloadIndexResult, DropPayloadIndexResult } from './payload-index.ts';
 import { pointIdAt } from './point-id.ts';
 import type { ScrollResult } from './scroll.ts';
-import type { FilterPlan, SearchHit, SearchPlan, SearchResult } from './search.ts';
+import type { DegradedLayer, FilterPlan, SearchHit, SearchPlan, SearchResult } from './search.ts';
+import { SEARCH_LAYERS } from './search.ts';
 import type { CloseSessionResult, OpenSessionResult } from './session.ts';
 import type { RequestKind } from './up.ts';
 import type { UpsertResult } from './upsert.ts';
@@ -149,11 +150,15 @@ function checkSearchResult(result: Fields): SearchResult {
     hits: listAt(result.hits, 'hits').map((hit, i) => hitAt(hit, `hits[${i}]`)),
     appliedIndex: unsignedAt(result.appliedIndex, 'appliedIndex'),
     plan: planAt(result.plan),
-    degraded: listAt(result.degraded, 'degraded').map((shard) => {
-      if (typeof shard !== 'string') throw invalid('degraded', 'a list of strings');
-      return shard;
-    }),
+    degraded: listAt(result.degraded, 'degraded').map(degradedAt),
   };
+}
+
+function degradedAt(value: unknown): DegradedLayer {
+  const { layer, shard } = fieldsAt(value, 'degraded');
+  const known = SEARCH_LAYERS.find((name) => name === layer);
+  if (known === undefined) throw invalid('degraded', 'a list of layers and shards');
+  return { layer: known, shard: unsignedAt(shard, 'degraded.shard') };
 }
 
 function planAt(value: unknown): SearchPlan {

@@ -84,18 +84,33 @@ export const searchPlanSchema = z.strictObject({
 });
 export type SearchPlan = Readonly<z.infer<typeof searchPlanSchema>>;
 
+export const SEARCH_LAYERS = ['graph', 'tail'] as const;
+
+export const degradedLayerSchema = z.strictObject({
+  layer: z
+    .enum(SEARCH_LAYERS)
+    .describe(
+      'tail: the newest points of the shard were not all compared in time. ' +
+        'graph: it was too slow lately and left out, every point was compared instead.',
+    ),
+  shard: safeUnsignedSchema,
+});
+export type DegradedLayer = Readonly<z.infer<typeof degradedLayerSchema>>;
+
 export const searchResultSchema = z.strictObject({
   hits: z.array(searchHitSchema),
   appliedIndex: safeUnsignedSchema,
   plan: searchPlanSchema,
-  degraded: z.array(z.string()).describe('Shards that could not answer; empty when complete.'),
+  degraded: z
+    .array(degradedLayerSchema)
+    .describe('What was left out of the answer, shard by shard; empty when nothing was.'),
 });
 
 export interface SearchResult {
   readonly hits: readonly SearchHit[];
   readonly appliedIndex: number;
   readonly plan: SearchPlan;
-  readonly degraded: readonly string[];
+  readonly degraded: readonly DegradedLayer[];
 }
 
 const FIELDS: ReadonlySet<string> = new Set([

@@ -336,7 +336,12 @@ t.test('what JSON cannot say is refused with the path inside the payload', async
 t.test('answers come back typed, with vectors as float32', async (t) => {
   const hit = { id: 1, score: 0.5, version: 9, payload: { a: 1 }, vector };
   const plan = { graphRowCount: 1, exactRowCount: 2, shardCount: 1 };
-  const result = { hits: [hit], appliedIndex: 9, plan, degraded: ['docs/1'] };
+  const result = {
+    hits: [hit],
+    appliedIndex: 9,
+    plan,
+    degraded: [{ layer: 'tail', shard: 1 } as const],
+  };
   const response = decodeDown(encodeDown({ id: 3, ok: true, result }));
   if (!('ok' in response) || !response.ok) throw new Error('not ok');
   t.same(decodeResult('search', response.result), result);

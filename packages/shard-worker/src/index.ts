@@ -3,6 +3,8 @@ export { BLOCK_ROW_COUNT, VectorStore } from './distance/vector-store.ts';
 export { CONFLICTS_MAX } from './engine/apply.ts';
 export type { LaneEngineOptions } from './engine/lane-engine.ts';
 export { LaneEngine } from './engine/lane-engine.ts';
+export type { LayerCounts, LayerLimits, SearchLayer } from './engine/layers.ts';
+export { LAYER_LIMITS_DEFAULT, SEARCH_LAYERS } from './engine/layers.ts';
 export { SCROLL_SIZE_BYTES_MAX } from './engine/lowest-rows.ts';
 export type {
   Graph,
@@ -27,8 +29,15 @@ export { readSidecar } from './graph-cache/sidecar.ts';
 export type { InlineHostOptions } from './host/inline-host.ts';
 export { InlineHost } from './host/inline-host.ts';
 export { LANE_READ_TASK_COUNT_MAX } from './host/lane.ts';
+export type { LaneEvent, LaneHealth, LaneLossCause } from './host/lane-events.ts';
 export { laneOfShard } from './host/lane-of.ts';
-export type { PiscinaHostOptions } from './host/piscina-host.ts';
+export type {
+  LaneBatch,
+  LaneReplay,
+  LaneReplayRun,
+  LaneReplayStart,
+} from './host/lane-replay.ts';
+export type { PiscinaHostOptions, Supervision } from './host/piscina-host.ts';
 export { PiscinaHost } from './host/piscina-host.ts';
 export type {
   HostApplyBatch,

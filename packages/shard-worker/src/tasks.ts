@@ -7,6 +7,7 @@
  */
 import type { ErrorBody, LogIndex } from '@holdfast/base';
 import type { ChecksumAlgorithm } from '@holdfast/storage';
+import type { LayerCounts, SearchLayer } from './engine/layers.ts';
 import type { GraphEvent } from './graph-cache/events.ts';
 import type { CollectionDefinition, PointId, PointRecord } from './model.ts';
 import type { Filter } from './payload/filter.ts';
@@ -81,6 +82,8 @@ export interface SearchQuery {
   readonly withVector: boolean;
   /** Absent: every point. */
   readonly filter?: Filter;
+  /** Time it may take from when the lane begins; null: as long as it takes. */
+  readonly budgetMs?: number | null;
 }
 
 /** Per shard: how its rows were searched. Never silently partial. */
@@ -90,6 +93,11 @@ export interface SearchPlan {
   readonly exactRowCount: number;
   /** Of a search with a filter. */
   readonly filter?: ShardFilterPlan;
+  /**
+   * `tail`: the newest rows were not all looked at, there was no time. `graph`: it was left out for
+   * having been too slow, and every row was compared: complete, and exact.
+   */
+  readonly skippedLayer?: SearchLayer;
 }
 
 /** How the matching rows of one shard were found and searched. */
@@ -176,6 +184,8 @@ export interface LaneStats {
   /** Payload indexes that outgrew their memory and are not used. */
   readonly payloadIndexGivenUpCount: number;
   readonly busyMs: number;
+  /** Null for an engine without deadlines. */
+  readonly layers: LayerCounts | null;
   readonly graphs: GraphStats;
 }
 

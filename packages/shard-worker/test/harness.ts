@@ -1,5 +1,6 @@
 /** What this package's tests share: definitions, seeded ops, a host driven an entry at a time. */
 import type { LogIndex, Random } from '@holdfast/base';
+import { HoldfastError } from '@holdfast/base';
 import type { HostApplyBatch, ShardHost } from '../src/host/shard-host.ts';
 import type { CollectionDefinition, Metric, PointId } from '../src/model.ts';
 import type { PointCondition, PointOp } from '../src/point-op.ts';
@@ -150,7 +151,7 @@ export class HostDriver {
     const perLane = Array.from({ length: this.host.laneCount }, () => [read]);
     const results = (await this.host.read(at(this.appliedIndex), perLane)).flat();
     for (const result of results)
-      if (result.kind === 'error') throw new Error(`${result.error.code}: ${result.error.message}`);
+      if (result.kind === 'error') throw HoldfastError.fromBody(result.error);
     return results;
   }
 

@@ -123,3 +123,7 @@ export type {
   WalStats,
 } from './wal/types.ts';
 export { DEFAULT_WAL_OPTIONS } from './wal/types.ts';
+export type { WalWrites, WriteRetryOptions } from './wal/write-retry.ts';
+export { WAL_WRITES_FINE, WRITE_RETRY_DEFAULT } from './wal/write-retry.ts';
+export type { WriteErrorFacts, WriteErrorType } from './write-errors.ts';
+export { classifyWriteError } from './write-errors.ts';

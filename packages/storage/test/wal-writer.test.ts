@@ -5,7 +5,7 @@ import { recoverWal } from '../src/wal/recovery.ts';
 import { DEFAULT_WAL_OPTIONS } from '../src/wal/types.ts';
 import { SMALL_WAL, WAL_DIRECTORY } from './support.ts';
 
-for (const operation of ['write', 'sync'] as const)
+for (const operation of ['sync'] as const)
   t.test(`after a failed ${operation} the writer touches the disk no more`, async (t) => {
     const fileSystem = new MemoryFileSystem();
     const options = { ...DEFAULT_WAL_OPTIONS, ...SMALL_WAL };

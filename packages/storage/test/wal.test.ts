@@ -274,39 +274,6 @@ for (const fault of ['EIO', 'ENOSPC'] as const) {
   });
 }
 
-t.test('a failed write fails the log', async (t) => {
-  const fileSystem = new MemoryFileSystem();
-  const { wal, durable, failures } = openWal(fileSystem);
-  fileSystem.faults.add({ operation: 'write', fault: 'EIO' });
-  wal.append(makeAppend({ entries: makeEntries(EMPTY_LOG_SUM, 1, 1) }));
-  wal.pump();
-  t.same(durable, []);
-  t.match(failures, [{ code: 'WAL_IO', details: { code: 'EIO', operation: 'write' } }]);
-  await wal.close();
-});
-
-t.test(
-  'a full disk stops preparing ahead, and fails the log only when a file is needed',
-  async (t) => {
-    const fileSystem = new MemoryFileSystem();
-    const { wal, durable, failures } = openWal(fileSystem);
-    fileSystem.capacityBytes = 24 * 1024;
-    const log = wal.groupLog(GROUP_ONE);
-    for (let index = 1; failures.length === 0 && index < 100; index++) {
-      wal.append(makeAppend({ entries: makeEntries(sumAt(log, log.lastIndex()), index, 1) }));
-      wal.pump();
-    }
-    t.ok(durable.length > 20, 'the file in use was filled to its end');
-    t.match(failures, [{ code: 'WAL_IO', details: { cause: 'disk-full' } }]);
-    await wal.close();
-    fileSystem.capacityBytes = Number.POSITIVE_INFINITY;
-    fileSystem.crash({ seed: 1, keepUnsynced: 'none' });
-    const again = openWal(fileSystem);
-    t.equal(again.wal.groupLog(GROUP_ONE).lastIndex(), durable.at(-1));
-    await again.wal.close();
-  },
-);
-
 t.test('an entry that rots after it was durable is named, not served', async (t) => {
   const fileSystem = new MemoryFileSystem();
   const { wal } = openWal(fileSystem, { cacheSizeBytesMax: 100 });

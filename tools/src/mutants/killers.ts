@@ -58,6 +58,7 @@ const REPAIR_KILLERS = [
 const STORAGE_KILLERS = tests('storage', [
   'wal',
   'wal-writer',
+  'write-refusals',
   'files',
   'hard-state',
   'wal-crash',
@@ -82,6 +83,7 @@ const NODE_KILLERS = tests('node', [
   'snapshot-transfer',
   'membership',
   'exactly-once',
+  'lane-loss',
   'log-repair-sim',
   'start-state',
   'storm',

@@ -36,4 +36,12 @@ export const NODE_MUTANTS: readonly Mutant[] = [
     find: 'if (term === proposed.term)',
     replace: 'if (term >= 0)',
   },
+  {
+    id: 'refused-vote-is-replayed',
+    bug: 'a lane that comes back applies a batch that the lanes had refused together',
+    source: 'own design: ADR 0027',
+    file: `${REPLICA}/lane-replayer.js`,
+    find: 'votes.wasRefused(index)',
+    replace: 'votes.wasRefused(-1)',
+  },
 ];

@@ -57,8 +57,23 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     bug: 'an append that failed is dropped and the log goes on with the next',
     source: 'canonical/raft#320',
     file: `${WAL}/inline-wal.js`,
-    find: 'this.#confirmLater();\n        }\n        catch (error) {\n            this.#fail(error);',
-    replace:
-      'this.#confirmLater();\n        }\n        catch (error) {\n            this.#completions.length;',
+    find: 'if (!isBlockedError(error))\n                this.#fail(error);',
+    replace: 'if (!isBlockedError(error))\n                this.#completions.length;',
+  },
+  {
+    id: 'failed-sync-may-be-tried-again',
+    bug: 'a sync that failed counts as something to try again',
+    source: 'rostam#94 (fsyncgate)',
+    file: 'packages/storage/dist/src/write-errors.js',
+    find: '!FINAL_OPERATIONS.has(operation)',
+    replace: 'operation !== undefined',
+  },
+  {
+    id: 'refused-batch-is-sealed-anew',
+    bug: 'a write that the disk refused is prepared a second time, under another number',
+    source: 'own design: the same bytes in the same place',
+    file: `${WAL}/wal-writer.js`,
+    find: 'attempt.prepared ??= this.#prepare(attempt.payload);',
+    replace: 'attempt.prepared = this.#prepare(attempt.payload);',
   },
 ];

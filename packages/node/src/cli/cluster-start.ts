@@ -113,8 +113,10 @@ class ClusterRun {
       (node) =>
         new NodeChild(node, options.directory, flagsOf(node, cluster, options), {
           onExit: (child, how) => this.#say(`node ${child.node.nodeId} ended: ${how}`),
-          onRestart: (child, delayMs) =>
-            this.#say(`node ${child.node.nodeId} is started again in ${delayMs / 1_000} s`),
+          onRestart: (child, delayMs, attempt) =>
+            this.#say(
+              `node ${child.node.nodeId} is started again in ${delayMs / 1_000} s (try ${attempt})`,
+            ),
           onGivenUp: (child) => this.#onGivenUp(child),
         }),
     );

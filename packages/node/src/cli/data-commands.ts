@@ -214,7 +214,8 @@ async function search(collection: string, flags: SearchFlags, io: CliIo): Promis
     clip(JSON.stringify(hit.payload ?? {})),
   ]);
   io.out(`${renderTable(columns, rows).join('\n')}\n`);
-  if (answer.degraded.length > 0) io.err(`degraded: ${answer.degraded.join(', ')}\n`);
+  const degraded = answer.degraded.map(({ layer, shard }) => `${layer} of shard ${shard}`);
+  if (degraded.length > 0) io.err(`degraded: ${degraded.join(', ')}\n`);
 }
 
 /** Null: the vector of --like is asked for later. */

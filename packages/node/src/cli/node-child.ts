@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { RestartPolicy } from '@holdfast/base';
 import { nodeEnvironment } from '../cluster/memory-environment.ts';
 import type { PlannedNode } from '../cluster/plan.ts';
 import { removeProcessMark, writeProcessMark } from './cluster-file.ts';
@@ -14,15 +15,9 @@ export interface NodeChildEvents {
   onExit(child: NodeChild, how: string): void;
   /** It will not be started again. */
   onGivenUp(child: NodeChild, how: string): void;
-  onRestart(child: NodeChild, delayMs: number): void;
+  onRestart(child: NodeChild, delayMs: number, attempt: number): void;
 }
 
-/** 1, 2, 4, 8, 16, 16, ... seconds. */
-const RESTART_DELAY_MS_MIN = 1_000;
-const RESTART_DELAY_MS_MAX = 16_000;
-const RESTART_COUNT_MAX = 10;
-/** A node that served this long starts a new count. */
-const STABLE_AFTER_MS = 60_000;
 /** Shutdown drains requests and closes files; after this it is cut. */
 const STOP_TIMEOUT_MS = 20_000;
 
@@ -36,8 +31,7 @@ export class NodeChild {
   readonly #events: NodeChildEvents;
   #process: ChildProcess | null = null;
   #restartTimer: NodeJS.Timeout | null = null;
-  #restartCount = 0;
-  #startedMs = 0;
+  readonly #restarts = new RestartPolicy();
   #isStopping = false;
   /** Set by the owner once the node answered: from then on a death is worth a restart. */
   hasServed = false;
@@ -69,7 +63,7 @@ export class NodeChild {
     });
     closeSync(log);
     this.#process = child;
-    this.#startedMs = performance.now();
+    this.#restarts.started(performance.now());
     child.on('error', (error) => this.#onExit(child, error.message));
     child.on('exit', (code, signal) => {
       this.#onExit(child, signal === null ? `exit code ${code}` : signal);
@@ -119,14 +113,12 @@ export class NodeChild {
     removeProcessMark(this.#directory, this.node.nodeId);
     if (this.#isStopping) return;
     this.#events.onExit(this, how);
-    if (performance.now() - this.#startedMs > STABLE_AFTER_MS) this.#restartCount = 0;
-    if (!this.hasServed || this.#restartCount >= RESTART_COUNT_MAX) {
+    const delayMs = this.hasServed ? this.#restarts.died(performance.now()) : null;
+    if (delayMs === null) {
       this.#events.onGivenUp(this, how);
       return;
     }
-    const delayMs = Math.min(RESTART_DELAY_MS_MAX, RESTART_DELAY_MS_MIN * 2 ** this.#restartCount);
-    this.#restartCount += 1;
-    this.#events.onRestart(this, delayMs);
+    this.#events.onRestart(this, delayMs, this.#restarts.attemptCount);
     this.#restartTimer = setTimeout(() => this.start(), delayMs);
   }
 }

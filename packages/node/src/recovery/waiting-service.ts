@@ -6,6 +6,7 @@ import type { Member } from '@holdfast/base';
 import { HoldfastError, must } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { NodeIdentity } from '@holdfast/storage';
+import { WAL_WRITES_FINE } from '@holdfast/storage';
 import type { CareService } from '../heal/care-api.ts';
 import { RaftCounters } from '../replica/raft-counters.ts';
 import type {
@@ -31,6 +32,7 @@ export interface WaitingView {
 }
 
 const IDLE: ReplicaActivity = {
+  lanes: [],
   raft: new RaftCounters().counts,
   log: { firstIndex: 0, sizeBytes: 0, pinnedIndex: 0, heldBy: 'checkpoint' },
   checkpoint: { index: 0, failuresInRow: 0 },
@@ -71,7 +73,8 @@ export class WaitingService implements NodeService {
       collections: 0,
       sessions: 0,
       lanes: [],
-      wal: { bytesWritten: 0, batches: 0, syncs: 0, lastSyncMs: 0 },
+      searchCache: null,
+      wal: { bytesWritten: 0, batches: 0, syncs: 0, lastSyncMs: 0, writes: WAL_WRITES_FINE },
       peers: [],
       activity: IDLE,
       clockSkewMs: null,

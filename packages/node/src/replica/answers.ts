@@ -3,7 +3,11 @@ import type { ErrorCode } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
 import type { CollectionDescription, LeaderHint, ResultBody } from '@holdfast/protocol';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
+import type { WalWrites } from '@holdfast/storage';
 import type { ApplyResult, ApplyValue } from '../state/apply-result.ts';
+
+/** As often as the log itself looks whether its disk has room again. */
+const WRITES_BLOCKED_RETRY_MS = 250;
 
 /** @throws HoldfastError when the result is a refusal: definite, recorded in the log */
 export function writeAnswer(result: ApplyResult, what: string): ResultBody {
@@ -110,5 +114,26 @@ export function leaseDisabled(): HoldfastError {
     'LEASE_DISABLED',
     'lease reads are off for this cluster; use consistency linearizable, or switch them on with ' +
       'holdfast cluster leases on',
+  );
+}
+
+/** The disk refuses the log of this node; nothing was proposed. */
+export function writesBlocked({ type }: WalWrites): HoldfastError {
+  return new HoldfastError(
+    'WRITES_BLOCKED',
+    `the disk refuses the log of this node (${type}): free space or mend it; it goes on by itself`,
+    { details: { type, retryAfterMs: WRITES_BLOCKED_RETRY_MS } },
+  );
+}
+
+/** A wait that ended because this node cannot follow the log just now. */
+export function asTooStale(error: unknown): never {
+  if (!(error instanceof HoldfastError) || error.code !== 'REQUEST_TIMEOUT') throw error;
+  throw new HoldfastError(
+    'TOO_STALE',
+    'the disk of this node is refused writes; ask another node',
+    {
+      cause: error,
+    },
   );
 }

@@ -8,7 +8,8 @@
  * A conditional batch that spans lanes is a barrier: everything before it is applied, the lanes
  * vote on its conditions, and it is written on all of them or on none.
  *
- * A lane that fails stops the node: a replica that skipped an entry must not go on.
+ * A lane whose thread was lost lets its apply wait until it is back. One that fails for good stops
+ * the node: a replica that skipped an entry must not go on.
  */
 import type { Entry, HoldfastError, LogIndex, Term } from '@holdfast/base';
 import {
@@ -17,7 +18,6 @@ import {
   logIndex,
   must,
   toHoldfastError,
-  unreachable,
 } from '@holdfast/base';
 import type {
   CollectionDefinition,
@@ -35,6 +35,8 @@ import type { ResultSlot } from '../state/apply-result.ts';
 import type { MetaMachine, MetaStep } from '../state/meta-machine.ts';
 import { refused, succeeded } from '../state/meta-machine.ts';
 import { voteInBatchOrder } from './lane-vote.ts';
+import { shardCommand } from './shard-step.ts';
+import { VoteMemory } from './vote-memory.ts';
 
 /** Entries handed to the lanes in one batch: long enough to amortise, short enough for reads. */
 const BATCH_ENTRY_COUNT_MAX = 512;
@@ -78,6 +80,8 @@ interface Barrier {
 }
 
 export class Applier {
+  /** What lanes refused together since the last checkpoint. */
+  readonly votes: VoteMemory;
   readonly #host: ShardHost;
   readonly #onApplied: ApplierOptions['onApplied'];
   readonly #onFailure: ApplierOptions['onFailure'];
@@ -95,6 +99,7 @@ export class Applier {
   constructor(options: ApplierOptions) {
     this.#host = options.host;
     this.#meta = options.meta;
+    this.votes = new VoteMemory(options.meta.appliedIndex);
     this.#onApplied = options.onApplied;
     this.#onFailure = options.onFailure;
     this.#onDigests = options.onDigests;
@@ -109,6 +114,11 @@ export class Applier {
   /** Every lane has applied this and everything before. */
   get appliedIndex(): LogIndex {
     return this.#appliedIndex;
+  }
+
+  /** What a read that is posted now sees. */
+  get postedIndex(): LogIndex {
+    return this.#postedIndex;
   }
 
   get queuedEntryCount(): number {
@@ -168,9 +178,17 @@ export class Applier {
       .filter((entry) => entry.index > meta.appliedIndex);
     this.#queueHead = 0;
     this.#meta = meta;
+    this.votes.forgetThrough(meta.appliedIndex);
     this.#postedIndex = meta.appliedIndex;
     this.#appliedIndex = meta.appliedIndex;
     this.#isReplacing = false;
+  }
+
+  /** Before a stop: whoever waits for its turn is refused, because a lane may be long away. */
+  refuseBarriers(error: HoldfastError): void {
+    const barriers = this.#barriers;
+    this.#barriers = [];
+    for (const barrier of barriers) barrier.reject(error);
   }
 
   #start(): void {
@@ -181,9 +199,7 @@ export class Applier {
 
   #fail(error: HoldfastError): void {
     this.#failure = error;
-    const barriers = this.#barriers;
-    this.#barriers = [];
-    for (const barrier of barriers) barrier.reject(error);
+    this.refuseBarriers(error);
     this.#onFailure(error);
   }
 
@@ -244,43 +260,18 @@ export class Applier {
       switch (step.kind) {
         case 'done':
           break;
-        case 'createShards':
-          addToEveryLane(builder, {
-            kind: 'createCollection',
-            index: entry.index,
-            definition: step.definition,
-          });
-          break;
         case 'verify':
           builder.entries.push(applied);
           await this.#verify(builder, entry.index);
           builder = this.#newBuilder();
           continue;
-        case 'redefineShards':
-          addToEveryLane(builder, {
-            kind: 'redefineCollection',
-            index: entry.index,
-            definition: step.definition,
-          });
-          break;
-        case 'dropShards':
-          addToEveryLane(builder, { kind: 'dropCollection', index: entry.index, uid: step.uid });
-          break;
-        case 'changeChecksum':
-          addToEveryLane(builder, {
-            kind: 'changeChecksum',
-            index: entry.index,
-            uid: step.definition.uid,
-            algorithm: step.definition.checksumAlgorithm,
-          });
-          break;
         case 'write': {
           const parts = this.#split(step.definition, step.ops);
           this.#addWrite(builder, applied, step, parts, 'always');
           continue;
         }
         default:
-          unreachable(step);
+          addToEveryLane(builder, shardCommand(entry.index, step));
       }
       builder.entries.push(applied);
     }
@@ -342,6 +333,7 @@ export class Applier {
       this.#addWrite(builder, entry, step, opsPerLane, 'always');
       return;
     }
+    this.votes.noteRefused(entry.index);
     entry.slot.result = refused(entry, 'VERSION_CONFLICT', conflicts);
     builder.entries.push(entry);
   }

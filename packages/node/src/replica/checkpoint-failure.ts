@@ -17,6 +17,8 @@ export function isFatalForNode(error: unknown): boolean {
   if (!(error instanceof HoldfastError)) return true;
   // The log refuses its compaction record for want of room: it is cut after the next checkpoint.
   if (error.code === 'OVERLOADED') return false;
+  // A lane is being brought back, or the node is stopping.
+  if (error.code === 'SHARD_UNAVAILABLE' || error.code === 'SHUTTING_DOWN') return false;
   return error.code !== 'FILE_IO' || error.details.operation === 'syncDirectory';
 }
 

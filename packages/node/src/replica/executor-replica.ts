@@ -9,6 +9,7 @@ import type {
 } from '@holdfast/protocol';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { LaneReader } from '../routing/lane-reader.ts';
+import type { ResultCache } from '../routing/result-cache.ts';
 import type { MembershipState, NodeStatus } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
@@ -29,10 +30,13 @@ export interface MembershipRequests {
 export interface ExecutorReplica {
   readonly host: ShardHost;
   readonly lanes: LaneReader;
+  readonly searchCache: ResultCache;
   readonly meta: MetaMachine;
   readonly membership: MembershipRequests;
   /** Of collections that are created now. */
   readonly sealLimits: Pick<ReplicaLimits, 'sealRowCount' | 'sealSizeBytes'>;
+  /** Monotonic; deadlines are in this time. */
+  nowMs(): number;
   nextStampMs(): number;
   /** Resolves when this node is a leader that may propose; rejects NOT_LEADER, NO_LEADER. */
   whenLeaderReady(deadlineMs: number): Promise<void>;

@@ -6,6 +6,7 @@ import { HoldfastError, unreachable } from '@holdfast/base';
 import type {
   Consistency,
   CountRequest,
+  DegradedLayer,
   Filter,
   GetRequest,
   ListCollectionsRequest,
@@ -98,18 +99,25 @@ export class ReadRequests {
   }
 
   async search(request: SearchRequest, deadlineMs: number): Promise<ResultBody> {
-    const { host, lanes } = this.#replica;
+    const { host, lanes, searchCache } = this.#replica;
     let metric: Metric = 'l2';
     const { index, results } = await this.#read(request, deadlineMs, (definition) => {
       if (request.vector.length !== definition.dimension) {
         throw dimensionMismatch(definition, request.vector.length, 'vector');
       }
       metric = definition.metric;
-      const query = searchQuery(request, definition.uid);
-      return lanes.read(lanesOf(host, definition), () => ({ kind: 'search', query }));
+      const query = searchQuery(request, definition.uid, deadlineMs - this.#replica.nowMs());
+      return searchCache.through(query, lanes.index, () =>
+        lanes.read(lanesOf(host, definition), () => ({ kind: 'search', query })),
+      );
     });
     const { hits, plans } = mergeSearch(results, metric, request.k);
-    return { hits: hits.map(searchHit), appliedIndex: index, plan: sumPlans(plans), degraded: [] };
+    return {
+      hits: hits.map(searchHit),
+      appliedIndex: index,
+      plan: sumPlans(plans),
+      degraded: plans.flatMap(degradedLayer),
+    };
   }
 
   /**
@@ -183,7 +191,11 @@ function orNull(read: () => Promise<LaneAnswers>): Promise<LaneAnswers | null> {
 const filterOf = ({ filter }: { readonly filter?: Filter }): { readonly filter?: Filter } =>
   filter === undefined ? {} : { filter };
 
-function searchQuery(request: SearchRequest, uid: number): SearchQuery {
+function degradedLayer({ shard, skippedLayer }: LanePlan): readonly DegradedLayer[] {
+  return skippedLayer === undefined ? [] : [{ layer: skippedLayer, shard }];
+}
+
+function searchQuery(request: SearchRequest, uid: number, budgetMs: number): SearchQuery {
   return {
     uid,
     vector: request.vector,
@@ -192,6 +204,7 @@ function searchQuery(request: SearchRequest, uid: number): SearchQuery {
     isExact: request.exact ?? false,
     withPayload: request.withPayload ?? true,
     withVector: request.withVector ?? false,
+    budgetMs,
     ...filterOf(request),
   };
 }

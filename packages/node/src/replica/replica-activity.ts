@@ -1,4 +1,5 @@
 /** A picture of what a replica is busy with, for pages and metrics. Never decides anything. */
+import type { LaneHealth } from '@holdfast/shard-worker';
 import type { GroupLog } from '@holdfast/storage';
 import type { RaftCounts, ReplicaActivity } from '../service-api.ts';
 import type { CheckpointRunner } from './checkpoint-runner.ts';
@@ -7,6 +8,7 @@ import type { Snapshots } from './snapshots.ts';
 
 export interface ActivitySources {
   readonly log: GroupLog;
+  readonly lanes: readonly LaneHealth[];
   readonly raft: RaftCounts;
   readonly checkpointer: Checkpointer;
   readonly checkpoints: CheckpointRunner;
@@ -14,10 +16,11 @@ export interface ActivitySources {
 }
 
 export function activityOf(sources: ActivitySources): ReplicaActivity {
-  const { log, raft, checkpointer, checkpoints, snapshots } = sources;
+  const { log, lanes, raft, checkpointer, checkpoints, snapshots } = sources;
   const { counters, outgoing, incoming, pinnedIndex } = snapshots.status();
   return {
     raft,
+    lanes,
     log: {
       firstIndex: log.firstIndex(),
       sizeBytes: log.sizeBytes,

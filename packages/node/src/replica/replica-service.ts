@@ -5,6 +5,8 @@ import type { ShardHost } from '@holdfast/shard-worker';
 import type { NodeIdentity, Wal } from '@holdfast/storage';
 import { toHex, xxh128 } from '@holdfast/storage';
 import type { CareService } from '../heal/care-api.ts';
+import type { ResultCacheOptions } from '../routing/result-cache.ts';
+import { ResultCache } from '../routing/result-cache.ts';
 import type {
   ExecuteContext,
   LaneStatus,
@@ -36,6 +38,7 @@ export interface ReplicaServiceParts {
   readonly clock: Clock;
   readonly defer: Defer;
   readonly logger: Logger;
+  readonly searchCache: ResultCacheOptions;
   /** Public address of a member, null while unknown. */
   readonly publicAddressOf: (nodeId: NodeId) => string | null;
 }
@@ -46,6 +49,7 @@ export class ReplicaService implements NodeService {
   readonly #parts: ReplicaServiceParts;
   readonly #executor: RequestExecutor;
   readonly #graphAlarms: GraphAlarms;
+  readonly #searchCache: ResultCache;
   #lanes: readonly LaneStatus[] = [];
   #lanesAtMs = Number.NEGATIVE_INFINITY;
   #isRefreshing = false;
@@ -55,9 +59,12 @@ export class ReplicaService implements NodeService {
     const { replica, host } = parts;
     this.#parts = parts;
     this.#graphAlarms = new GraphAlarms(parts.logger);
+    this.#searchCache = new ResultCache(parts.searchCache, parts.clock);
     this.#executor = new RequestExecutor({
       host,
       lanes: replica.lanes,
+      searchCache: this.#searchCache,
+      nowMs: () => parts.clock.monotonicMs(),
       get meta() {
         return replica.meta;
       },
@@ -101,11 +108,12 @@ export class ReplicaService implements NodeService {
       appliedIndex: replica.applier.appliedIndex,
       lastIndex: raft.lastIndex,
       durableIndex: raft.durable,
-      isReady: raft.leader !== null && this.#failure === null && this.#isServing,
+      isReady: raft.leader !== null && this.#failure === null && this.#isServing && this.#hasLanes,
       collections: replica.meta.catalogue.count,
       sessions: replica.meta.sessions.count,
       lanes: this.#lanes,
-      wal: { bytesWritten, batches, syncs, lastSyncMs },
+      searchCache: this.#searchCache.counts,
+      wal: { bytesWritten, batches, syncs, lastSyncMs, writes: wal.writes() },
       peers: raft.role === 'leader' ? this.#peers() : [],
       activity: replica.activity(),
       clockSkewMs: replica.clockWatch.skewMs,
@@ -118,6 +126,10 @@ export class ReplicaService implements NodeService {
   get #isServing(): boolean {
     const { membership, isCaughtUp } = this.#parts.replica;
     return isMember(membership.state) && isCaughtUp;
+  }
+
+  get #hasLanes(): boolean {
+    return this.#parts.host.health().every(({ state }) => state === 'up');
   }
 
   members(): readonly MemberStatus[] {
@@ -182,7 +194,7 @@ export class ReplicaService implements NodeService {
         this.#lanesAtMs = nowMs;
         this.#isRefreshing = false;
       },
-      // A lane that cannot answer stops the replica through the applier; stats only go stale.
+      // A lane that cannot answer is being replaced; stats only go stale.
       () => {
         this.#isRefreshing = false;
       },

@@ -8,14 +8,14 @@ import type { HoldfastError, LogIndex, SnapshotMeta } from '@holdfast/base';
 import { HoldfastError as HoldfastFailure, logIndex, unreachable } from '@holdfast/base';
 import type { LeaderHint } from '@holdfast/protocol';
 import type { ApplyRequest, RaftEvent, RaftMessage, RaftStatus, SoftState } from '@holdfast/raft';
-import type { ShardDigest } from '@holdfast/shard-worker';
-import type { CheckpointRoot } from '@holdfast/storage';
+import type { LaneEvent, ShardDigest } from '@holdfast/shard-worker';
+import type { CheckpointRoot, WalWrites } from '@holdfast/storage';
 import type { Readmission } from '../recovery/readmission.ts';
 import { LaneReader } from '../routing/lane-reader.ts';
 import type { ReplicaActivity } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
-import { leaseDisabled, notLeader, shuttingDown } from './answers.ts';
+import { asTooStale, leaseDisabled, notLeader, shuttingDown, writesBlocked } from './answers.ts';
 import type { AppliedEntry } from './applier.ts';
 import { Applier } from './applier.ts';
 import { CheckpointRunner } from './checkpoint-runner.ts';
@@ -26,6 +26,7 @@ import type { DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
 import { FailoverTimeline } from './failover-timeline.ts';
 import type { FastFailover } from './fast-failover.ts';
+import { Fitness } from './fitness.ts';
 import type { JoinAnnouncer } from './join-announcer.ts';
 import { LeaderClock } from './leader-clock.ts';
 import { LeaderReadiness } from './leader-readiness.ts';
@@ -57,6 +58,8 @@ const EXPIRY_INTERVAL_MS = 50;
 const STALENESS_PROBE_INTERVAL_MS = 100;
 const SESSION_EXPIRY_INTERVAL_MS = 5_000;
 const VERIFY_TIMEOUT_MS = 5_000;
+/** A read that needs more than this node has durable goes to another node after so long. */
+const BLOCKED_READ_PATIENCE_MS = 250;
 
 type SoftStateListener = (state: SoftState) => void;
 type DigestListener = (index: LogIndex, digests: readonly ShardDigest[]) => void;
@@ -69,6 +72,7 @@ export class Replica {
   readonly snapshots: Snapshots;
   readonly membership: Membership;
   readonly clockWatch: ClockWatch;
+  readonly fitness: Fitness;
   readonly #options: ReplicaOptions;
   readonly #parts: ReplicaParts;
   readonly #driver: Driver;
@@ -97,14 +101,12 @@ export class Replica {
     this.#parts = parts;
     const { clock, core, host, wal } = parts;
     const nowMs = (): number => clock.monotonicMs();
-    const { role, term, leader } = core.status();
-    this.#soft = { role, term, leader };
+    this.#soft = softOf(core.status());
     this.#reads = new ReadGate(nowMs);
     this.#leaderClock = new LeaderClock(clock, () => this.clockWatch.medianOffsetMs());
     this.#readiness = new LeaderReadiness();
-    this.#timeline = new FailoverTimeline(nowMs, (failover) =>
-      parts.logger.info({ failover }, 'failover'),
-    );
+    const tell = (failover: object): void => parts.logger.info({ failover }, 'failover');
+    this.#timeline = new FailoverTimeline(nowMs, tell);
     this.#replay = replayWatch(options, parts);
     this.applier = new Applier({
       host,
@@ -127,7 +129,7 @@ export class Replica {
         intervalMs: options.checkpointIntervalMs,
         logSizeBytes: options.checkpointLogSizeBytes,
       },
-      onSucceeded: () => this.snapshots.installer.sweep(),
+      onSucceeded: () => this.#onCheckpoint(),
       onFatal: (error) => this.#driver.fail(error),
     });
     this.snapshots = new Snapshots({
@@ -153,10 +155,16 @@ export class Replica {
     this.#readmission = makeReadmission(memberParts, this.membership);
     this.clockWatch = makeClockWatch(memberParts, this.membership);
     this.#failover = makeFailover(memberParts, this.clockWatch);
+    this.fitness = new Fitness({
+      isLeader: () => this.#soft.role === 'leader',
+      handOver: () => this.handOver(),
+      logger: parts.logger,
+    });
     parts.transport.onPeerState((peer, state) => {
       if (state === 'disconnected') this.#failover.onPeerLost(peer);
     });
     parts.transport.onSnapshot(this.snapshots.installer);
+    wal.onWrites((writes) => this.#onWrites(writes));
   }
 
   #memberParts(): MemberParts {
@@ -228,6 +236,12 @@ export class Replica {
     return this.membership.handOver(nowMs + 2 * this.#options.electionTimeoutMs);
   }
 
+  /** A lane that is away keeps this replica from applying: it should not lead meanwhile. */
+  onLaneEvent({ kind, lane }: LaneEvent): void {
+    if (kind === 'laneLost') this.fitness.set(`lane ${lane}`, true);
+    else if (kind === 'laneRecovered') this.fitness.set(`lane ${lane}`, false);
+  }
+
   /** Last index this replica has handed out as leader; null when it does not lead. */
   leaderLastIndex(): LogIndex | null {
     const { role, lastIndex } = this.#parts.core.status();
@@ -243,6 +257,7 @@ export class Replica {
     if (!this.#isStopped) {
       this.#isStopped = true;
       this.#abandon(shuttingDown());
+      this.applier.refuseBarriers(shuttingDown());
       this.#failover.stop();
       this.snapshots.exchange.cancel('this node is shutting down');
       this.#announcer.stop();
@@ -255,6 +270,8 @@ export class Replica {
   /** Proposes an encoded command; resolves when it was applied here. */
   propose(bytes: Uint8Array, deadlineMs: number): Promise<ApplyResult> {
     if (this.#isStopped) return Promise.reject(shuttingDown());
+    const writes = this.#parts.wal.writes();
+    if (writes.state !== 'closed') return Promise.reject(writesBlocked(writes));
     const result = this.#proposals.add(bytes, deadlineMs);
     this.#driver.wake();
     return result;
@@ -263,9 +280,14 @@ export class Replica {
   /** Resolves when this replica may answer a read that begins now. */
   linearizable(deadlineMs: number): Promise<LogIndex> {
     if (this.#isStopped) return Promise.reject(shuttingDown());
-    const index = this.#reads.linearizable(deadlineMs);
+    const isBlocked = this.#parts.wal.writes().state !== 'closed';
+    // What is not durable here is not applied here: this replica may soon lag behind for long.
+    const patienceMs = this.#parts.clock.monotonicMs() + BLOCKED_READ_PATIENCE_MS;
+    const index = this.#reads.linearizable(
+      isBlocked ? Math.min(patienceMs, deadlineMs) : deadlineMs,
+    );
     this.#driver.wake();
-    return index;
+    return isBlocked ? index.catch(asTooStale) : index;
   }
 
   /**
@@ -315,7 +337,9 @@ export class Replica {
   activity(): ReplicaActivity {
     const { checkpointer, checkpoints, snapshots } = this;
     const log = this.#parts.wal.groupLog(this.#options.group);
-    return activityOf({ log, raft: this.#counters.counts, checkpointer, checkpoints, snapshots });
+    const lanes = this.#parts.host.health();
+    const raft = this.#counters.counts;
+    return activityOf({ log, lanes, raft, checkpointer, checkpoints, snapshots });
   }
 
   /** Asks for a checkpoint now; resolves with it. Rejects: the node stops, or tries again later. */
@@ -358,6 +382,25 @@ export class Replica {
     this.snapshots.exchange.onTick(nowMs);
     this.checkpoints.onTick(nowMs, this.applier.appliedIndex);
     this.clockWatch.onTick(nowMs);
+    this.fitness.onTick(nowMs);
+  }
+
+  /** A replica whose log finds no room follows without acknowledging, and should not lead. */
+  #onWrites(writes: WalWrites): void {
+    const isBlocked = writes.state !== 'closed';
+    const { logger } = this.#parts;
+    if (isBlocked)
+      logger.error({ writes }, 'the disk refuses the log; free space or mend the disk');
+    else logger.info({ writes }, 'the disk takes the log again');
+    this.fitness.set('log', isBlocked);
+    if (isBlocked) this.#proposals.refuseWaiting(writesBlocked(writes));
+  }
+
+  #onCheckpoint(): void {
+    // Of two generations the older one: a lane may just be coming back from it.
+    const [, previous] = this.checkpointer.roots;
+    if (previous !== undefined) this.applier.votes.forgetThrough(previous.meta.index);
+    this.snapshots.installer.sweep();
   }
 
   #onApply(request: ApplyRequest): void {
@@ -474,3 +517,5 @@ export class Replica {
     this.#readiness.end(error);
   }
 }
+
+const softOf = ({ role, term, leader }: RaftStatus): SoftState => ({ role, term, leader });

@@ -2,6 +2,7 @@
  * Collects the reads of one turn and posts them to the lanes as one task each: many searches cost
  * one message. All lanes see the same log index, and the answers are checked for it.
  */
+import type { LogIndex } from '@holdfast/base';
 import type { LaneRead, ShardHost } from '@holdfast/shard-worker';
 import type { Applier } from '../replica/applier.ts';
 import type { Defer } from '../replica/group-host.ts';
@@ -24,6 +25,11 @@ export class LaneReader {
     this.#host = host;
     this.#applier = applier;
     this.#defer = defer;
+  }
+
+  /** Log index that reads of this turn see, unless more is applied in it. */
+  get index(): LogIndex {
+    return this.#applier.postedIndex;
   }
 
   /** The definition must be read from the catalogue in the turn of this call. */

@@ -3,11 +3,20 @@
  * is read from its status when the page is scraped, so that nothing is counted twice.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { NodeRole, NodeService, NodeStatus, PeerTransportStats } from '../service-api.ts';
+import type {
+  LaneStatus,
+  NodeRole,
+  NodeService,
+  NodeStatus,
+  PeerTransportStats,
+} from '../service-api.ts';
 import type { Admission } from './admission.ts';
 import { registerCareMetrics } from './care-metrics.ts';
 import { registerGraphMetrics } from './graph-metrics.ts';
+import { registerLaneMetrics } from './lane-metrics.ts';
+import { registerLogMetrics } from './log-metrics.ts';
 import { registerReplicaMetrics } from './replica-metrics.ts';
+import { registerSearchMetrics } from './search-metrics.ts';
 
 const ROLES: readonly NodeRole[] = ['follower', 'preCandidate', 'candidate', 'leader', 'repairing'];
 /** 0.1 ms (a cached read) to 10 s (the default request timeout). */
@@ -62,6 +71,9 @@ export class Metrics {
     registerReplicaMetrics(this.#registry, sources.service);
     registerGraphMetrics(this.#registry, sources.service);
     registerCareMetrics(this.#registry, sources.service);
+    registerLaneMetrics(this.#registry, sources.service);
+    registerLogMetrics(this.#registry, sources.service);
+    registerSearchMetrics(this.#registry, sources.service);
     registerServerGauges(this.#registry, sources.admission);
     if (sources.peerStats !== undefined) registerPeerMetrics(this.#registry, sources.peerStats);
   }
@@ -95,7 +107,7 @@ export class Metrics {
 
 type StatusNumber = readonly [name: string, help: string, read: (status: NodeStatus) => number];
 
-type LaneNumber = Exclude<keyof NodeStatus['lanes'][number], 'graphs'>;
+type LaneNumber = Exclude<keyof LaneStatus, 'graphs' | 'layers'>;
 
 const sumLanes = (status: NodeStatus, key: LaneNumber): number =>
   status.lanes.reduce((sum, lane) => sum + lane[key], 0);

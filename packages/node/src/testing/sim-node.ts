@@ -274,7 +274,7 @@ export class SimNode {
     };
     const { wal, identity } = await openLife({
       ...{ ...life, logger },
-      openWal: () => this.#openWal(disk),
+      openWal: () => this.#openWal(disk, process),
     });
     keepIdentityCopy(this.fileSystem, DATA_DIRECTORY, identity);
     this.#incarnation = identity.incarnation;
@@ -326,17 +326,22 @@ export class SimNode {
     this.#cluster.clientNetwork.listen(this.clientAddress, { process, accept });
   }
 
-  #openWal(disk: SimDevice): InlineWal {
+  #openWal(disk: SimDevice, process: SimProcess): InlineWal {
     const wal: InlineWal = InlineWal.open({
       fileSystem: this.fileSystem,
       directory: joinPath(DATA_DIRECTORY, 'wal'),
       options: { fileSizeBytes: 256 * 1024, ...this.#cluster.options.wal },
+      clock: process,
       // First the bytes are on disk, later the node is told so.
-      schedule: (deliver) =>
-        disk.use(() => {
-          wal.flush();
-          disk.use(deliver);
-        }),
+      schedule: (deliver, delayMs) => {
+        const turn = (): void =>
+          disk.use(() => {
+            wal.flush();
+            disk.use(deliver);
+          });
+        if (delayMs === 0) turn();
+        else process.after(delayMs, turn);
+      },
     });
     return wal;
   }

@@ -1,6 +1,7 @@
 /** A NodeService whose answers a test decides. */
 import { clusterId, HoldfastError, incarnation, nodeId } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
+import { WAL_WRITES_FINE } from '@holdfast/storage';
 import type {
   ExecuteContext,
   LeaderChange,
@@ -15,6 +16,7 @@ type Execute = (request: Request, context: ExecuteContext) => Promise<ResultBody
 const ID = '0123456789abcdef0123456789abcdef';
 
 const ACTIVITY: NodeStatus['activity'] = {
+  lanes: [],
   raft: {
     ...{ elections: 1, preVotes: 2, votesGranted: 3, roleChanges: 4, stepDowns: 5 },
     ...{ transfersCompleted: 6, transfersFailed: 7, configurationChanges: 8 },
@@ -90,9 +92,11 @@ export class FakeService implements NodeService {
           payloadIndexSizeBytes: 80,
           payloadIndexBacklogCount: 0,
           payloadIndexGivenUpCount: 0,
+          layers: null,
         },
       ],
-      wal: { bytesWritten: 100, batches: 3, syncs: 3, lastSyncMs: 0.2 },
+      searchCache: null,
+      wal: { bytesWritten: 100, batches: 3, syncs: 3, lastSyncMs: 0.2, writes: WAL_WRITES_FINE },
       peers: [{ nodeId: nodeId('n2'), matchIndex: 11, isRecentlyActive: true, lagEntries: 2 }],
       activity: ACTIVITY,
       clockSkewMs: 12,

@@ -5,6 +5,8 @@
  *
  * A failure inside `apply` leaves rows half written, so the engine refuses everything after it:
  * the node must stop and replay, never go on from a state that no log describes.
+ *
+ * Over 400 lines because every task of a lane ends here.
  */
 import type { LogIndex } from '@holdfast/base';
 import { assert, HoldfastError, must, unreachable } from '@holdfast/base';
@@ -22,6 +24,7 @@ import { ownShards, redefine, shardOf, withChecksum } from './lane-collection.ts
 import type { WantedShard } from './lane-loader.ts';
 import { loadShards, missingManifest } from './lane-loader.ts';
 import { describeLane } from './lane-stats.ts';
+import type { SearchLayers } from './layers.ts';
 import { runRead } from './read.ts';
 import { COMPACTION_DEAD_ROW_COUNT_MIN, isCompactionDue } from './row-compaction.ts';
 import { Shard } from './shard.ts';
@@ -34,6 +37,8 @@ export interface LaneEngineOptions {
   readonly compactionDeadRowCountMin?: number;
   /** Graphs are saved and taken back at open: only on a real disk, native code opens the files. */
   readonly graphCache?: GraphCacheOptions | null;
+  /** Deadlines of searches; without it there are none. */
+  readonly layers?: SearchLayers;
 }
 
 /** Copying a row to the next generation costs about a sixtieth of putting it into a graph. */
@@ -148,7 +153,12 @@ export class LaneEngine {
       case 'stats':
         return this.#reply(task.epoch, {
           kind: 'stats',
-          stats: describeLane(this.#appliedIndex, [...this.#shards()], this.#graphs),
+          stats: describeLane(
+            this.#appliedIndex,
+            [...this.#shards()],
+            this.#graphs,
+            this.#options.layers ?? null,
+          ),
         });
       case 'settle':
         while (this.buildSlice(Number.MAX_SAFE_INTEGER));
@@ -315,7 +325,8 @@ export class LaneEngine {
 
   #read(task: Task<'read'>): ShardReply {
     this.#assertAt(task.expectedIndex);
-    const results = task.reads.map((read) => runRead(read, this.#collections));
+    const layers = this.#options.layers ?? null;
+    const results = task.reads.map((read) => runRead(read, this.#collections, layers));
     return this.#reply(task.epoch, { kind: 'read', results });
   }
 

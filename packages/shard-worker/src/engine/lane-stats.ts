@@ -2,6 +2,7 @@
 import type { LogIndex } from '@holdfast/base';
 import type { LaneGraphs } from '../graph-cache/lane-graphs.ts';
 import type { LaneStats } from '../tasks.ts';
+import type { SearchLayers } from './layers.ts';
 import type { Shard } from './shard.ts';
 
 /** `busyMs` is the runner's to fill in: an engine has no clock. */
@@ -9,6 +10,7 @@ export function describeLane(
   appliedIndex: LogIndex,
   shards: readonly Shard[],
   graphs: LaneGraphs,
+  layers: SearchLayers | null,
 ): LaneStats {
   const total = { live: 0, graph: 0, dead: 0, sizeBytes: 0 };
   const index = { sizeBytes: 0, backlog: 0, givenUp: 0 };
@@ -33,5 +35,6 @@ export function describeLane(
     payloadIndexGivenUpCount: index.givenUp,
     busyMs: 0,
     graphs: graphs.stats(shards),
+    layers: layers?.counts ?? null,
   };
 }

@@ -7,6 +7,7 @@ import { comparePointIds, hashPointId, shardOfIdHash } from '../point-id.ts';
 import type { LaneRead, LaneReadResult, SearchHit, SearchPlan, SearchQuery } from '../tasks.ts';
 import { searchFiltered } from './filtered-search.ts';
 import type { LaneCollection } from './lane-collection.ts';
+import type { SearchLayers } from './layers.ts';
 import { lowestRows, SCROLL_SIZE_BYTES_MAX } from './lowest-rows.ts';
 import { NO_ROW } from './row-store.ts';
 import { prepareQuery, scoreOfKey, searchShard } from './search.ts';
@@ -15,6 +16,7 @@ import type { Shard } from './shard.ts';
 export function runRead(
   read: LaneRead,
   collections: ReadonlyMap<number, LaneCollection>,
+  layers: SearchLayers | null = null,
 ): LaneReadResult {
   const uid = read.kind === 'search' ? read.query.uid : read.uid;
   const collection = collections.get(uid);
@@ -22,7 +24,7 @@ export function runRead(
     return failed('COLLECTION_NOT_FOUND', `No collection has the uid ${uid} here; it was dropped.`);
   switch (read.kind) {
     case 'search':
-      return search(read.query, collection);
+      return search(read.query, collection, layers);
     case 'get':
       return get(read, collection);
     case 'count': {
@@ -41,7 +43,11 @@ export function runRead(
   }
 }
 
-function search(query: SearchQuery, collection: LaneCollection): LaneReadResult {
+function search(
+  query: SearchQuery,
+  collection: LaneCollection,
+  layers: SearchLayers | null,
+): LaneReadResult {
   const { definition, shards } = collection;
   const { dimension, metric, hnsw, name } = definition;
   if (query.vector.length !== dimension)
@@ -52,16 +58,27 @@ function search(query: SearchQuery, collection: LaneCollection): LaneReadResult 
   if (!isFiniteVector(query.vector))
     return failed('VECTOR_INVALID', 'A component of the query vector is NaN or infinite.');
   const prepared = prepareQuery(metric, query.vector);
-  const options = { k: query.k, ef: query.ef ?? hnsw.efSearch, isExact: query.isExact };
+  const timing =
+    layers === null
+      ? null
+      : { layers, deadlineMs: layers.nowMs() + (query.budgetMs ?? Number.POSITIVE_INFINITY) };
+  const { k, isExact } = query;
+  const options = { k, ef: query.ef ?? hnsw.efSearch, isExact, timing };
   const found: RankedShardRow[] = [];
   const plans: SearchPlan[] = [];
-  for (const shard of shards.values()) {
-    const { ranked, plan } =
-      query.filter === undefined
-        ? searchShard(shard, prepared, options)
-        : searchFiltered(shard, prepared, options, query.filter);
-    for (const { key, row } of ranked) found.push({ key, row, shard });
-    plans.push(plan);
+  try {
+    for (const shard of shards.values()) {
+      const { ranked, plan } =
+        query.filter === undefined
+          ? searchShard(shard, prepared, options)
+          : searchFiltered(shard, prepared, options, query.filter);
+      for (const { key, row } of ranked) found.push({ key, row, shard });
+      plans.push(plan);
+    }
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'REQUEST_TIMEOUT')
+      return { kind: 'error', error: error.toBody() };
+    throw error;
   }
   if (shards.size > 1) found.sort(compareRanked);
   const hits = found.slice(0, query.k).map(({ key, row, shard }) => {

@@ -18,11 +18,15 @@ import { TopK } from '../distance/top-k.ts';
 import { BLOCK_ROW_COUNT } from '../distance/vector-store.ts';
 import type { Metric } from '../model.ts';
 import type { SearchPlan } from '../tasks.ts';
+import type { IsOver, SearchLayer, SearchLayers } from './layers.ts';
+import { searchTimeout } from './layers.ts';
 import { FLAG_EXTREME, FLAG_LIVE } from './row-store.ts';
 import type { Shard } from './shard.ts';
 
 /** More than k, so that ties and rounding inside the graph cannot cost a better row. */
 export const CANDIDATE_SLACK = 8;
+/** Between two looks at the clock: 0.4 ms with 128 components, 4 ms with 1,536. */
+const SLICE_ROW_COUNT = 16 * BLOCK_ROW_COUNT;
 
 export interface PreparedQuery {
   readonly metric: Metric;
@@ -36,6 +40,13 @@ export interface ShardSearchOptions {
   readonly k: number;
   readonly ef: number;
   readonly isExact: boolean;
+  /** Deadlines of the layers, and of all of it by the same clock. Null: there are none. */
+  readonly timing?: SearchTiming | null;
+}
+
+export interface SearchTiming {
+  readonly layers: SearchLayers;
+  readonly deadlineMs: number;
 }
 
 export interface ShardSearchResult {
@@ -56,6 +67,7 @@ export function prepareQuery(metric: Metric, vector: Float32Array): PreparedQuer
 export const scoreOfKey = (metric: Metric, key: number): number =>
   metric === 'l2' ? Math.sqrt(key) : -key + 0;
 
+/** @throws HoldfastError REQUEST_TIMEOUT */
 export function searchShard(
   shard: Shard,
   query: PreparedQuery,
@@ -63,21 +75,50 @@ export function searchShard(
 ): ShardSearchResult {
   assert(Number.isInteger(options.k) && options.k >= 1, 'k must be at least 1', { k: options.k });
   const { rows, queue } = shard;
+  const timing = options.timing ?? null;
   const k = Math.min(options.k, rows.liveCount);
   const best = new TopK(k, (left, right) => rows.compareIds(left, right));
   if (k === 0) return finish(shard, best, 0, 0);
   rows.vectors.setQuery(query.vector);
   const graphLiveCount = queue.graphLiveCount;
+  let skippedLayer: SearchLayer | null = null;
   if (!options.isExact && graphLiveCount > 0 && !query.isZeroCosine) {
-    offerFromGraph(shard, query, { ...options, k }, best);
-    offerRange(shard, query, queue.tailStart, best);
-    const tailLiveCount = rows.liveCount - graphLiveCount;
-    if (best.size === k) return finish(shard, best, graphLiveCount, tailLiveCount);
-    best.clear();
+    const startMs = timing === null ? 0 : timing.layers.nowMs();
+    if (timing === null || timing.layers.tryPass('graph', startMs)) {
+      offerFromGraph(shard, query, { ...options, k }, best);
+      timing?.layers.graphDone(startMs);
+      const isTailWhole = offerTail(shard, query, timing, best);
+      const tailLiveCount = isTailWhole ? rows.liveCount - graphLiveCount : 0;
+      const skipped = isTailWhole ? null : 'tail';
+      if (best.size === k) return finish(shard, best, graphLiveCount, tailLiveCount, skipped);
+      best.clear();
+    } else {
+      skippedLayer = 'graph';
+    }
   }
-  offerRange(shard, query, 0, best);
+  const isOver = timing === null ? null : timing.layers.scanOver(timing.deadlineMs);
+  if (!offerRange(shard, query, 0, best, rows.rowCount, isOver)) throw searchTimeout(shard.shard);
   assert(best.size === k, 'an exact scan finds k of the live rows', { k, found: best.size });
-  return finish(shard, best, 0, rows.liveCount);
+  return finish(shard, best, 0, rows.liveCount, skippedLayer);
+}
+
+/** False: there was no time for all of it. What was seen of it counts. */
+function offerTail(
+  shard: Shard,
+  query: PreparedQuery,
+  timing: SearchTiming | null,
+  best: TopK,
+): boolean {
+  const { tailStart } = shard.queue;
+  // A tail of one slice is scanned without a look at any clock.
+  const isShort = shard.rows.rowCount - tailStart <= SLICE_ROW_COUNT;
+  if (timing === null || isShort) return offerRange(shard, query, tailStart, best);
+  const { layers, deadlineMs } = timing;
+  if (!layers.tryPass('tail', layers.nowMs())) return false;
+  const isOver = layers.tailOver(deadlineMs);
+  const isWhole = offerRange(shard, query, tailStart, best, shard.rows.rowCount, isOver);
+  layers.tailDone(isWhole);
+  return isWhole;
 }
 
 function finish(
@@ -85,8 +126,11 @@ function finish(
   best: TopK,
   graphRowCount: number,
   exactRowCount: number,
+  skippedLayer: SearchLayer | null = null,
 ): ShardSearchResult {
-  return { ranked: best.drain(), plan: { shard, graphRowCount, exactRowCount } };
+  const plan = { shard, graphRowCount, exactRowCount };
+  const ranked = best.drain();
+  return skippedLayer === null ? { ranked, plan } : { ranked, plan: { ...plan, skippedLayer } };
 }
 
 let candidates = new Uint32Array(1024);
@@ -122,21 +166,30 @@ export function coveredRows({ queue }: Shard, rows: Uint32Array): Uint32Array {
   return rows.subarray(0, kept);
 }
 
-/** Offers every live row from `first` on, up to `end`. */
+/**
+ * Offers every live row from `first` on, up to `end`. False: `isOver` said so before the end.
+ */
 export function offerRange(
   shard: Shard,
   query: PreparedQuery,
   first: number,
   best: TopK,
   end = shard.rows.rowCount,
-): void {
+  isOver: IsOver | null = null,
+): boolean {
   const { vectors } = shard.rows;
   const kind = query.metric === 'l2' ? 'l2' : 'dot';
+  let sliceEnd = first + SLICE_ROW_COUNT;
   for (let start = first; start < end; start += BLOCK_ROW_COUNT) {
+    if (start >= sliceEnd) {
+      if (isOver?.() === true) return false;
+      sliceEnd = start + SLICE_ROW_COUNT;
+    }
     const count = Math.min(BLOCK_ROW_COUNT, end - start);
     const results = vectors.distancesOfRange(kind, start, count);
     offerBlock(shard, query, { results, rows: null, start, count }, best);
   }
+  return true;
 }
 
 /** Offers those of `rows` that are live. */

@@ -18,7 +18,9 @@ import type {
   ShardTask,
   WriteOutcome,
 } from '../tasks.ts';
+import type { LaneHealth } from './lane-events.ts';
 import { laneOfShard } from './lane-of.ts';
+import type { LaneReplay } from './lane-replay.ts';
 import type {
   HostApplyBatch,
   LoadProgress,
@@ -139,12 +141,16 @@ export class LaneFanOut implements ShardHost {
     const posted = readsPerLane.flatMap((reads, lane) => {
       if (reads.length === 0) return [];
       const task = { kind: 'read', epoch, expectedIndex, reads } as const;
-      return [{ lane, reply: this.#post(lane, 'read', task) }];
+      return [{ lane, reply: orUnavailable(this.#post(lane, 'read', task)) }];
     });
     const replies = await gather(posted.map(({ reply }) => reply));
     replies.forEach((reply, i) => {
-      assertIndex(reply, expectedIndex);
-      results[posted[i]!.lane] = reply.results;
+      const { lane } = posted[i]!;
+      if (reply instanceof HoldfastError) results[lane] = refuseEach(readsPerLane[lane]!, reply);
+      else {
+        assertIndex(reply, expectedIndex);
+        results[lane] = reply.results;
+      }
     });
     return results;
   }
@@ -182,6 +188,12 @@ export class LaneFanOut implements ShardHost {
     const epoch = this.#epoch;
     const replies = await this.#postAll('stats', () => ({ kind: 'stats', epoch }));
     return replies.map((reply) => reply.stats);
+  }
+
+  useReplay(_replay: LaneReplay): void {}
+
+  health(): readonly LaneHealth[] {
+    return [];
   }
 
   async settle(): Promise<void> {
@@ -247,6 +259,19 @@ async function gather<Value>(promises: readonly Promise<Value>[]): Promise<Value
     if (result.status === 'rejected') throw result.reason;
     return result.value;
   });
+}
+
+/** A lane that is away fails the reads that need it, not those of others in the same turn. */
+function orUnavailable<Value>(reply: Promise<Value>): Promise<Value | HoldfastError> {
+  return reply.catch((thrown: unknown) => {
+    if (thrown instanceof HoldfastError && thrown.code === 'SHARD_UNAVAILABLE') return thrown;
+    throw thrown;
+  });
+}
+
+function refuseEach(reads: readonly LaneRead[], refusal: HoldfastError): LaneReadResult[] {
+  const error = refusal.toBody();
+  return reads.map(() => ({ kind: 'error', error }));
 }
 
 function assertIndex(reply: ShardReply, index: LogIndex): void {

@@ -12,6 +12,7 @@
 import { HoldfastError, must } from '@holdfast/base';
 import type { LaneEngine } from '../engine/lane-engine.ts';
 import type { ShardReply, ShardTask } from '../tasks.ts';
+import type { LanePulse } from './lane-pulse.ts';
 
 /** Longest time a task waits behind graph building (plus one row, which cannot be divided). */
 export const BUILD_SLICE_MS = 2;
@@ -35,6 +36,8 @@ export interface LaneRunnerOptions {
   readonly defer: (delayMs: number, callback: () => void) => void;
   /** How often a slice of the recall probe runs. Left out: never. */
   readonly probeIntervalMs?: number;
+  /** Touched between tasks and between slices, for whoever watches the thread. */
+  readonly pulse?: Pick<LanePulse, 'enter' | 'beat'>;
 }
 
 export class LaneRunner {
@@ -77,10 +80,12 @@ export class LaneRunner {
   }
 
   #runNow(task: ShardTask): ShardReply {
-    const { engine, monotonicMs } = this.#options;
+    const { engine, monotonicMs, pulse } = this.#options;
     const startMs = monotonicMs();
     if (task.kind === 'apply') this.#lastWriteMs = startMs;
+    pulse?.enter('working');
     const reply = runCaught(engine, task, () => engine.run(task));
+    pulse?.enter('idle');
     this.#busyMs += monotonicMs() - startMs;
     if (reply.kind !== 'stats') return reply;
     return { ...reply, stats: { ...reply.stats, busyMs: this.#busyMs } };
@@ -120,12 +125,14 @@ export class LaneRunner {
   }
 
   #buildSlice(): void {
-    const { engine, monotonicMs } = this.#options;
+    const { engine, monotonicMs, pulse } = this.#options;
     const startMs = monotonicMs();
+    pulse?.enter('working');
     do {
       if (engine.isCheckpointing) this.#stepCheckpoint();
       else if (!engine.buildSlice(BUILD_STEP_ROW_COUNT)) break;
     } while (monotonicMs() - startMs < BUILD_SLICE_MS);
+    pulse?.enter('idle');
     this.#busyMs += monotonicMs() - startMs;
   }
 

@@ -7,8 +7,11 @@
  */
 import { assert, HoldfastError } from '@holdfast/base';
 import { Piscina } from 'piscina';
+import type { LayerLimits } from '../engine/layers.ts';
+import { LAYER_LIMITS_DEFAULT } from '../engine/layers.ts';
 import type { ShardReply, ShardTask } from '../tasks.ts';
 import type { LanePort } from './lane-fan-out.ts';
+import { createPulseMemory, PulseReader } from './lane-pulse.ts';
 
 /**
  * Read tasks under way per lane. A task carries all reads of one turn, so this is far above what
@@ -29,17 +32,40 @@ export type LaneFailureListener = (error: HoldfastError) => void;
  * only costs resident memory: V8 would take up to 48 MB of it. Rows and graphs are not in the heap.
  */
 const LANE_RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 8 };
+/** Far above what columns, tombstones and answers need: whoever gets here leaks. */
+const HEAP_SIZE_MB_MAX_DEFAULT = 1_024;
+
+export interface LaneOptions {
+  /** The thread's program; for tests, which make it fail in their own ways. */
+  readonly worker?: URL;
+  readonly heapSizeMbMax?: number;
+  /** Deadlines of searches; what is not given is as in LAYER_LIMITS_DEFAULT. */
+  readonly layers?: Partial<LayerLimits>;
+}
+
+/** What a lane's thread is started with. */
+export interface LaneThreadInput {
+  readonly pulse: SharedArrayBuffer;
+  readonly layers: LayerLimits;
+}
 
 export class Lane implements LanePort {
+  readonly pulse: PulseReader;
   readonly #pool: Piscina<ShardTask, ShardReply>;
   readonly #name: string;
   readonly #underWay = new Set<Promise<unknown>>();
   #readTaskCount = 0;
 
-  constructor(name: string, onFailure: LaneFailureListener) {
+  constructor(name: string, onFailure: LaneFailureListener, options: LaneOptions = {}) {
     this.#name = name;
+    const pulse = createPulseMemory();
+    this.pulse = new PulseReader(pulse);
+    const layers = { ...LAYER_LIMITS_DEFAULT, ...options.layers };
+    const workerData: LaneThreadInput = { pulse, layers };
+    const maxOldGenerationSizeMb = options.heapSizeMbMax ?? HEAP_SIZE_MB_MAX_DEFAULT;
     this.#pool = new Piscina<ShardTask, ShardReply>({
-      filename: new URL('../worker.js', import.meta.url).href,
+      filename: (options.worker ?? new URL('../worker.js', import.meta.url)).href,
+      workerData,
       minThreads: 1,
       maxThreads: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
@@ -49,7 +75,7 @@ export class Lane implements LanePort {
       // `sync` would block the worker's event loop between tasks, and graphs are built there.
       atomics: 'async',
       recordTiming: false,
-      resourceLimits: LANE_RESOURCE_LIMITS,
+      resourceLimits: { ...LANE_RESOURCE_LIMITS, maxOldGenerationSizeMb },
       trackUnmanagedFds: false,
     });
     // A thread that dies with tasks under way fails those; this is for one that dies between tasks.
@@ -59,6 +85,21 @@ export class Lane implements LanePort {
   /** Ends the thread as a crash would. Only while no graph is being built: see `close`. */
   async terminateThread(): Promise<void> {
     await Promise.all(this.#pool.threads.map((thread) => thread.terminate()));
+  }
+
+  get hasTasks(): boolean {
+    return this.#underWay.size > 0;
+  }
+
+  /**
+   * Ends the thread whatever it does; what is under way rejects. False: it is inside a native call,
+   * where ending it would abort the process, so it was left alone.
+   */
+  kill(): boolean {
+    if (!this.pulse.forbidNative()) return false;
+    // Not waited for: a thread inside a call of the system ends when that returns.
+    void this.#pool.destroy();
+    return true;
   }
 
   assertRoomForRead(): void {
@@ -100,7 +141,7 @@ export class Lane implements LanePort {
     return new HoldfastError(
       'SHARD_UNAVAILABLE',
       `${this.#name} lost its thread ${when}: ${String(cause)}. ` +
-        'The node must restart from its last checkpoint.',
+        'Its shards come back from the last checkpoint and the log; ask another node meanwhile.',
       { cause, details: { lane: this.#name, when } },
     );
   }

@@ -17,6 +17,8 @@ import type {
   ShardManifestReference,
   WriteOutcome,
 } from '../tasks.ts';
+import type { LaneHealth } from './lane-events.ts';
+import type { LaneReplay } from './lane-replay.ts';
 
 export interface ShardHostOpenOptions {
   readonly appliedIndex: LogIndex;
@@ -48,7 +50,10 @@ export interface ShardHost {
   open(options: ShardHostOpenOptions): Promise<void>;
   /** How far the newest `open` has come, for people; may be asked at any time. */
   loadProgress(): LoadProgress;
-  /** Outcomes per lane, one per write command, in order. Rejects when a lane failed: fail stop. */
+  /**
+   * Outcomes per lane, one per write command, in order. Rejects when a lane failed for good: fail
+   * stop.
+   */
   apply(batch: HostApplyBatch): Promise<readonly (readonly WriteOutcome[])[]>;
   /** Conflicts of a conditional batch over several lanes; null in `opsPerLane`: not concerned. */
   vote(
@@ -74,5 +79,9 @@ export interface ShardHost {
   digests(expectedIndex: LogIndex): Promise<readonly ShardDigest[]>;
   stats(): Promise<readonly LaneStats[]>;
   settle(): Promise<void>;
+  /** Where lost lanes get their state back from; until it is given a lost lane stays lost. */
+  useReplay(replay: LaneReplay): void;
+  /** Of lanes that have threads of their own; empty for others. */
+  health(): readonly LaneHealth[];
   close(): Promise<void>;
 }

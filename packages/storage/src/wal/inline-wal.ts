@@ -4,8 +4,9 @@
  * time pass, or crash. With a `schedule` the WAL asks for its own turns.
  */
 import type { Clock, Entry, GroupId, LogIndex, TimerHandle, Timers } from '@holdfast/base';
-import { HoldfastError } from '@holdfast/base';
+import { HoldfastError, must } from '@holdfast/base';
 import type { FileSystem } from '../fs.ts';
+import { classifyWriteError } from '../write-errors.ts';
 import { recoverWal } from './recovery.ts';
 import type { TornTail } from './scan.ts';
 import type {
@@ -18,12 +19,15 @@ import type {
   WalOptions,
   WalOrder,
   WalStats,
+  WalWritesListener,
 } from './types.ts';
 import { DEFAULT_WAL_OPTIONS } from './types.ts';
 import type { Mending } from './wal-front.ts';
 import { WalFront } from './wal-front.ts';
 import type { BatchPlace, WalWriter } from './wal-writer.ts';
-import { CONFIRM_IDLE_MS } from './wal-writer.ts';
+import { CONFIRM_IDLE_MS, isBlockedError } from './wal-writer.ts';
+import type { WalWrites } from './write-retry.ts';
+import { WriteRetry } from './write-retry.ts';
 
 export interface InlineWalOptions {
   readonly fileSystem: FileSystem;
@@ -61,6 +65,11 @@ export class InlineWal implements Wal {
   #frames: Uint8Array[] = [];
   #completions: { readonly frameCount: number; readonly place: BatchPlace }[] = [];
   #isScheduled = false;
+  /** Frames of the batch that the disk refuses; null while it refuses none. */
+  #blockedFrameCount: number | null = null;
+  #retryAtMs = 0;
+  readonly #retry: WriteRetry;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
   #isClosed = false;
 
   /** @throws HoldfastError WAL_CORRUPT, FORMAT_UNKNOWN, FILE_IO, WAL_IO */
@@ -74,6 +83,8 @@ export class InlineWal implements Wal {
     this.#timers = settings.timers ?? null;
     this.#takeStallMs = settings.takeStallMs ?? (() => 0);
     const clock = settings.clock ?? STOPPED_CLOCK;
+    this.#clock = clock;
+    this.#retry = new WriteRetry(this.#options.writeRetry);
     const { fileSystem, directory } = settings;
     const recovered = recoverWal(fileSystem, directory, this.#options, clock);
     this.#writer = recovered.writer;
@@ -148,6 +159,14 @@ export class InlineWal implements Wal {
     return this.#front.groups();
   }
 
+  writes(): WalWrites {
+    return this.#front.writes;
+  }
+
+  onWrites(listener: WalWritesListener): void {
+    this.#front.onWrites(listener);
+  }
+
   stats(): WalStats {
     return this.#front.stats(this.#writer.stats);
   }
@@ -159,12 +178,16 @@ export class InlineWal implements Wal {
 
   /** Writes and reports everything that is queued. */
   pump(): void {
-    while (this.#frames.length > 0 && this.#front.failure === null) this.flush();
+    while (this.#frames.length > 0 && this.#front.failure === null) if (!this.flush()) break;
     this.deliver();
   }
 
-  /** Makes one batch of what is queued durable, without telling. False when nothing was queued. */
+  /**
+   * Makes one batch of what is queued durable, without telling. False when nothing was queued, or
+   * the disk refuses it: then every call tries again when the time has come.
+   */
   flush(): boolean {
+    if (this.#blockedFrameCount !== null) return this.#flushBlocked(this.#blockedFrameCount);
     if (this.#frames.length === 0 || this.#front.failure !== null) return false;
     const frames = this.#takeBatch();
     const payload = Buffer.concat(frames);
@@ -174,7 +197,8 @@ export class InlineWal implements Wal {
       this.#writer.prepareNextFile(Math.max(PREPARE_SIZE_BYTES_MIN, 2 * payload.byteLength));
       this.#confirmLater();
     } catch (error) {
-      this.#fail(error);
+      if (!isBlockedError(error)) this.#fail(error);
+      else return this.#onBlocked(error, frames.length);
     }
     return true;
   }
@@ -182,11 +206,13 @@ export class InlineWal implements Wal {
   /** Confirms the last batch, as the thread does when the log is quiet. True when it wrote. */
   confirm(): boolean {
     if (this.#isClosed || this.#front.failure !== null) return false;
+    if (this.#blockedFrameCount !== null) return false;
     if (this.#writer.confirmAtMs === null) return false;
     try {
       return this.#writer.confirm();
     } catch (error) {
-      this.#fail(error);
+      if (isBlockedError(error)) this.#onBlocked(error, 0);
+      else this.#fail(error);
       return false;
     }
   }
@@ -216,6 +242,40 @@ export class InlineWal implements Wal {
     this.#front.closeReaders();
     if (this.#front.failure === null) this.#writer.close();
     else this.#writer.abandon();
+  }
+
+  /** False: it waits for its disk. */
+  #onBlocked(error: HoldfastError, frameCount: number): false {
+    this.#blockedFrameCount = frameCount;
+    const facts = must(classifyWriteError(error.cause), 'a refusal was classified before');
+    const delayMs = this.#retry.refused(facts, this.#clock.monotonicMs());
+    this.#front.noteWrites(this.#retry.writes);
+    this.#retryAtMs = this.#clock.monotonicMs() + delayMs;
+    this.#requestTurn(delayMs);
+    return false;
+  }
+
+  #flushBlocked(frameCount: number): boolean {
+    if (this.#front.failure !== null) return false;
+    const nowMs = this.#clock.monotonicMs();
+    const isEarly = this.#schedule !== null && nowMs < this.#retryAtMs;
+    if (isEarly || !this.#retry.mayTry(nowMs, this.#writer.hasRoom)) {
+      this.#requestTurn(isEarly ? this.#retryAtMs - nowMs : this.#retry.waitMs(nowMs));
+      return false;
+    }
+    try {
+      const place = this.#writer.resume();
+      this.#blockedFrameCount = null;
+      this.#retry.succeeded();
+      this.#front.noteWrites(this.#retry.writes);
+      if (frameCount > 0) this.#completions.push({ frameCount, place });
+      this.#confirmLater();
+      return true;
+    } catch (error) {
+      if (isBlockedError(error)) return this.#onBlocked(error, frameCount);
+      this.#fail(error);
+      return true;
+    }
   }
 
   #mend({ frames, settled }: Mending): Promise<void> {

@@ -1,15 +1,18 @@
 /**
  * The loop of the WAL thread: everything that has arrived becomes one batch; without work it
  * confirms the last batch, prepares the next file, then sleeps. Synchronous; it returns when told
- * to close or on failure.
+ * to close or on failure. While the disk refuses a batch it does nothing but try that again.
  */
-import type { Clock } from '@holdfast/base';
-import { toHoldfastError, unreachable } from '@holdfast/base';
+import type { Clock, HoldfastError } from '@holdfast/base';
+import { must, toHoldfastError, unreachable } from '@holdfast/base';
+import { classifyWriteError } from '../write-errors.ts';
 import type { RingConsumer } from './shared-ring.ts';
 import type { WalThreadReply } from './thread-protocol.ts';
 import { FRAME_APPEND, FRAME_CLOSE, FRAME_ORDER, FRAME_RELEASE } from './thread-protocol.ts';
 import type { WalOptions, WalOrder } from './types.ts';
-import type { WalWriter } from './wal-writer.ts';
+import type { BatchPlace, WalWriter } from './wal-writer.ts';
+import { isBlockedError } from './wal-writer.ts';
+import { WriteRetry } from './write-retry.ts';
 
 /** A slice of zeros while idle: well below a millisecond. */
 const PREPARE_IDLE_SLICE_BYTES = 256 * 1024;
@@ -34,6 +37,7 @@ export function runWalThread(
 ): void {
   const sleepMs = (): number =>
     Math.max(0, (writer.confirmAtMs ?? Number.POSITIVE_INFINITY) - clock.monotonicMs());
+  const patient = new PatientWriter(ring, writer, options, clock, reply);
   try {
     for (;;) {
       const doorbell = ring.doorbell();
@@ -43,14 +47,14 @@ export function runWalThread(
       const hasWork = work.frames.length > 0 || hasCommand;
       if (!hasWork) {
         const isDue = sleepMs() === 0;
-        if (isDue && writer.confirm()) continue;
+        if (isDue && patient.confirm()) continue;
         if (writer.prepareNextFile(PREPARE_IDLE_SLICE_BYTES)) continue;
         // It may have needed the file that is finished now; else it waits for the next batch.
-        if (isDue && writer.confirm()) continue;
+        if (isDue && patient.confirm()) continue;
         ring.sleep(doorbell, isDue ? Number.POSITIVE_INFINITY : sleepMs());
         continue;
       }
-      perform(work, writer, reply);
+      perform(work, writer, patient, reply);
       if (work.isClosing) return;
     }
   } catch (error) {
@@ -58,14 +62,80 @@ export function runWalThread(
   }
 }
 
+/** Writes batches, and waits as long as the disk refuses one. */
+class PatientWriter {
+  readonly #ring: RingConsumer;
+  readonly #writer: WalWriter;
+  readonly #retry: WriteRetry;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
+  readonly #reply: (message: WalThreadReply) => void;
+
+  constructor(
+    ring: RingConsumer,
+    writer: WalWriter,
+    options: WalOptions,
+    clock: Pick<Clock, 'monotonicMs'>,
+    reply: (message: WalThreadReply) => void,
+  ) {
+    this.#ring = ring;
+    this.#writer = writer;
+    this.#retry = new WriteRetry(options.writeRetry);
+    this.#clock = clock;
+    this.#reply = reply;
+  }
+
+  writeBatch(payload: Uint8Array): BatchPlace {
+    return this.#persist(() => this.#writer.writeBatch(payload));
+  }
+
+  confirm(): boolean {
+    return this.#persist<boolean | BatchPlace>(() => this.#writer.confirm()) !== false;
+  }
+
+  #persist<Value>(write: () => Value): Value | BatchPlace {
+    let attempt: () => Value | BatchPlace = write;
+    for (let isFirst = true; ; isFirst = false) {
+      try {
+        const value = attempt();
+        if (!isFirst) this.#tell(() => this.#retry.succeeded());
+        return value;
+      } catch (error) {
+        if (!isBlockedError(error)) throw error;
+        this.#wait(error);
+        attempt = () => this.#writer.resume();
+      }
+    }
+  }
+
+  #wait(error: HoldfastError): void {
+    const facts = must(classifyWriteError(error.cause), 'a refusal was classified before');
+    let waitMs = 0;
+    this.#tell(() => {
+      waitMs = this.#retry.refused(facts, this.#clock.monotonicMs());
+    });
+    do {
+      // New work rings too; it waits as well.
+      this.#ring.sleep(this.#ring.doorbell(), waitMs);
+      if (this.#ring.takeProducerWaits()) this.#reply({ kind: 'space' });
+      waitMs = this.#retry.waitMs(this.#clock.monotonicMs());
+    } while (!this.#retry.mayTry(this.#clock.monotonicMs(), this.#writer.hasRoom));
+  }
+
+  #tell(change: () => void): void {
+    change();
+    this.#reply({ kind: 'writes', writes: this.#retry.writes });
+  }
+}
+
 function perform(
   work: Collected,
   writer: WalWriter,
+  patient: PatientWriter,
   reply: (message: WalThreadReply) => void,
 ): void {
   if (work.frames.length > 0) {
     const payload = Buffer.concat(work.frames);
-    const place = writer.writeBatch(payload);
+    const place = patient.writeBatch(payload);
     reply({ kind: 'durable', frameCount: work.frames.length, place, stats: writer.stats });
     // Keeps ahead of the writer also under a load that never pauses.
     writer.prepareNextFile(Math.max(PREPARE_BUSY_SLICE_BYTES, 2 * payload.byteLength));

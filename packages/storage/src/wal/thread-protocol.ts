@@ -3,6 +3,7 @@ import type { ErrorBody } from '@holdfast/base';
 import type { RingMemory } from './shared-ring.ts';
 import type { WalOptions } from './types.ts';
 import type { BatchPlace, WriterState, WriterStats } from './wal-writer.ts';
+import type { WalWrites } from './write-retry.ts';
 
 export interface WalThreadInput {
   readonly ring: RingMemory;
@@ -30,6 +31,8 @@ export type WalThreadReply =
   | { readonly kind: 'mended' }
   /** The ring has space again. */
   | { readonly kind: 'space' }
+  /** The disk refuses what is written, or takes it again. */
+  | { readonly kind: 'writes'; readonly writes: WalWrites }
   /** Nothing becomes durable any more. */
   | { readonly kind: 'failed'; readonly error: ErrorBody }
   | { readonly kind: 'closed'; readonly stats: WriterStats };

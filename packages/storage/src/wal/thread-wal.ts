@@ -22,11 +22,13 @@ import type {
   WalOptions,
   WalOrder,
   WalStats,
+  WalWritesListener,
 } from './types.ts';
 import { DEFAULT_WAL_OPTIONS } from './types.ts';
 import type { Mending } from './wal-front.ts';
 import { WalFront } from './wal-front.ts';
 import type { WriterStats } from './wal-writer.ts';
+import type { WalWrites } from './write-retry.ts';
 
 export interface ThreadWalOptions {
   readonly directory: string;
@@ -160,6 +162,14 @@ export class ThreadWal implements Wal {
     return this.#front.groups();
   }
 
+  writes(): WalWrites {
+    return this.#front.writes;
+  }
+
+  onWrites(listener: WalWritesListener): void {
+    this.#front.onWrites(listener);
+  }
+
   stats(): WalStats {
     return this.#front.stats(this.#stats);
   }
@@ -173,6 +183,7 @@ export class ThreadWal implements Wal {
       };
       for (const frame of this.#front.startClosing()) this.#ring.push(FRAME_APPEND, frame);
       this.#ring.push(FRAME_CLOSE, EMPTY);
+      this.#endBlocked();
       if (this.#hasExited) this.#resolveExit();
     });
     return this.#closing;
@@ -194,6 +205,10 @@ export class ThreadWal implements Wal {
       case 'mended':
         this.#orders.shift()?.resolve();
         return;
+      case 'writes':
+        this.#front.noteWrites(message.writes);
+        if (this.#closing !== null) this.#endBlocked();
+        return;
       case 'space':
         this.#ring.pump();
         return;
@@ -208,6 +223,16 @@ export class ThreadWal implements Wal {
       default:
         unreachable(message);
     }
+  }
+
+  /**
+   * A closing log whose disk refuses what waits would wait for ever. Nothing of it was
+   * acknowledged: it ends as in a crash.
+   */
+  #endBlocked(): void {
+    if (this.#front.writes.state === 'closed') return;
+    this.#isConfirmedClosed = true;
+    void this.#worker.terminate();
   }
 
   #release(fileId: number): void {

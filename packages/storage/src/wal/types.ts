@@ -14,6 +14,8 @@ import type {
   SnapshotMeta,
   Term,
 } from '@holdfast/base';
+import type { WalWrites, WriteRetryOptions } from './write-retry.ts';
+import { WRITE_RETRY_DEFAULT } from './write-retry.ts';
 
 /** Raft's AppendRequest with the group it belongs to. Entries are shared, never mutated. */
 export interface LogAppend {
@@ -132,6 +134,7 @@ export interface WalStats {
 /** `syncMs` is how long the write and sync that made the newest ticket durable took. */
 export type DurableListener = (ticket: number, syncMs: number) => void;
 export type WalFailureListener = (error: HoldfastError) => void;
+export type WalWritesListener = (writes: WalWrites) => void;
 
 /**
  * `zero`: bytes of the file that is written to, or of the next one, that hold nothing yet; what
@@ -217,6 +220,13 @@ export interface Wal {
   /** Present entries of `group` with a record in [from, to) of the file. */
   entriesIn(group: GroupId, fileId: number, from: number, to: number): readonly LogIndex[];
   stats(): WalStats;
+  /**
+   * Whether the disk takes what is written. While it refuses, appends are queued and nothing
+   * becomes durable; it goes on by itself when the disk does.
+   */
+  writes(): WalWrites;
+  /** Called when the state of `writes` has changed. */
+  onWrites(listener: WalWritesListener): void;
   /** Writes what is queued, confirms it on disk, releases files and thread. Idempotent. */
   close(): Promise<void>;
 }
@@ -232,6 +242,8 @@ export interface WalOptions {
   readonly queueSizeBytesMax: number;
   /** Recompute the hash chain of entries at recovery. Off only for tests with invented sums. */
   readonly verifiesEntryChain: boolean;
+  /** What a disk that refuses writes is granted. */
+  readonly writeRetry: WriteRetryOptions;
 }
 
 export const DEFAULT_WAL_OPTIONS: WalOptions = {
@@ -242,4 +254,5 @@ export const DEFAULT_WAL_OPTIONS: WalOptions = {
   // Raft bounds its uncommitted bytes far below this; reaching it means the disk has stalled.
   queueSizeBytesMax: 256 * 1024 * 1024,
   verifiesEntryChain: true,
+  writeRetry: WRITE_RETRY_DEFAULT,
 };

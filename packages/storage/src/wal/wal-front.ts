@@ -39,8 +39,11 @@ import type {
   WalFailureListener,
   WalOptions,
   WalStats,
+  WalWritesListener,
 } from './types.ts';
 import type { BatchPlace, WriterStats } from './wal-writer.ts';
+import type { WalWrites } from './write-retry.ts';
+import { WAL_WRITES_FINE } from './write-retry.ts';
 
 interface Pending {
   /** Null for a record of the WAL itself. */
@@ -82,6 +85,8 @@ export class WalFront {
   #failure: HoldfastError | null = null;
   #isClosing = false;
   #lastSyncMs = 0;
+  #writes: WalWrites = WAL_WRITES_FINE;
+  readonly #writesListeners: WalWritesListener[] = [];
   #releasedBelow = 0;
   readonly #hasher: EntryHasher = createEntryHasher();
   /** Groups with a repair under way. */
@@ -108,6 +113,21 @@ export class WalFront {
 
   onFailure(listener: WalFailureListener): void {
     this.#failureListeners.push(listener);
+  }
+
+  get writes(): WalWrites {
+    return this.#writes;
+  }
+
+  onWrites(listener: WalWritesListener): void {
+    this.#writesListeners.push(listener);
+  }
+
+  /** The writer's view of its disk. */
+  noteWrites(writes: WalWrites): void {
+    const hasChanged = writes.state !== this.#writes.state || writes.type !== this.#writes.type;
+    this.#writes = writes;
+    if (hasChanged) for (const listener of this.#writesListeners) listener(writes);
   }
 
   groups(): readonly GroupId[] {

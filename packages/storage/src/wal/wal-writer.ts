@@ -8,14 +8,18 @@
  * - a batch is written only after the sync of the one before it returned; its header names that one
  *   as watermark;
  * - every file starts with the state of all groups, so older files can go when no entry needs them;
- * - after any failure nothing is written or synced any more: a failed sync is never retried.
- * Over 400 lines because all that writes to these files turns on one position.
+ * - a write that the disk refuses before anything of it was synced may be tried again, with the
+ *   same bytes in the same place, and nothing else is written before it succeeded;
+ * - after any other failure nothing is written or synced: a failed sync is never retried.
+ *
+ * Over 400 lines because all that writes to these files turns on one position, and on one state of
+ * what may be tried again and what never may.
  */
 import type { Clock, GroupId } from '@holdfast/base';
 import { assert, HoldfastError, unreachable } from '@holdfast/base';
 import { crc32c, crc32cOfChunks } from '../checksum.ts';
 import type { FileHandle, FileSystem } from '../fs.ts';
-import { isDiskFullError } from '../fs.ts';
+import { classifyWriteError } from '../write-errors.ts';
 import { encodeFileState } from './append-frame.ts';
 import { encodeConfirmation, noteChange } from './confirmation.ts';
 import { followRecord } from './follow.ts';
@@ -70,6 +74,22 @@ export interface BatchPlace {
   readonly syncMs: number;
 }
 
+/** A batch under way. */
+interface Attempt {
+  readonly payload: Uint8Array;
+  readonly startMs: number;
+  /** Null until it has its place in a file. */
+  prepared: PreparedBatch | null;
+}
+
+interface PreparedBatch {
+  readonly chunks: readonly Uint8Array[];
+  readonly payloadOffset: number;
+  readonly sizeBytes: number;
+  readonly batch: number;
+  readonly hardStates: ReadonlyMap<GroupId, TermAndVote>;
+}
+
 export interface WriterStats {
   readonly bytesWritten: number;
   readonly batches: number;
@@ -105,6 +125,8 @@ export class WalWriter {
   /** Set when the disk was too full to prepare; cleared by a roll. */
   #isPreparationPaused = false;
   #hasFailed = false;
+  /** A batch of which nothing is synced: until it is, the disk may refuse it. */
+  #attempt: Attempt | null = null;
   #bytesWritten = 0;
   #filesCreated = 0;
   #filesRemoved = 0;
@@ -167,11 +189,34 @@ export class WalWriter {
 
   /**
    * Makes `payload` (unsealed records, sealed here in place) durable as one batch.
-   * @throws HoldfastError WAL_IO: stop; nothing of the batch may be acknowledged
+   * @throws HoldfastError WRITES_BLOCKED: the disk refuses it, nothing is synced, `resume` tries
+   *   again; WAL_IO: stop. Nothing of the batch may be acknowledged either way
    */
   writeBatch(payload: Uint8Array): BatchPlace {
     assert(!this.#hasFailed, 'a failed log must not be written');
-    return this.#guard(() => this.#writeBatch(payload));
+    assert(this.#attempt === null, 'a refused batch is written before the next one');
+    this.#attempt = { payload, startMs: this.#clock.monotonicMs(), prepared: null };
+    return this.resume();
+  }
+
+  /** True while the disk refuses a batch. */
+  get isBlocked(): boolean {
+    return this.#attempt !== null && !this.#hasFailed;
+  }
+
+  /** Tries the refused batch again. @throws as `writeBatch` */
+  resume(): BatchPlace {
+    const attempt = this.#attempt;
+    assert(attempt !== null && !this.#hasFailed, 'there is a refused batch');
+    return this.#guard(() => {
+      attempt.prepared ??= this.#prepare(attempt.payload);
+      return this.#write(attempt, attempt.prepared);
+    });
+  }
+
+  /** Whether the disk has room for another log file. */
+  get hasRoom(): boolean {
+    return this.#fileSystem.freeBytes(this.#directory) >= 2 * this.#options.fileSizeBytes;
   }
 
   /**
@@ -191,6 +236,7 @@ export class WalWriter {
   /** Prepares a slice of the next file; true when there is more to do. */
   prepareNextFile(budgetBytes: number): boolean {
     if (this.#hasFailed || this.#isPreparationPaused || this.#next?.isFinished) return false;
+    if (this.isBlocked) return false;
     return this.#guard(() => {
       try {
         this.#next ??= this.#startNextFile(this.#options.fileSizeBytes);
@@ -199,9 +245,8 @@ export class WalWriter {
         return !this.#next.isFinished;
       } catch (error) {
         // Nothing depends on the next file yet: give its space back and try again at the roll.
-        if (!isDiskFullError(error) || this.#next?.isFilled) throw error;
-        this.#next?.discard();
-        this.#next = null;
+        if (!classifyWriteError(error)?.isRetryable) throw error;
+        this.#discardNext();
         this.#isPreparationPaused = true;
         return false;
       }
@@ -279,7 +324,12 @@ export class WalWriter {
 
   /** Confirms the last batch on disk by an empty one, then releases the files. */
   close(): void {
-    if (this.confirmAtMs !== null && !this.confirm()) this.writeBatch(EMPTY);
+    try {
+      // A disk that refuses it now leaves the last batch as a crash would: recovery confirms it.
+      if (!this.isBlocked && this.confirmAtMs !== null && !this.confirm()) this.writeBatch(EMPTY);
+    } catch (error) {
+      if (!isBlockedError(error)) throw error;
+    }
     this.abandon();
   }
 
@@ -291,8 +341,8 @@ export class WalWriter {
     this.#hardStates.close();
   }
 
-  #writeBatch(payload: Uint8Array): BatchPlace {
-    const startMs = this.#clock.monotonicMs();
+  /** Finds a place for the batch and seals it there; changes nothing when it finds no room. */
+  #prepare(payload: Uint8Array): PreparedBatch {
     const confirmation = encodeConfirmation(this.#groups, this.#changes, payload.byteLength === 0);
     let head: FileStateBytes = NO_FILE_STATE;
     const bodySizeBytes = confirmation.byteLength + payload.byteLength;
@@ -300,7 +350,7 @@ export class WalWriter {
       head = encodeFileState(this.#groups);
       this.#roll(head.bytes.byteLength + bodySizeBytes);
     }
-    const { id, handle } = this.#file;
+    const { id } = this.#file;
     const mask = checksumMask(id);
     const headOffset = this.#offset + BATCH_HEADER_SIZE_BYTES + confirmation.byteLength;
     const payloadOffset = headOffset + head.bytes.byteLength;
@@ -325,10 +375,19 @@ export class WalWriter {
       this.#offset,
       mask,
     );
-    handle.write([header, confirmation, head.bytes, payload], this.#offset);
+    const chunks = [header, confirmation, head.bytes, payload];
+    const sizeBytes = batchSizeBytes(head.bytes.byteLength + bodySizeBytes, 0);
+    return { chunks, payloadOffset, sizeBytes, batch, hardStates };
+  }
+
+  #write({ payload, startMs }: Attempt, prepared: PreparedBatch): BatchPlace {
+    const { chunks, payloadOffset, sizeBytes, batch, hardStates } = prepared;
+    const { id, handle } = this.#file;
+    handle.write(chunks, this.#offset);
+    // From here on it may be on the disk: what fails now is never tried again.
+    this.#attempt = null;
     handle.datasync();
     this.#syncs += 1 + this.#hardStates.write(hardStates);
-    const sizeBytes = batchSizeBytes(head.bytes.byteLength + bodySizeBytes, 0);
     this.#offset += sizeBytes;
     this.#lastBatch = batch;
     this.#isUnconfirmed = payload.byteLength > 0;
@@ -342,7 +401,8 @@ export class WalWriter {
   #roll(bodySizeBytes: number): void {
     const needed = FIRST_BATCH_OFFSET + batchSizeBytes(bodySizeBytes, 0);
     assert(needed <= WAL_FILE_SIZE_BYTES_MAX, 'batch is too large for a log file', { needed });
-    const next = this.#next ?? this.#startNextFile(needed);
+    this.#next ??= this.#startNextFile(needed);
+    const next = this.#next;
     next.growTo(Math.max(needed, this.#options.fileSizeBytes));
     this.#finishNextFile(next);
     this.#file.handle.close();
@@ -356,6 +416,12 @@ export class WalWriter {
   #startNextFile(sizeBytes: number): ZeroFiller {
     const fileId = this.#file.id + 1;
     return new ZeroFiller(this.#fileSystem, { directory: this.#directory, fileId, sizeBytes });
+  }
+
+  /** It holds no batch: what made it is undone, and another one is begun at the next roll. */
+  #discardNext(): void {
+    this.#next?.discard();
+    this.#next = null;
   }
 
   #finishNextFile(next: ZeroFiller): void {
@@ -417,11 +483,24 @@ export class WalWriter {
     } catch (error) {
       this.#hasFailed = true;
       if (!(error instanceof HoldfastError) || error.code !== 'FILE_IO') throw error;
+      if (this.#attempt !== null && classifyWriteError(error)?.isRetryable === true) {
+        if (this.#attempt.prepared === null) this.#discardNext();
+        this.#hasFailed = false;
+        const message = `the disk refuses the log: ${error.message}`;
+        throw new HoldfastError('WRITES_BLOCKED', message, {
+          cause: error,
+          details: error.details,
+        });
+      }
       const message = `the log cannot be written: ${error.message}; restart the node after that`;
       throw new HoldfastError('WAL_IO', message, { cause: error, details: error.details });
     }
   }
 }
+
+/** The disk refuses a batch, and it may be tried again. */
+export const isBlockedError = (error: unknown): error is HoldfastError =>
+  error instanceof HoldfastError && error.code === 'WRITES_BLOCKED';
 
 type FileStateBytes = ReturnType<typeof encodeFileState>;
 const NO_FILE_STATE: FileStateBytes = { bytes: new Uint8Array(0), recordCount: 0 };

@@ -1,0 +1,52 @@
+/**
+ * Reasons why this replica should not lead for now: a lane that is away, a log that finds no room.
+ * While there are any, the leadership is given away whenever this replica has it and somebody else
+ * can take it. It goes on voting and following.
+ */
+import type { Logger } from '@holdfast/base';
+
+/** Between two attempts: one that fails takes an election timeout. */
+const ATTEMPT_INTERVAL_MS = 1_000;
+
+export interface FitnessParts {
+  readonly isLeader: () => boolean;
+  readonly handOver: () => Promise<void>;
+  readonly logger: Logger;
+}
+
+export class Fitness {
+  readonly #parts: FitnessParts;
+  readonly #reasons = new Set<string>();
+  #nextAttemptMs = 0;
+  #isHandingOver = false;
+
+  constructor(parts: FitnessParts) {
+    this.#parts = parts;
+  }
+
+  get reasons(): readonly string[] {
+    return [...this.#reasons];
+  }
+
+  /** `reason` holds from now on, or does not any more. */
+  set(reason: string, isUnfit: boolean): void {
+    if (isUnfit) this.#reasons.add(reason);
+    else this.#reasons.delete(reason);
+    this.#nextAttemptMs = 0;
+  }
+
+  onTick(nowMs: number): void {
+    if (this.#reasons.size === 0 || nowMs < this.#nextAttemptMs || this.#isHandingOver) return;
+    if (!this.#parts.isLeader()) return;
+    this.#nextAttemptMs = nowMs + ATTEMPT_INTERVAL_MS;
+    this.#isHandingOver = true;
+    this.#parts.logger.warn({ reasons: this.reasons }, 'this node should not lead: handing over');
+    this.#parts
+      .handOver()
+      // It is tried again: nobody may be able to take over yet.
+      .catch(() => undefined)
+      .finally(() => {
+        this.#isHandingOver = false;
+      });
+  }
+}
