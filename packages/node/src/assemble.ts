@@ -116,8 +116,7 @@ export async function assembleNode(
   const pause = pauseBy(parts.defer);
   const opener = new StateOpener({
     ...{ ...parts, identity, dataDirectory, log, care },
-    load: (roots) =>
-      loadStartState({ fileSystem, dataDirectory, host, logger, pause, log, watch }, roots),
+    load: (root) => loadStartState({ fileSystem, dataDirectory, host, pause, watch }, root),
   });
   // The repair of a damaged log lets go of what the checkpoint holds: so that must be whole before.
   const early = log.damage().length === 0 ? null : await opener.open(found);

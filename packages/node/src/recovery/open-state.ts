@@ -12,19 +12,19 @@
  * clean start looks at nothing twice: loading verifies every byte anyway.
  */
 import type { Logger, LogIndex, TimerHandle, Timers } from '@holdfast/base';
-import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
-import { parseSegmentPath } from '@holdfast/shard-worker';
+import { HoldfastError, must } from '@holdfast/base';
+import { damagesOf, isDamage, parseSegmentPath } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, GroupLog, NodeIdentity } from '@holdfast/storage';
 import { checkpointRootNames, joinPath } from '@holdfast/storage';
 import type { NodeCare } from '../heal/node-care.ts';
-import type { ScrubTarget } from '../heal/scrub-targets.ts';
+import type { AnyFlaw, ScrubTarget } from '../heal/scrub-targets.ts';
 import { blockFiles, scrubTarget } from '../heal/scrub-targets.ts';
 import { repairSegment } from '../heal/segment-repair.ts';
 import type { PeerTransport } from '../service-api.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import type { Recovery } from './heal-log.ts';
 import { startConf } from './heal-log.ts';
-import type { StartState } from './start-state.ts';
+import { tellDamage } from './start-state.ts';
 import type { WaitingView } from './waiting-service.ts';
 
 const RETRY_DELAY_MS = 1_000;
@@ -41,12 +41,20 @@ export interface StateOpenerOptions {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly onRecovery?: (recovery: Recovery) => void;
-  /** Of the first root, or of none. @throws HoldfastError (as a rejection): files are damaged */
-  readonly load: (roots: readonly CheckpointRoot[]) => Promise<StartState>;
+  /** As loadStartState. @throws HoldfastError (as a rejection): files are damaged */
+  readonly load: (root: CheckpointRoot | null) => Promise<MetaMachine>;
 }
 
-type Opened = Pick<StartState, 'roots' | 'meta'>;
-type DamagedFile = ScrubTarget & { readonly checksum: string };
+export interface OpenedState {
+  /** Of the generation in use, and those before it; empty on a node without a checkpoint. */
+  readonly roots: readonly CheckpointRoot[];
+  readonly meta: MetaMachine;
+}
+
+interface DamagedFile {
+  readonly target: Extract<ScrubTarget, { readonly checksum: string }>;
+  readonly flaws: readonly AnyFlaw[];
+}
 
 export class StateOpener {
   readonly #options: StateOpenerOptions;
@@ -66,26 +74,24 @@ export class StateOpener {
    * @throws HoldfastError NEW_LIFE_NEEDED, CHECKPOINT_CORRUPT (without peers), SHUTTING_DOWN,
    *   FILE_IO
    */
-  async open(roots: readonly CheckpointRoot[]): Promise<Opened> {
+  async open(roots: readonly CheckpointRoot[]): Promise<OpenedState> {
     try {
       const newest = roots[0] ?? null;
       this.#refuseGap(newest);
-      const { meta } = await this.#options.load(newest === null ? [] : [newest]);
-      return { roots, meta };
+      return { roots, meta: await this.#options.load(newest) };
     } catch (thrown) {
-      const error = toHoldfastError(thrown);
-      if (!isDamage(error)) throw thrown;
-      this.#options.logger.error({ code: error.code, details: error.details }, error.message);
-      return this.#recover(roots, error);
+      if (!isDamage(thrown)) throw thrown;
+      this.#options.logger.error({ code: thrown.code, details: thrown.details }, thrown.message);
+      return this.#recover(roots, thrown);
     }
   }
 
-  async #recover(roots: readonly CheckpointRoot[], cause: HoldfastError): Promise<Opened> {
+  async #recover(roots: readonly CheckpointRoot[], cause: HoldfastError): Promise<OpenedState> {
     this.#show(roots[0] ?? null);
     for (const [age, root] of roots.entries()) {
       if ((age > 0 && !this.#canReplayFrom(root)) || this.#hasGap(root)) continue;
       if (!(await this.#mend(root))) continue;
-      const meta = await this.#tryLoad([root]);
+      const meta = await this.#tryLoad(root);
       if (meta === null) continue;
       const { index } = root.meta;
       if (age > 0) this.#options.logger.error({ index }, 'an older checkpoint is used');
@@ -93,7 +99,7 @@ export class StateOpener {
     }
     if (!this.#hasGap(null)) {
       this.#quarantineRoots('every checkpoint is damaged; the log has all of it');
-      const meta = await this.#tryLoad([]);
+      const meta = await this.#tryLoad(null);
       if (meta !== null) return { roots: [], meta };
     }
     if (this.#options.care.peers.length === 0) throw cause;
@@ -122,10 +128,13 @@ export class StateOpener {
   /** True when every file of the generation is sound at last; false when that cannot be. */
   async #mend(root: CheckpointRoot): Promise<boolean> {
     let nowhereCount = 0;
+    let isTold = false;
     for (;;) {
       const damaged = await this.#damagedFiles(root);
       if (damaged.length === 0) return true;
-      if (damaged.some(({ kind }) => kind !== 'segment')) return false;
+      if (!isTold) tellDamage(this.#options.logger, root, damaged.flatMap(flawsOf));
+      isTold = true;
+      if (damaged.some(({ target }) => target.kind !== 'segment')) return false;
       const rounds = await this.#repairAll(damaged);
       nowhereCount = rounds.isNowhere ? nowhereCount + 1 : 0;
       if (nowhereCount >= NOWHERE_ROUND_COUNT_MAX) return false;
@@ -143,7 +152,7 @@ export class StateOpener {
       for (;;) {
         const step = steps.next();
         if (step.done !== true) await care.pause();
-        else if (step.value.length > 0) damaged.push(target);
+        else if (step.value.length > 0) damaged.push({ target, flaws: step.value });
         if (step.done === true) break;
       }
       this.#refuseStopped();
@@ -156,7 +165,8 @@ export class StateOpener {
     let openCount = 0;
     let isNowhere = false;
     this.#failure = null;
-    for (const [i, { checksum, path }] of damaged.entries()) {
+    for (const [i, { target }] of damaged.entries()) {
+      const { checksum, path } = target;
       this.#doing = `repairing ${path} from the other members, file ${i + 1} of ${damaged.length}`;
       const named = must(parseSegmentPath(path), 'only segments are repaired from others');
       const result = await repairSegment(care.segmentParts, { ...named, checksum }, care.peers);
@@ -183,14 +193,14 @@ export class StateOpener {
   }
 
   /** Null when it is damaged all the same: what it was made of does not fit together. */
-  async #tryLoad(roots: readonly CheckpointRoot[]): Promise<MetaMachine | null> {
+  async #tryLoad(root: CheckpointRoot | null): Promise<MetaMachine | null> {
     this.#doing = 'loading the state';
     try {
-      return (await this.#options.load(roots)).meta;
+      return await this.#options.load(root);
     } catch (thrown) {
-      const error = toHoldfastError(thrown);
-      if (!isDamage(error)) throw thrown;
-      this.#options.logger.error({ code: error.code, details: error.details }, error.message);
+      if (!isDamage(thrown)) throw thrown;
+      this.#options.logger.error({ code: thrown.code, details: thrown.details }, thrown.message);
+      tellDamage(this.#options.logger, root, damagesOf(thrown));
       return null;
     }
   }
@@ -263,12 +273,8 @@ export class StateOpener {
   }
 }
 
-/** Of files, not of the program: FORMAT_UNKNOWN and a disk that fails are for a person. */
-function isDamage({ code, details }: HoldfastError): boolean {
-  const isCorrupt = ['SEGMENT_CORRUPT', 'CHECKPOINT_CORRUPT', 'FILE_CORRUPT'].includes(code);
-  const isUnreadable = details.code === 'ENOENT' || details.operation === 'read';
-  return isCorrupt || (code === 'FILE_IO' && isUnreadable);
-}
+const flawsOf = ({ target: { kind, path }, flaws }: DamagedFile) =>
+  flaws.map(({ offset, what }) => ({ kind, path, offset, what }));
 
 function newLifeNeeded(
   { identity }: { readonly identity: NodeIdentity },

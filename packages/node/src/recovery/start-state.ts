@@ -1,21 +1,12 @@
 /**
- * Loads the state that a node starts from: that of the newest checkpoint whose files are all what
- * they must be. A damaged one does not stop the start as long as an older generation is whole and
- * the log still has everything after it; then more is replayed, nothing is lost, and the damage is
- * told by file. Only when no generation can be used does the start fail, with the damages of the
- * newest one.
+ * Loads the state of one checkpoint, or that of the beginning, into lanes and memory, and tells
+ * what is damaged, file by file. What to do then is decided in open-state.ts.
  */
 import type { Logger } from '@holdfast/base';
-import { HoldfastError, logIndex, toHoldfastError } from '@holdfast/base';
+import { logIndex } from '@holdfast/base';
 import type { CheckpointFile, FileDamage, ShardHost } from '@holdfast/shard-worker';
-import {
-  asDamage,
-  damagedCheckpoint,
-  damagesOf,
-  isDamage,
-  verifyCheckpoint,
-} from '@holdfast/shard-worker';
-import type { CheckpointRoot, FileSystem, GroupLog } from '@holdfast/storage';
+import { asDamage, damagedCheckpoint, isDamage, verifyCheckpoint } from '@holdfast/shard-worker';
+import type { CheckpointRoot, FileSystem } from '@holdfast/storage';
 import { manifestReferences } from '../replica/checkpointer.ts';
 import { loadMeta } from '../replica/meta-file.ts';
 import type { Pause } from '../replica/slices.ts';
@@ -27,54 +18,22 @@ export interface StartStateParts {
   readonly fileSystem: FileSystem;
   readonly dataDirectory: string;
   readonly host: ShardHost;
-  /** Repaired and brought into line with the newest root. */
-  readonly log: GroupLog;
   readonly pause: Pause;
-  readonly logger: Logger;
   readonly watch: LoadWatch;
 }
 
-export interface StartState {
-  /** Of the generation in use, and those before it; empty on a node without a checkpoint. */
-  readonly roots: readonly CheckpointRoot[];
-  readonly meta: MetaMachine;
-  /** Of newer generations that were left out. */
-  readonly damages: readonly FileDamage[];
-}
-
 /**
- * `roots` are all readable generations, newest first.
- * @throws HoldfastError the first failure of the newest generation when none can be used
+ * The state at the end of `root`; null is the beginning of all.
+ * @throws HoldfastError with all damages of its files (damagesOf), FORMAT_UNKNOWN, FILE_IO
  */
 export async function loadStartState(
   parts: StartStateParts,
-  roots: readonly CheckpointRoot[],
-): Promise<StartState> {
-  if (roots.length === 0) {
-    await parts.host.open({ appliedIndex: logIndex(0), definitions: [], manifests: [] });
-    return { roots, meta: MetaMachine.empty(), damages: [] };
-  }
-  const damages: FileDamage[] = [];
-  let newestFailure: HoldfastError | null = null;
-  for (const [age, root] of roots.entries()) {
-    if (age > 0 && !canReplayFrom(parts.log, root)) break;
-    try {
-      const meta = await load(parts, root);
-      return { roots: roots.slice(age), meta, damages };
-    } catch (thrown) {
-      const failure = toHoldfastError(thrown);
-      if (!isDamage(failure)) throw failure;
-      newestFailure ??= failure;
-      damages.push(...damagesOf(failure));
-      tell(parts.logger, root, failure);
-    }
-  }
-  throw newestFailure ?? new HoldfastError('CHECKPOINT_CORRUPT', 'no generation was tried');
+  root: CheckpointRoot | null,
+): Promise<MetaMachine> {
+  if (root !== null) return load(parts, root);
+  await parts.host.open({ appliedIndex: logIndex(0), definitions: [], manifests: [] });
+  return MetaMachine.empty();
 }
-
-/** True when the log has every entry after `root`, and the entry of `root` itself or its base. */
-const canReplayFrom = (log: GroupLog, { meta }: CheckpointRoot): boolean =>
-  log.base().index <= meta.index && log.term(meta.index) === meta.term;
 
 async function load(parts: StartStateParts, root: CheckpointRoot): Promise<MetaMachine> {
   const { fileSystem, dataDirectory, host, pause, watch } = parts;
@@ -100,13 +59,18 @@ const metaFileOf = ({ metaFile }: CheckpointRoot): CheckpointFile => ({
   ...metaFile,
 });
 
-function tell(logger: Logger, root: CheckpointRoot, failure: HoldfastError): void {
-  for (const { kind, offset, path, what } of damagesOf(failure)) {
+/** One line per damaged place, and one for the generation. */
+export function tellDamage(
+  logger: Logger,
+  root: CheckpointRoot | null,
+  damages: readonly Pick<FileDamage, 'kind' | 'path' | 'offset' | 'what'>[],
+): void {
+  for (const { kind, offset, path, what } of damages) {
     logger.error({ kind, path, offset, what }, 'a file of a checkpoint is damaged');
   }
-  const { generation, meta } = root;
+  const place = { generation: root?.generation ?? 0, index: root?.meta.index ?? 0 };
   logger.error(
-    { generation, index: meta.index, error: failure.message },
-    'this checkpoint cannot be loaded; the generation before it is tried',
+    { ...place, damagedCount: damages.length },
+    'this checkpoint cannot be loaded as it is',
   );
 }
