@@ -21,6 +21,7 @@ import { memoryBench } from './suites/memory.ts';
 import { raftBench } from './suites/raft.ts';
 import { recallBench } from './suites/recall.ts';
 import { restartBench } from './suites/restart.ts';
+import { scrubBench } from './suites/scrub.ts';
 import { search768Bench, searchBench } from './suites/search.ts';
 import { storageBench } from './suites/storage.ts';
 import { writesBench } from './suites/writes.ts';
@@ -42,6 +43,7 @@ const BENCHES: readonly Bench[] = [
   raftBench,
   storageBench,
   restartBench,
+  scrubBench,
 ];
 const RESULTS_DIRECTORY = fileURLToPath(new URL('../../results', import.meta.url));
 const EXIT_USAGE = 2;
