@@ -12,7 +12,7 @@ import {
   SeededRandom,
   toHoldfastError,
 } from '@holdfast/base';
-import type { InlineHost } from '@holdfast/shard-worker';
+import type { SupervisedInlineHost } from '@holdfast/shard-worker/testing';
 import type { GroupLog, NodeIdentity } from '@holdfast/storage';
 import {
   createEntryHasher,
@@ -30,6 +30,7 @@ import type { Recovery } from '../recovery/heal-log.ts';
 import { keepIdentityCopy, restoreIdentity } from '../recovery/identity-copy.ts';
 import { beginNewLifeAfter, openLife, resumeNewLife } from '../recovery/new-life.ts';
 import type { WaitingView } from '../recovery/waiting-service.ts';
+import { LaneAlarms } from '../replica/lane-alarms.ts';
 import { openClientPort } from './sim-client-port.ts';
 import type { SimCluster } from './sim-cluster.ts';
 import { SimDevice } from './sim-device.ts';
@@ -55,7 +56,7 @@ interface RunningSimNode {
   readonly process: SimProcess;
   readonly assembled: AssembledNode;
   readonly wal: InlineWal;
-  readonly host: InlineHost;
+  readonly host: SupervisedInlineHost;
   readonly transport: SimTransport;
 }
 
@@ -181,7 +182,7 @@ export class SimNode {
     return must(this.#running, `${this.id} is not running`).wal;
   }
 
-  get host(): InlineHost {
+  get host(): SupervisedInlineHost {
     return must(this.#running, `${this.id} is not running`).host;
   }
 
@@ -279,8 +280,16 @@ export class SimNode {
     keepIdentityCopy(this.fileSystem, DATA_DIRECTORY, identity);
     this.#incarnation = identity.incarnation;
     this.#log = wal.groupLog(identity.group);
-    const lanes = this.#device(process, 'lanes', options.latency?.laneMsMax ?? 0);
-    const host = makeLanes(this.fileSystem, DATA_DIRECTORY, this.#laneCount(), lanes);
+    const alarms = new LaneAlarms(logger);
+    const onFatal = (error: HoldfastError): void => {
+      if (process.isAlive) this.#failure ??= error;
+    };
+    const host = makeLanes({
+      ...{ fileSystem: this.fileSystem, dataDirectory: DATA_DIRECTORY, process },
+      laneCount: this.#laneCount(),
+      device: this.#device(process, 'lanes', options.latency?.laneMsMax ?? 0),
+      ...{ onEvent: alarms.tell, onFatal },
+    });
     const transport = network.attach(this.id, process, {
       clusterId: identity.clusterId,
       epoch: identity.epoch,
@@ -318,6 +327,7 @@ export class SimNode {
     });
     if (!process.isAlive) return;
     this.#running = { process, assembled, wal, host, transport };
+    alarms.listen((event) => assembled.replica.onLaneEvent(event));
     this.#cluster.observer?.onRunning?.(this);
     assembled.replica.start();
     assembled.care.start();

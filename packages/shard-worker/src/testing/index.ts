@@ -6,3 +6,5 @@ export { FAULTY_WORKER, LANE_FAULT_IDS } from './lane-faults.ts';
 export { recallAtK } from './recall.ts';
 export type { DatasetOptions } from './seeded-dataset.ts';
 export { clusteredVectors } from './seeded-dataset.ts';
+export type { LaneLoss, SupervisedInlineHostOptions } from './supervised-inline-host.ts';
+export { SupervisedInlineHost } from './supervised-inline-host.ts';
