@@ -4,7 +4,9 @@
  * with everything at once never settles down enough to reach.
  */
 import { deriveSeed, SeededRandom } from '@holdfast/base';
-import type { Fault, FaultKind, Keep, NodePick, SimPlan, TimedFault } from './plan.ts';
+import { node, span } from './draw-parts.ts';
+import { drawCare, drawStorageFaults, STORAGE_FAULT_KINDS } from './draw-storage.ts';
+import type { Fault, FaultKind, Keep, SimPlan, StorageFault, TimedFault } from './plan.ts';
 
 /** Every run takes at least this long under faults. */
 export const DURATION_MS = 30_000;
@@ -16,19 +18,6 @@ interface FaultRecipe {
   readonly weight: number;
   readonly draw: Draw;
 }
-
-const node = (random: SeededRandom): NodePick => {
-  const dice = random.nextBelow(10);
-  if (dice < 4) return 'leader';
-  if (dice < 6) return 'follower';
-  return random.nextBelow(5);
-};
-
-/** From a blink to longer than an election and a checkpoint. */
-const span = (random: SeededRandom, msMax: number): number => {
-  const scale = random.nextBelow(3);
-  return 10 + random.nextBelow(scale === 0 ? msMax >> 4 : scale === 1 ? msMax >> 2 : msMax);
-};
 
 const keep = (random: SeededRandom): Keep =>
   (['none', 'random', 'random', 'all'] as const)[random.nextBelow(4)] ?? 'none';
@@ -46,7 +35,10 @@ function drawPowerCutAtDiskOperation(random: SeededRandom): Fault {
   };
 }
 
-const RECIPES: Readonly<Record<FaultKind, FaultRecipe>> = {
+/** Faults of disks and lanes are drawn by themselves, see draw-storage.ts. */
+type PlainFaultKind = Exclude<FaultKind, StorageFault['kind']>;
+
+const RECIPES: Readonly<Record<PlainFaultKind, FaultRecipe>> = {
   kill: { weight: 6, draw: (r) => ({ kind: 'kill', node: node(r), downMs: span(r, 4_000) }) },
   killAll: { weight: 1, draw: (r) => ({ kind: 'killAll', downMs: span(r, 1_000) }) },
   powerCut: {
@@ -209,7 +201,9 @@ const RECIPES: Readonly<Record<FaultKind, FaultRecipe>> = {
   setLeases: { weight: 2, draw: (r) => ({ kind: 'setLeases', isEnabled: r.nextBelow(3) > 0 }) },
 };
 
-export const FAULT_KINDS = Object.keys(RECIPES) as readonly FaultKind[];
+const PLAIN_FAULT_KINDS = Object.keys(RECIPES) as readonly PlainFaultKind[];
+
+export const FAULT_KINDS: readonly FaultKind[] = [...PLAIN_FAULT_KINDS, ...STORAGE_FAULT_KINDS];
 
 const rate = (random: SeededRandom): number =>
   ([0.02, 0.1, 0.3, 0.6] as const)[random.nextBelow(4)] ?? 0.1;
@@ -253,7 +247,10 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
     logCacheSizeBytes: pick([1_024, 16_384, 16 * 1_024 * 1_024]),
     operatorIntervalMs: pick([200, 700, 2_000]),
     startsWithLeases: random.nextBelow(2) === 0,
-    faults: drawFaults(random, durationMs),
+    care: drawCare(seed),
+    faults: [...drawFaults(random, durationMs), ...drawStorageFaults(seed, durationMs)].sort(
+      (left, right) => left.atMs - right.atMs,
+    ),
   };
 }
 
@@ -279,8 +276,9 @@ function drawTransfers(
 }
 
 function drawFaults(random: SeededRandom, durationMs: number): readonly TimedFault[] {
-  const known = FAULT_KINDS.filter(() => random.nextBelow(2) === 0);
-  if (known.length === 0) known.push(FAULT_KINDS[random.nextBelow(FAULT_KINDS.length)]!);
+  const known = PLAIN_FAULT_KINDS.filter(() => random.nextBelow(2) === 0);
+  if (known.length === 0)
+    known.push(PLAIN_FAULT_KINDS[random.nextBelow(PLAIN_FAULT_KINDS.length)]!);
   const gapMs = GAP_MS[random.nextBelow(GAP_MS.length)]!;
   const totalWeight = known.reduce((sum, kind) => sum + RECIPES[kind].weight, 0);
   const faults: TimedFault[] = [];
@@ -293,9 +291,9 @@ function drawFaults(random: SeededRandom, durationMs: number): readonly TimedFau
 
 function pickWeighted(
   random: SeededRandom,
-  known: readonly FaultKind[],
+  known: readonly PlainFaultKind[],
   totalWeight: number,
-): FaultKind {
+): PlainFaultKind {
   let left = random.nextBelow(totalWeight);
   for (const kind of known) {
     left -= RECIPES[kind].weight;

@@ -2,12 +2,14 @@
 import type { NodeId } from '@holdfast/base';
 import { assert, deriveSeed, SeededRandom, toHoldfastError, unreachable } from '@holdfast/base';
 import { isFatalForNode, type SimCluster, type SimNode } from '@holdfast/node/testing';
+import { DamageFaults } from './damage-faults.ts';
 import type { ConfTrap } from './member-faults.ts';
 import { MemberFaults } from './member-faults.ts';
 import { NetworkFaults } from './network-faults.ts';
 import type { Operator } from './operator.ts';
 import type { Fault, FaultKind, NodeFault, NodePick, SimPlan } from './plan.ts';
 import { rotLog } from './rot.ts';
+import { StorageFaults } from './storage-faults.ts';
 import { Supervisor } from './supervisor.ts';
 import type { Trace } from './trace.ts';
 
@@ -39,6 +41,8 @@ export class FaultDriver {
   readonly #supervisor: Supervisor;
   readonly #network: NetworkFaults;
   readonly #members: MemberFaults;
+  readonly #damage: DamageFaults;
+  readonly #storage: StorageFaults;
   readonly #traps: {
     readonly end: 'sender' | 'receiver';
     readonly downMs: number;
@@ -52,10 +56,17 @@ export class FaultDriver {
   constructor(parts: FaultDriverParts) {
     this.#parts = parts;
     this.#random = new SeededRandom(deriveSeed(parts.plan.seed, 'faults'));
-    this.#supervisor = new Supervisor(parts);
+    const { cluster, trace } = parts;
+    this.#damage = new DamageFaults((words) => this.#note(words));
+    this.#supervisor = new Supervisor({ ...parts, hurtLives: this.#damage.hurtLives });
+    this.#storage = new StorageFaults({
+      ...{ cluster, trace, damage: this.#damage, supervisor: this.#supervisor },
+      isSpareable: () => this.#isSpareable,
+    });
     this.#network = new NetworkFaults(parts.cluster, parts.plan.weather);
     this.#members = new MemberFaults({
       ...parts,
+      isSpareable: () => this.#isSpareable,
       spring: (trap, node) => this.#spring(trap, node),
     });
   }
@@ -79,6 +90,7 @@ export class FaultDriver {
   heal(): void {
     this.#isHealed = true;
     this.#network.heal();
+    this.#storage.heal();
     this.#parts.cluster.clientNetwork.heal();
     this.#note('everything is healed');
     this.#supervisor.heal();
@@ -178,6 +190,12 @@ export class FaultDriver {
       case 'clientCut':
         clientNetwork.cut(node.clientAddress);
         this.#after(fault.forMs, () => clientNetwork.mend(node.clientAddress));
+        return;
+      case 'damageFile':
+      case 'diverge':
+      case 'loseLane':
+      case 'diskRefusal':
+        this.#storage.strike(node, fault);
         return;
       default:
         unreachable(fault);
@@ -322,7 +340,7 @@ export class FaultDriver {
 
   /** What one node has may be lost. */
   get #isSpareable(): boolean {
-    return this.#members.isWhole && !this.#isRotting;
+    return this.#members.isWhole && !this.#isRotting && this.#damage.isClean;
   }
 
   #wipe(node: SimNode, downMs: number): void {

@@ -18,6 +18,8 @@ export interface MemberFaultParts {
   readonly cluster: SimCluster;
   readonly operator: Operator;
   readonly trace: Trace;
+  /** What one node has may be lost: then a vote may be taken away as well. */
+  readonly isSpareable: () => boolean;
   /** Does to `node` what the trap says. */
   readonly spring: (trap: ConfTrap, node: SimNode) => void;
 }
@@ -31,12 +33,13 @@ export class MemberFaults {
   }
 
   /**
-   * Everybody is up and has a vote: one may be lost for good. A second one that is lost before the
+   * Everybody is up and has a vote, and no order may change that: one may be lost for good. A second one that is lost before the
    * first has its vote back would take what was acknowledged with it.
    */
   get isWhole(): boolean {
     const { cluster, operator } = this.#parts;
-    return cluster.nodes.every((node) => node.isRunning) && operator.isEveryoneVoter;
+    const isCalm = operator.isEveryoneVoter && !operator.isBusy;
+    return isCalm && cluster.nodes.every((node) => node.isRunning);
   }
 
   strike(fault: MemberFault, pick: (pick: NodePick) => SimNode | null): void {
@@ -48,12 +51,12 @@ export class MemberFaults {
       case 'demoteMember':
       case 'removeMember': {
         const node = pick(fault.node);
-        if (node !== null && this.isWhole) operator.order({ kind: fault.kind, nodeId: node.id });
+        if (node !== null && this.#parts.isSpareable()) operator.order({ kind: fault.kind, nodeId: node.id });
         return;
       }
       case 'swapMembers': {
         const node = pick(fault.node);
-        if (node !== null && this.isWhole) this.#swap(node, fault.otherOffset);
+        if (node !== null && this.#parts.isSpareable()) this.#swap(node, fault.otherOffset);
         return;
       }
       case 'setLeases':

@@ -83,6 +83,11 @@ export class Operator {
     );
   }
 
+  /** An order is under way. */
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
   /** Every node is a voter in the configuration that the leader has committed. */
   get isEveryoneVoter(): boolean {
     const leader = this.leader;

@@ -129,6 +129,53 @@ export type Fault =
       readonly isNearEnd: boolean;
       readonly downMs: number;
       readonly salt: number;
+    }
+  | StorageFault;
+
+/** Files of a data directory that rot and hands may reach. */
+export type DamagedFile =
+  | 'segment'
+  | 'growing'
+  | 'manifest'
+  | 'meta'
+  | 'root'
+  | 'previousRoot'
+  | 'identity'
+  | 'identityCopy'
+  | 'epoch'
+  | 'hardState'
+  | 'wal';
+
+/** `swap`: two pieces change places. `stale`: the content of another file of the same kind. */
+export type Damage = 'flip' | 'truncate' | 'zeroPage' | 'swap' | 'stale' | 'delete';
+
+export type StorageFault =
+  /** One file of a node changes behind its back, while it runs or while it is down. */
+  | {
+      readonly kind: 'damageFile';
+      readonly node: NodePick;
+      readonly file: DamagedFile;
+      readonly damage: Damage;
+      /** Null: it runs on. */
+      readonly downMs: number | null;
+      readonly salt: number;
+    }
+  /** What the lanes of a node hold differs from what the others hold; see SimNode. */
+  | { readonly kind: 'diverge'; readonly node: NodePick }
+  /** The engine of one lane is gone, or answers no more. */
+  | {
+      readonly kind: 'loseLane';
+      readonly node: NodePick;
+      readonly lane: number;
+      readonly loss: 'dies' | 'hangs';
+    }
+  /** The disk refuses to write files of the log or of checkpoints, and later no more. */
+  | {
+      readonly kind: 'diskRefusal';
+      readonly node: NodePick;
+      readonly of: 'log' | 'checkpoint';
+      readonly code: 'ENOSPC' | 'EDQUOT' | 'EIO';
+      readonly forMs: number;
     };
 
 export type FaultKind = Fault['kind'];
@@ -153,7 +200,8 @@ export type NodeFault = Extract<
       | 'checkpoint'
       | 'wipe'
       | 'clientReset'
-      | 'clientCut';
+      | 'clientCut'
+      | StorageFault['kind'];
   }
 >;
 
@@ -191,6 +239,15 @@ export interface SimPlan {
     readonly snapshotLogHoldSizeBytesMax: number;
     /** Of the growing part of a shard: few, so that short runs seal and merge segments. */
     readonly sealRowCount: number;
+  };
+  /** How the nodes look after their disks. */
+  readonly care: {
+    /** 0: files are looked at when they are read, and at the end of the run. */
+    readonly scrubIntervalMs: number;
+    /** 0: the replicas never compare their digests, and none diverges. */
+    readonly digestVerifyIntervalMs: number;
+    /** After a refused write of the log, until the next try. */
+    readonly writeBreakerTimeoutMs: number;
   };
   /** Checkpoints kept on disk. */
   readonly checkpointGenerationCount: number;

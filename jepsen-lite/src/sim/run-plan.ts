@@ -8,6 +8,7 @@ import type { SimNode } from '@holdfast/node/testing';
 import { ClusterWatch, describeMessage, SimCluster } from '@holdfast/node/testing';
 import { judgeLinearizable } from '../checker/linearizable.ts';
 import { FaultDriver } from './fault-driver.ts';
+import { FinalCare } from './final-care.ts';
 import { Operator } from './operator.ts';
 import type { FaultKind, SimPlan } from './plan.ts';
 import type { RareState } from './rare-state-table.ts';
@@ -27,6 +28,8 @@ const LEASE_DELAY_MS = 200;
 const CONVERGENCE_LIMIT_MS = 30_000;
 const FINAL_READ_TIMEOUT_MS = 2_000;
 const FINAL_READ_COUNT_MAX = 20;
+/** As in production. */
+const WRITE_RETRY = { retryAttempts: 5, circuitBreakerThreshold: 3 } as const;
 const DEEP_CHECK_INTERVAL_MS = 500;
 const PROBLEM_COUNT_MAX = 5;
 /** Steps per key of the linearizability search; over it the exact check stands alone. */
@@ -74,6 +77,7 @@ class SimRun {
   readonly #operator: Operator;
   readonly #faults: FaultDriver;
   readonly #rare: RareStates;
+  readonly #care: FinalCare;
   readonly #clients: readonly SimClient[];
   readonly #problems: string[] = [];
   #clientsLeft = 0;
@@ -94,6 +98,7 @@ class SimRun {
     this.#operator = new Operator({ cluster, trace: this.#trace, intervalMs, onProblem });
     const parts = { cluster, plan, trace: this.#trace, operator: this.#operator, onProblem };
     this.#faults = new FaultDriver(parts);
+    this.#care = new FinalCare(cluster, onProblem);
     this.#clients = Array.from({ length: plan.clientCount }, (_, i) => this.#makeClient(i));
     this.#observe();
   }
@@ -162,6 +167,8 @@ class SimRun {
     for (const client of this.#clients) client.stop();
     await this.#until(() => this.#clientsLeft === 0, CONVERGENCE_LIMIT_MS, 'clients end');
     await this.#checkAgreement('after the faults');
+    await this.#care.check('after the faults');
+    this.#stopOnProblem();
     this.#faults.restartAll();
     await this.#untilServing();
     await this.#checkAgreement('after a power cut of all');
@@ -171,7 +178,7 @@ class SimRun {
   async #untilServing(): Promise<void> {
     const { nodes } = this.#cluster;
     const isServing = (): boolean => {
-      if (!nodes.every((node) => node.isRunning && !node.isPaused)) return false;
+      if (!nodes.every(isHealthy)) return false;
       const { leader, isEveryoneVoter } = this.#operator;
       return leader !== null && isEveryoneVoter && nodes.every((node) => isFollowing(node, leader));
     };
@@ -184,8 +191,9 @@ class SimRun {
     const keys = Array.from({ length: this.#plan.keyCount }, (_, key) => key);
     for (const node of nodes) {
       for (let left = FINAL_READ_COUNT_MAX; left > 0; left--) {
-        if (await this.#readAll(node, keys)) break;
-        if (left === 1) this.#fail(`${when}: ${node.id} does not answer a read`);
+        const refusal = await this.#readAll(node, keys);
+        if (refusal === null) break;
+        if (left === 1) this.#fail(`${when}: ${node.id} does not answer a read: ${refusal}`);
         await this.#pass(100);
       }
     }
@@ -206,7 +214,8 @@ class SimRun {
     }
   }
 
-  async #readAll(node: SimNode, keys: readonly number[]): Promise<boolean> {
+  /** Null, or why it did not answer. */
+  async #readAll(node: SimNode, keys: readonly number[]): Promise<string | null> {
     const read = this.#history.startRead(keys, true);
     try {
       const consistency = 'linearizable';
@@ -214,10 +223,10 @@ class SimRun {
       const answer = readAt(this.#cluster, node, question);
       const { points, appliedIndex } = await this.#cluster.scheduler.resolve(answer);
       this.#history.readAnswered(read, appliedIndex, seenOf(points));
-      return true;
-    } catch {
+      return null;
+    } catch (error) {
       this.#history.readFailed(read);
-      return false;
+      return describeError(error);
     }
   }
 
@@ -342,7 +351,11 @@ function makeCluster(plan: SimPlan): SimCluster {
     laneCount: plan.laneCounts,
     driftPpm: plan.driftPpm,
     hasClientPorts: true,
-    wal: { fileSizeBytes: plan.walFileSizeBytes, cacheSizeBytesMax: plan.logCacheSizeBytes },
+    wal: {
+      fileSizeBytes: plan.walFileSizeBytes,
+      cacheSizeBytesMax: plan.logCacheSizeBytes,
+      writeRetry: { ...WRITE_RETRY, circuitBreakerTimeoutMs: plan.care.writeBreakerTimeoutMs },
+    },
     latency: { diskMsMax: plan.diskMsMax, laneMsMax: plan.laneMsMax },
     settings: {
       checkpointIntervalMs: plan.checkpointIntervalMs,
@@ -350,6 +363,8 @@ function makeCluster(plan: SimPlan): SimCluster {
       sessionIdleTimeoutMs: plan.sessionIdleTimeoutMs,
       checkpointGenerationCount: plan.checkpointGenerationCount,
       limits: plan.limits,
+      digestVerifyIntervalMs: plan.care.digestVerifyIntervalMs,
+      heal: { scrubIntervalMs: plan.care.scrubIntervalMs },
     },
   });
   cluster.network.chunkSizeBytes = plan.snapshotChunkSizeBytes;
@@ -357,6 +372,13 @@ function makeCluster(plan: SimPlan): SimCluster {
   cluster.clientNetwork.delayMsMax = plan.clientMsMax;
   return cluster;
 }
+
+/** It runs with all its lanes, and tells what it holds. */
+const isHealthy = (node: SimNode): boolean =>
+  node.isRunning &&
+  !node.isPaused &&
+  !node.isLying &&
+  node.host.health().every(({ state }) => state === 'up');
 
 function isFollowing(node: SimNode, leader: SimNode): boolean {
   const { soft } = node.node.replica;

@@ -2,7 +2,7 @@
  * Ends and starts the processes of a simulated cluster. A node that stopped by itself is a dead
  * process; if a fault gave it a reason it is started again, if not the run has failed.
  */
-import type { HoldfastError } from '@holdfast/base';
+import type { HoldfastError, Incarnation } from '@holdfast/base';
 import type { SimCluster, SimNode } from '@holdfast/node/testing';
 import type { Keep } from './plan.ts';
 import type { Trace } from './trace.ts';
@@ -10,6 +10,8 @@ import type { Trace } from './trace.ts';
 export interface SupervisorParts {
   readonly cluster: SimCluster;
   readonly trace: Trace;
+  /** Lives that may end and begin anew, because something of them was damaged. */
+  readonly hurtLives: ReadonlySet<Incarnation>;
   readonly onProblem: (problem: string) => void;
 }
 
@@ -124,6 +126,10 @@ export class Supervisor {
   /** The end of a process that stopped, or is to stop. */
   bury(node: SimNode, failure: HoldfastError | null): void {
     const excuse = this.#excuses.get(node);
+    if (excuse === undefined && this.#mayBeginAnew(node, failure)) {
+      this.#startAgain(node);
+      return;
+    }
     if (excuse === undefined) {
       const details = failure === null ? '' : ` ${JSON.stringify(failure.details)}`;
       this.#parts.onProblem(`${node.id} stopped by itself: ${failure?.message}${details}`);
@@ -150,13 +156,19 @@ export class Supervisor {
     else this.#parts.onProblem(`${node.id} does not start any more: ${String(error)}`);
   }
 
+  /** It found out that what it has cannot be used any more, or not before it is repaired. */
+  #mayBeginAnew(node: SimNode, failure: HoldfastError | null): boolean {
+    const isRot = failure?.code === 'NEW_LIFE_NEEDED' || failure?.code === 'WAL_CORRUPT';
+    return isRot && this.#parts.hurtLives.has(node.incarnation);
+  }
+
   /** Nobody can know any more how it voted: it must not come back as the same member. */
   #isBeyondRepair(node: SimNode): boolean {
     return this.rotten.has(node.incarnation) && node.failure?.code === 'WAL_CORRUPT';
   }
 
   #startAgain(node: SimNode): void {
-    this.#note(`${node.id} begins a new life: ${node.failure?.message}`);
+    this.#note(`${node.id} is started again: ${node.failure?.message}`);
     this.#kill(node);
     this.restart(node);
   }

@@ -6,7 +6,7 @@
 import { nodeId } from '@holdfast/base';
 import t from 'tap';
 import { DigestVote } from '../src/heal/digest-vote.ts';
-import type { SimCluster, SimNode } from '../src/testing/sim-cluster.ts';
+import type { SimCluster } from '../src/testing/sim-cluster.ts';
 import { clusterWithSegments, expectHealed, upsertBatch } from './support/healing.ts';
 
 const [n1, n2, n3] = [nodeId('n1'), nodeId('n2'), nodeId('n3')];
@@ -66,19 +66,6 @@ t.test('digests of different entries are never compared', async (t) => {
   t.same(vote.verdict(6, VOTERS), { kind: 'pending' }, 'without an own report there is no verdict');
 });
 
-/** From now on the lanes of the node tell digests as if a row of theirs were another. */
-function corrupt(node: SimNode): void {
-  const { host } = node;
-  const digests = host.digests.bind(host);
-  host.digests = async (index) => {
-    const found = await digests(index);
-    return found.map((one) => ({
-      ...one,
-      digest: one.digest.replace(/^./, (c) => (c === '0' ? '1' : '0')),
-    }));
-  };
-}
-
 async function verify(cluster: SimCluster): Promise<void> {
   const leader = await cluster.leader();
   await cluster.scheduler.resolve(leader.node.replica.verify(leader.nowMs + 5_000));
@@ -100,7 +87,7 @@ for (const who of ['follower', 'leader'] as const) {
       const leader = await cluster.leader();
       const odd = who === 'leader' ? leader : cluster.nodes.find((one) => one !== leader)!;
       const { incarnation } = odd;
-      corrupt(odd);
+      odd.tellOtherDigests();
       await verify(cluster);
       t.equal(odd.failure?.code, 'NEW_LIFE_NEEDED', 'it serves nobody any more');
       const { transfersCompleted } = odd.node.replica.activity().raft;
@@ -125,7 +112,7 @@ t.test('without a majority nobody gives anything up', async (t) => {
   const cluster = await clusterWithSegments(2, 3);
   const lines: string[] = [];
   cluster.observer = { onLog: (_node, _fields, message) => void lines.push(message) };
-  corrupt(cluster.node(0));
+  cluster.node(0).tellOtherDigests();
   const { host } = cluster.node(1);
   host.digests = async () => [];
   await verify(cluster);

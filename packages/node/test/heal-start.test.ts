@@ -162,3 +162,20 @@ t.test(
     await Promise.race([Promise.all(boots), cluster.scheduler.advance(1)]);
   },
 );
+
+t.test('a node that joined by a snapshot starts although its CHECKPOINT is damaged', async (t) => {
+  const cluster = await grownCluster(7, FORGETFUL);
+  const node = await follower(cluster);
+  node.kill();
+  cluster.wipe(node);
+  await node.start();
+  await cluster.scheduler.advance(5_000);
+  const leader = await cluster.leader();
+  await cluster.execute(leader, { id: 1, kind: 'addMember', nodeId: node.id }, 20_000);
+  await cluster.scheduler.until(() => node.snapshotsInstalled > 0, 20_000);
+  await cluster.digests();
+  node.kill();
+  overwrite(node, 'CHECKPOINT', new Uint8Array(16));
+  t.equal(await startUntilUp(cluster, node), 1, 'its first and only checkpoint stands twice');
+  await expectHealed(t, cluster, 200);
+});

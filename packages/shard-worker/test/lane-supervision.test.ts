@@ -292,18 +292,25 @@ function puppetLane(canBeKilled = true) {
   const clock = new VirtualClock();
   const events: LaneEvent[] = [];
   const fatal: HoldfastError[] = [];
-  const threads: { readonly lose: () => void; readonly tasks: ShardTask[] }[] = [];
+  const threads: {
+    readonly lose: () => void;
+    readonly tasks: ShardTask[];
+    readonly pulse: LanePulse;
+  }[] = [];
   let isBroken = false;
   const startThread = (onLost: (error: HoldfastError) => void): LaneThread => {
     const tasks: ShardTask[] = [];
-    threads.push({ tasks, lose: () => onLost(new HoldfastError('SHARD_UNAVAILABLE', 'gone')) });
+    const memory = createPulseMemory();
+    const own = new LanePulse(memory);
+    own.enter('idle');
+    threads.push({ tasks, pulse: own, lose: () => onLost(new HoldfastError('SHARD_UNAVAILABLE', 'gone')) });
     const post = async (task: ShardTask): Promise<ShardReply> => {
       if (isBroken) throw new HoldfastError('SHARD_UNAVAILABLE', 'broken');
       tasks.push(task);
       const base = { epoch: task.epoch, appliedIndex: at(0) };
       return task.kind === 'open' ? { kind: 'opened', ...base } : { kind: 'settled', ...base };
     };
-    const pulse = new PulseReader(createPulseMemory());
+    const pulse = new PulseReader(memory);
     const rest = { hasTasks: false, assertRoomForRead: () => {}, close: async () => {} };
     return { pulse, post, kill: () => canBeKilled, ...rest };
   };
@@ -344,6 +351,21 @@ tap.test('a lane is tried again after 1, 2, 4, 8, 16 s, and given up after ten',
   t.match(events.at(-1), { kind: 'laneGivenUp', attempts: 10 });
   t.equal(lane.health.state, 'givenUp');
   await t.rejects(lane.post({ kind: 'stats', epoch: 1 }), { code: 'SHARD_UNAVAILABLE' });
+  await lane.close();
+});
+
+tap.test('a thread that hung at work is lost once, however long its successor takes', async (t) => {
+  const { clock, events, threads, lane, open } = puppetLane();
+  await lane.post(open);
+  must(threads[0]).pulse.enter('working');
+  for (let lookCount = 0; lookCount < 40; lookCount++) {
+    clock.advance(LANE_LOOK_INTERVAL_MS);
+    lane.look();
+    await settled();
+  }
+  const kinds = events.map(({ kind }) => kind);
+  t.same(kinds, ['laneLost', 'laneRestarting', 'laneRecovered']);
+  t.equal(lane.health.state, 'up');
   await lane.close();
 });
 

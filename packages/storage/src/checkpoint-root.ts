@@ -2,7 +2,7 @@
  * The root of a node's durable state: one small file names the meta file and every shard manifest
  * of one checkpoint, so one rename moves all of them together. Generations before stay as
  * CHECKPOINT.previous, CHECKPOINT.previous-2, ..., so that a damaged root, or a damaged file that
- * it names, can be left without losing the node.
+ * it names, can be left without losing the node. The first one stands under both names.
  *
  * Rules for the caller: every file named by a root is durable before the root is written; files
  * named by any generation are kept; the log is compacted at most to the index of the oldest one, so
@@ -134,8 +134,20 @@ export function recoverCheckpointRoot(
   if (found?.source === 'current') {
     const path = joinPath(dataDirectory, CHECKPOINT_FILE_NAME);
     writeAtomicFile(fileSystem, path, [readWholeFile(fileSystem, path)]);
+    keepSecondCopy(fileSystem, dataDirectory);
   }
   return found;
+}
+
+/**
+ * A generation that is alone stands under two names: without any root a node knows neither its
+ * state nor, if it has joined later, its peers.
+ */
+function keepSecondCopy(fileSystem: FileSystem, dataDirectory: string): void {
+  const previousPath = joinPath(dataDirectory, CHECKPOINT_PREVIOUS_FILE_NAME);
+  if (attemptRead(fileSystem, previousPath).kind === 'root') return;
+  const path = joinPath(dataDirectory, CHECKPOINT_FILE_NAME);
+  writeAtomicFile(fileSystem, previousPath, [readWholeFile(fileSystem, path)]);
 }
 
 /**
@@ -169,6 +181,7 @@ export function writeCheckpointRoot(
   }
   const body = { ...root, meta: snapshotToJson(root.meta) };
   writeAtomicJson(fileSystem, path, CHECKPOINT_FORMAT, body);
+  keepSecondCopy(fileSystem, dataDirectory);
 }
 
 /** Makes room for one more: each older root gets the next name, the oldest ones go. */

@@ -1,3 +1,4 @@
+export type { ScrubTarget } from '../heal/scrub-targets.ts';
 export { isFatalForNode } from '../replica/checkpoint-failure.ts';
 export type { EntryFacts } from './entry-facts.ts';
 export { describeMessage, entryFacts } from './entry-facts.ts';
@@ -6,6 +7,7 @@ export { SimClientNetwork } from './sim-client-network.ts';
 export type { ClusterObserver, SimClusterOptions } from './sim-cluster.ts';
 export { SimCluster } from './sim-cluster.ts';
 export { SimDevice } from './sim-device.ts';
+export { filesOnDisk, flawsOf, segmentsOf } from './sim-disk.ts';
 export type { SimNodeState } from './sim-node.ts';
 export { DATA_DIRECTORY, SimNode } from './sim-node.ts';
 export { SimProcess } from './sim-process.ts';

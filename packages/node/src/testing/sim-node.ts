@@ -77,6 +77,7 @@ export class SimNode {
   #failure: HoldfastError | null = null;
   #bootCount = 0;
   #wallOffsetMs = 0;
+  #isLying = false;
 
   constructor(cluster: SimCluster, id: NodeId, identity: NodeIdentity) {
     this.#cluster = cluster;
@@ -255,6 +256,25 @@ export class SimNode {
     this.#disk?.stall(untilMs);
   }
 
+  /**
+   * From now on, for as long as this process lives, its lanes tell the digests of a state in which
+   * a row is another. What clients are told stays right: a checker needs something to compare with.
+   */
+  tellOtherDigests(): void {
+    const { host } = this;
+    const digests = host.digests.bind(host);
+    this.#isLying = true;
+    host.digests = async (index) => {
+      const found = await digests(index);
+      return found.map((one) => ({ ...one, digest: otherDigest(one.digest) }));
+    };
+  }
+
+  /** Its lanes tell digests that are not those of its state. */
+  get isLying(): boolean {
+    return this.#isLying;
+  }
+
   jumpWall(deltaMs: number): void {
     this.#wallOffsetMs += deltaMs;
     this.#process?.jumpWall(deltaMs);
@@ -413,6 +433,7 @@ export class SimNode {
     this.#failure = null;
     this.#process?.end();
     this.#process = null;
+    this.#isLying = false;
     const running = this.#running;
     this.#running = null;
     if (running === null) return;
@@ -422,3 +443,6 @@ export class SimNode {
     running.assembled.replica.stop().catch(() => undefined);
   }
 }
+
+const otherDigest = (digest: string): string =>
+  digest.replace(/^./, (first) => (first === '0' ? '1' : '0'));

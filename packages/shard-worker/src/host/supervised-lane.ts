@@ -110,6 +110,8 @@ export class SupervisedLane implements LanePort {
   /** Called often, see LANE_LOOK_INTERVAL_MS: is the thread still alive? */
   look(): void {
     if (this.#state === 'closed' || this.#state === 'givenUp') return;
+    // The lost thread stays silent until another one takes its place: that is no second loss.
+    if (this.#timer !== null) return;
     const { pulse, hasTasks } = this.#thread;
     const verdict = this.#watch.look(pulse.sample(), hasTasks, this.#nowMs());
     const { lane } = this.#options;

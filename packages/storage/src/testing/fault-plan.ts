@@ -30,11 +30,11 @@ export interface FaultRule {
   /** How often it strikes after that; default 1. */
   readonly times?: number;
   /**
-   * `EIO`, `ENOSPC`: the operation fails; a failed sync drops the dirty state without writing it,
-   * as Linux does. `lie`: a sync returns and does nothing. `flipBit`: a read returns one wrong bit.
+   * `EIO`, `ENOSPC`, `EDQUOT`: the operation fails; a failed sync drops the dirty state without
+   * writing it, as Linux does. `lie`: a sync returns and does nothing. `flipBit`: a read returns one wrong bit.
    * `crash`: the machine stops. `stall`: the operation is done, `stallMs` later: see takeStallMs.
    */
-  readonly fault: 'EIO' | 'ENOSPC' | 'lie' | 'flipBit' | 'crash' | 'stall';
+  readonly fault: 'EIO' | 'ENOSPC' | 'EDQUOT' | 'lie' | 'flipBit' | 'crash' | 'stall';
   readonly stallMs?: number;
 }
 
@@ -79,8 +79,13 @@ export class FaultPlan {
     this.#crashAt = operationNumber;
   }
 
-  add(rule: FaultRule): void {
-    this.#rules.push({ rule, skip: rule.skip ?? 0, times: rule.times ?? 1 });
+  /** Returns what takes the rule away again. */
+  add(rule: FaultRule): () => void {
+    const live = { rule, skip: rule.skip ?? 0, times: rule.times ?? 1 };
+    this.#rules.push(live);
+    return () => {
+      this.#rules = this.#rules.filter((other) => other !== live);
+    };
   }
 
   setRandomFaults(faults: RandomFaults | null): void {

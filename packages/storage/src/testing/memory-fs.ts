@@ -35,7 +35,11 @@ const ERRNO = {
   ENOTDIR: -20,
   EISDIR: -21,
   ENOSPC: -28,
+  EDQUOT: -122,
 } as const;
+
+/** Node has no name for it. */
+const CODE_OF_EDQUOT = 'Unknown system error -122';
 
 export interface CrashOptions {
   readonly seed: number;
@@ -103,6 +107,29 @@ export class MemoryFileSystem implements FileSystem {
     const file = this.#file('read', path);
     assert(position < file.sizeBytes, 'bit must be inside the file', { path, position });
     file.flipBit(position, bit);
+  }
+
+  /** Somebody else's hand: the content is this from now on, durably, past faults and caches. */
+  tamper(path: string, bytes: Uint8Array): void {
+    const file = this.#file('read', path);
+    file.truncate(0);
+    file.write(bytes, 0);
+    file.sync();
+  }
+
+  /** Somebody else's hand: the name is gone, durably. Open handles keep the file. */
+  lose(path: string): void {
+    const { directory, name } = this.#place('remove', path);
+    directory.entries.delete(name);
+    directory.durableEntries.delete(name);
+  }
+
+  /** What a read of the whole file gives, past faults. */
+  contentOf(path: string): Uint8Array {
+    const file = this.#file('read', path);
+    const bytes = new Uint8Array(file.sizeBytes);
+    file.read(bytes, 0);
+    return bytes;
   }
 
   /** Every file below `directory`, by path, with its size. */
@@ -238,7 +265,7 @@ export class MemoryFileSystem implements FileSystem {
       if (boot !== this.#boot) throw new CrashSignal(`handle of ${path} is from before a crash`);
       if (!isOpen) throw refuse('sync', path, 'EBADF');
       const fault = this.faults.next('sync', path);
-      if (fault === 'EIO' || fault === 'ENOSPC') {
+      if (isRefusal(fault)) {
         file.failSync();
         throw refuse('sync', path, fault);
       }
@@ -285,7 +312,7 @@ export class MemoryFileSystem implements FileSystem {
 
   #before(operation: FileOperation, path: string): ReturnType<FaultPlan['next']> {
     const fault = this.faults.next(operation, path);
-    if (fault === 'EIO' || fault === 'ENOSPC') throw refuse(operation, path, fault);
+    if (isRefusal(fault)) throw refuse(operation, path, fault);
     return fault;
   }
 
@@ -388,5 +415,11 @@ function cloneNode(node: MemoryNode, copies: Map<MemoryNode, MemoryNode>): Memor
 }
 
 function refuse(operation: string, path: string, code: keyof typeof ERRNO) {
-  return fileIoError({ operation, path, code, errno: ERRNO[code] });
+  const name = code === 'EDQUOT' ? CODE_OF_EDQUOT : code;
+  return fileIoError({ operation, path, code: name, errno: ERRNO[code] });
 }
+
+type Fault = ReturnType<FaultPlan['next']>;
+
+const isRefusal = (fault: Fault): fault is 'EIO' | 'ENOSPC' | 'EDQUOT' =>
+  fault === 'EIO' || fault === 'ENOSPC' || fault === 'EDQUOT';

@@ -117,10 +117,11 @@ export class ClusterWatch {
     const log = logOf(node);
     node.node.core.checkInvariants();
     this.#checkUncommittedConf(node, log);
-    const { boot } = node;
+    const { boot, isLying: wasLying } = node;
     node.node.service.stateDigest().then(
       ({ digest, appliedIndex }) => {
-        if (node.boot === boot) this.#checkDigest(node.id, digest, appliedIndex);
+        if (node.boot !== boot || node.isLying || wasLying) return;
+        this.#checkDigest(node.id, digest, appliedIndex);
       },
       // The node stopped, or is replacing its state: no digest this time.
       () => undefined,

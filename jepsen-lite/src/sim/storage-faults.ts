@@ -1,0 +1,109 @@
+/** Damage of disks, refused writes, lost lanes and diverged replicas of a running cluster. */
+import { unreachable } from '@holdfast/base';
+import type { SimCluster, SimNode } from '@holdfast/node/testing';
+import type { DamageFault, DamageFaults } from './damage-faults.ts';
+import type { StorageFault } from './plan.ts';
+import type { Supervisor } from './supervisor.ts';
+import type { Trace } from './trace.ts';
+
+export interface StorageFaultParts {
+  readonly cluster: SimCluster;
+  readonly trace: Trace;
+  readonly damage: DamageFaults;
+  readonly supervisor: Supervisor;
+  /** What one node has may be lost. */
+  readonly isSpareable: () => boolean;
+}
+
+type DiskRefusal = Extract<StorageFault, { readonly kind: 'diskRefusal' }>;
+
+/** A cluster that is not whole may be by then. */
+const RETRY_MS = 2_000;
+/** Of two nodes neither is in the minority. */
+const DIVERGING_NODE_COUNT_MIN = 3;
+/** Of one life: the time until a lane comes back doubles each time. */
+const LOST_LANE_COUNT_MAX = 3;
+
+/** In the paths of a disk: files of records, and files of checkpoints. */
+const PATHS_OF = { log: '.wal', checkpoint: '/collections/' } as const;
+
+export class StorageFaults {
+  readonly #parts: StorageFaultParts;
+  /** What takes back the refusals in force. */
+  #refusals: (() => void)[] = [];
+  readonly #lostLanes = new Map<string, number>();
+  #isHealed = false;
+
+  constructor(parts: StorageFaultParts) {
+    this.#parts = parts;
+  }
+
+  strike(node: SimNode, fault: StorageFault): void {
+    switch (fault.kind) {
+      case 'damageFile':
+        this.#damage(node, fault);
+        return;
+      case 'diverge':
+        this.#diverge(node);
+        return;
+      case 'loseLane':
+        this.#loseLane(node, fault);
+        return;
+      case 'diskRefusal':
+        this.#refuse(node, fault);
+        return;
+      default:
+        unreachable(fault);
+    }
+  }
+
+  heal(): void {
+    this.#isHealed = true;
+    for (const lift of this.#refusals) lift();
+    this.#refusals = [];
+  }
+
+  #damage(node: SimNode, fault: DamageFault, isLastTry = false): void {
+    const { damage, isSpareable, supervisor } = this.#parts;
+    if (!isSpareable() || !supervisor.isUnexcused(node) || node.isPaused) {
+      if (!isLastTry) this.#later(RETRY_MS, () => this.#damage(node, fault, true));
+      return;
+    }
+    const { downMs } = fault;
+    if (downMs !== null) supervisor.killFor(node, downMs);
+    damage.damage(node, fault);
+  }
+
+  #diverge(node: SimNode): void {
+    const { cluster, damage, isSpareable, supervisor } = this.#parts;
+    const isCompared = (cluster.options.settings?.digestVerifyIntervalMs ?? 0) > 0;
+    if (!isCompared || cluster.nodes.length < DIVERGING_NODE_COUNT_MIN) return;
+    if (isSpareable() && supervisor.isUnexcused(node)) damage.diverge(node);
+  }
+
+  #loseLane(node: SimNode, fault: Extract<StorageFault, { readonly kind: 'loseLane' }>): void {
+    if (node.state !== 'running' || node.isPaused) return;
+    const life = `${node.id} ${node.boot}`;
+    const lostCount = this.#lostLanes.get(life) ?? 0;
+    if (lostCount >= LOST_LANE_COUNT_MAX) return;
+    this.#lostLanes.set(life, lostCount + 1);
+    node.host.loseLane(fault.lane, fault.loss);
+  }
+
+  /** Before anything is synced, so the node goes on, and waits for its disk. */
+  #refuse(node: SimNode, { code, forMs, of }: DiskRefusal): void {
+    if (!this.#parts.supervisor.isUnexcused(node)) return;
+    const lift = node.fileSystem.faults.add({
+      ...{ operation: 'write', pathContains: PATHS_OF[of] },
+      ...{ times: Number.POSITIVE_INFINITY, fault: code },
+    });
+    this.#refusals.push(lift);
+    this.#later(forMs, lift);
+  }
+
+  #later(delayMs: number, action: () => void): void {
+    this.#parts.cluster.scheduler.clock.after(delayMs, () => {
+      if (!this.#isHealed) action();
+    });
+  }
+}

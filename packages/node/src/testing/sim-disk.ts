@@ -1,0 +1,46 @@
+/** The disk of a simulated machine, judged from outside: whatever its node knows of it or not. */
+import { fsckDataDirectory, joinPath, readCheckpointRoots } from '@holdfast/storage';
+import type { ScrubPlace, ScrubTarget } from '../heal/scrub-targets.ts';
+import { listTargets, scrubTarget } from '../heal/scrub-targets.ts';
+import type { SimNode } from './sim-node.ts';
+import { DATA_DIRECTORY } from './sim-node.ts';
+
+/** Every file that the generations on the disk are made of. */
+export function filesOnDisk({ fileSystem }: SimNode): readonly ScrubTarget[] {
+  const { roots } = readCheckpointRoots(fileSystem, DATA_DIRECTORY);
+  return listTargets({ fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots });
+}
+
+/** What is wrong on the disk of a running node, by what its memory knows must be there. */
+export function flawsOf(node: SimNode): readonly string[] {
+  const { fileSystem } = node;
+  const { roots } = node.node.replica.checkpointer;
+  const place = { fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots };
+  const found = listTargets(place).flatMap((target) =>
+    target.kind === 'wal' ? [] : flawsOfFile(place, target),
+  );
+  // A bad place of the log whose entries stand elsewhere misses nothing.
+  const lost = fsckDataDirectory(fileSystem, DATA_DIRECTORY)
+    .filter(({ severity, file }) => severity === 'damage' && file.includes('/wal'))
+    .map(({ file, what }) => `${file}: ${what}`);
+  return [...found, ...lost];
+}
+
+function flawsOfFile(place: ScrubPlace, target: ScrubTarget): readonly string[] {
+  const steps = scrubTarget(place, target);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value.map(({ what }) => `${target.path}: ${what}`);
+  }
+}
+
+/** Content of every sealed segment that the newest checkpoint of a running node names, by path. */
+export function segmentsOf(node: SimNode): ReadonlyMap<string, Uint8Array> {
+  const { fileSystem } = node;
+  const roots = node.node.replica.checkpointer.roots.slice(0, 1);
+  const targets = listTargets({ fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots });
+  const segments = targets.filter(({ kind }) => kind === 'segment');
+  return new Map(
+    segments.map(({ path }) => [path, fileSystem.contentOf(joinPath(DATA_DIRECTORY, path))]),
+  );
+}

@@ -1,0 +1,53 @@
+/**
+ * Goal: a lane that is lost at a bad moment costs time and nothing else.
+ * Method: whole nodes on virtual time whose lanes are engines under the supervision of threads.
+ */
+import t from 'tap';
+import type { SimCluster, SimNode } from '../src/testing/sim-cluster.ts';
+import { clusterWithSegments, expectHealed, upsertBatch } from './support/healing.ts';
+
+async function follower(cluster: SimCluster): Promise<SimNode> {
+  const leader = await cluster.leader();
+  return cluster.nodes.find((one) => one !== leader)!;
+}
+
+const hasLanes = ({ host }: SimNode): boolean => host.health().every(({ state }) => state === 'up');
+
+async function verify(cluster: SimCluster): Promise<void> {
+  const leader = await cluster.leader();
+  await cluster.scheduler.resolve(leader.node.replica.verify(leader.nowMs + 5_000));
+}
+
+t.test('a replica that loses a lane while it tells its digests goes on', async (t) => {
+  const cluster = await clusterWithSegments(2, 1);
+  const node = await follower(cluster);
+  const digests = node.host.digests.bind(node.host);
+  let lostCount = 0;
+  node.host.digests = (index) => {
+    const answer = digests(index);
+    if (lostCount === 0) node.host.loseLane(0, 'dies');
+    lostCount += 1;
+    return answer;
+  };
+  await verify(cluster);
+  await cluster.scheduler.until(() => lostCount > 0 && hasLanes(node), 20_000);
+  t.ok(node.isRunning, 'it has not stopped');
+  await upsertBatch(cluster, 2);
+  await expectHealed(t, cluster, 120);
+});
+
+for (const loss of ['dies', 'hangs'] as const) {
+  t.test(`a lane that ${loss} comes back with what was written meanwhile`, async (t) => {
+    const cluster = await clusterWithSegments(3, 2);
+    const node = await follower(cluster);
+    await upsertBatch(cluster, 3);
+    node.host.loseLane(0, loss);
+    node.host.loseLane(1, loss);
+    await upsertBatch(cluster, 4);
+    await cluster.scheduler.until(() => !hasLanes(node), 20_000);
+    await cluster.scheduler.until(() => hasLanes(node), 60_000);
+    await expectHealed(t, cluster, 200);
+    const [lane] = node.host.health();
+    t.match(lane, { restarts: 1, lost: loss === 'dies' ? { died: 1 } : { hung: 1 } });
+  });
+}
