@@ -33,8 +33,9 @@ export class MemberFaults {
   }
 
   /**
-   * Everybody is up and has a vote, and no order may change that: one may be lost for good. A second one that is lost before the
-   * first has its vote back would take what was acknowledged with it.
+   * Everybody is up and has a vote, and no order may change that: one may be lost for good. A
+   * second one that is lost before the first has its vote back would take what was acknowledged
+   * with it.
    */
   get isWhole(): boolean {
     const { cluster, operator } = this.#parts;
@@ -51,7 +52,8 @@ export class MemberFaults {
       case 'demoteMember':
       case 'removeMember': {
         const node = pick(fault.node);
-        if (node !== null && this.#parts.isSpareable()) operator.order({ kind: fault.kind, nodeId: node.id });
+        if (node !== null && this.#parts.isSpareable())
+          operator.order({ kind: fault.kind, nodeId: node.id });
         return;
       }
       case 'swapMembers': {

@@ -4,6 +4,7 @@ import { HoldfastError } from '@holdfast/base';
 import type { ClusterWatch, NetworkObserver, SimCluster, SimNode } from '@holdfast/node/testing';
 import { DATA_DIRECTORY, entryFacts } from '@holdfast/node/testing';
 import type { RareState } from './rare-state-table.ts';
+import { storageStateOf } from './storage-states.ts';
 
 type PeerMessage = Parameters<NetworkObserver['onSend']>[1];
 
@@ -52,6 +53,8 @@ export class RareStates {
   readonly #bases = new Map<NodeId, number>();
   readonly #checkpoints = new Map<NodeId, number>();
   readonly #rejoined = new Set<string>();
+  /** Their disks refuse the log. */
+  readonly #blocked = new Set<NodeId>();
   #leaderSeenMs = 0;
   #isLeaderless = false;
   #downCount = 0;
@@ -100,8 +103,10 @@ export class RareStates {
   onHalt(node: SimNode, isPowerCut: boolean): void {
     const others = this.#cluster.nodes.filter((other) => other !== node && !other.isRunning);
     this.#countDown(others.length + 1);
+    this.#blocked.delete(node.id);
     const { failure } = node;
     if (failure !== null) this.#countFailure(failure);
+    if (failure?.code === 'NEW_LIFE_NEEDED') this.count('newLifeBegun');
     if (!node.hasReplica) {
       this.count('startInterrupted');
       return;
@@ -186,8 +191,8 @@ export class RareStates {
   }
 
   onLog(node: SimNode, fields: LogFields, message: string): void {
-    const state = STATE_OF_LOG_LINE.get(message);
-    if (state !== undefined) this.count(state);
+    const state = STATE_OF_LOG_LINE.get(message) ?? storageStateOf(fields, message);
+    if (state !== null) this.count(state);
     const event = fields.event as RaftEventFields | undefined;
     if (event === undefined) return;
     switch (event.kind) {
@@ -270,7 +275,7 @@ export class RareStates {
         downCount += 1;
         continue;
       }
-      if (node.wal.writes().state !== 'closed') this.count('writesBlocked');
+      this.#countWrites(node);
       const { checkpoints, soft } = node.node.replica;
       const { role, leader } = soft;
       if (role === 'leader') hasLeader = true;
@@ -289,6 +294,14 @@ export class RareStates {
       this.#isLeaderless = true;
       this.count('noLeaderForLong');
     }
+  }
+
+  #countWrites(node: SimNode): void {
+    const isBlocked = node.wal.writes().state !== 'closed';
+    if (isBlocked) this.count('writesBlocked');
+    else if (this.#blocked.has(node.id)) this.count('writesResumed');
+    if (isBlocked) this.#blocked.add(node.id);
+    else this.#blocked.delete(node.id);
   }
 
   #countCheckpoint(facts: BootFacts, failuresInRow: number): void {

@@ -98,7 +98,7 @@ class SimRun {
     this.#operator = new Operator({ cluster, trace: this.#trace, intervalMs, onProblem });
     const parts = { cluster, plan, trace: this.#trace, operator: this.#operator, onProblem };
     this.#faults = new FaultDriver(parts);
-    this.#care = new FinalCare(cluster, onProblem);
+    this.#care = new FinalCare({ cluster, onProblem, count: (state) => this.#rare.count(state) });
     this.#clients = Array.from({ length: plan.clientCount }, (_, i) => this.#makeClient(i));
     this.#observe();
   }

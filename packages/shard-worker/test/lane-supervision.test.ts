@@ -303,7 +303,11 @@ function puppetLane(canBeKilled = true) {
     const memory = createPulseMemory();
     const own = new LanePulse(memory);
     own.enter('idle');
-    threads.push({ tasks, pulse: own, lose: () => onLost(new HoldfastError('SHARD_UNAVAILABLE', 'gone')) });
+    threads.push({
+      tasks,
+      pulse: own,
+      lose: () => onLost(new HoldfastError('SHARD_UNAVAILABLE', 'gone')),
+    });
     const post = async (task: ShardTask): Promise<ShardReply> => {
       if (isBroken) throw new HoldfastError('SHARD_UNAVAILABLE', 'broken');
       tasks.push(task);

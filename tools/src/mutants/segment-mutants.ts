@@ -65,7 +65,7 @@ export const SEGMENT_MUTANTS: readonly Mutant[] = [
     id: 'damaged-root-stays-newest',
     bug: 'after a start from an older generation the damaged one is still offered to peers',
     source: 'fall-back without forgetting',
-    file: `${NODE}/recovery/start-state.js`,
+    file: `${NODE}/recovery/open-state.js`,
     find: 'roots.slice(age)',
     replace: 'roots',
   },

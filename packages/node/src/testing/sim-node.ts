@@ -300,16 +300,7 @@ export class SimNode {
     keepIdentityCopy(this.fileSystem, DATA_DIRECTORY, identity);
     this.#incarnation = identity.incarnation;
     this.#log = wal.groupLog(identity.group);
-    const alarms = new LaneAlarms(logger);
-    const onFatal = (error: HoldfastError): void => {
-      if (process.isAlive) this.#failure ??= error;
-    };
-    const host = makeLanes({
-      ...{ fileSystem: this.fileSystem, dataDirectory: DATA_DIRECTORY, process },
-      laneCount: this.#laneCount(),
-      device: this.#device(process, 'lanes', options.latency?.laneMsMax ?? 0),
-      ...{ onEvent: alarms.tell, onFatal },
-    });
+    const { alarms, host } = this.#openLanes(process, logger);
     const transport = network.attach(this.id, process, {
       clusterId: identity.clusterId,
       epoch: identity.epoch,
@@ -354,6 +345,21 @@ export class SimNode {
     if (!(options.hasClientPorts ?? false)) return;
     const accept = openClientPort(assembled.service, process, logger);
     this.#cluster.clientNetwork.listen(this.clientAddress, { process, accept });
+  }
+
+  #openLanes(process: SimProcess, logger: Logger) {
+    const { latency } = this.#cluster.options;
+    const alarms = new LaneAlarms(logger);
+    const host = makeLanes({
+      ...{ fileSystem: this.fileSystem, dataDirectory: DATA_DIRECTORY, process },
+      laneCount: this.#laneCount(),
+      device: this.#device(process, 'lanes', latency?.laneMsMax ?? 0),
+      onEvent: alarms.tell,
+      onFatal: (error) => {
+        if (process.isAlive) this.#failure ??= error;
+      },
+    });
+    return { alarms, host };
   }
 
   #openWal(disk: SimDevice, process: SimProcess): InlineWal {

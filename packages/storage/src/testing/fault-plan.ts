@@ -31,8 +31,9 @@ export interface FaultRule {
   readonly times?: number;
   /**
    * `EIO`, `ENOSPC`, `EDQUOT`: the operation fails; a failed sync drops the dirty state without
-   * writing it, as Linux does. `lie`: a sync returns and does nothing. `flipBit`: a read returns one wrong bit.
-   * `crash`: the machine stops. `stall`: the operation is done, `stallMs` later: see takeStallMs.
+   * writing it, as Linux does. `lie`: a sync returns and does nothing. `flipBit`: a read returns
+   * one wrong bit. `crash`: the machine stops. `stall`: the operation is done, `stallMs` later: see
+   * takeStallMs.
    */
   readonly fault: 'EIO' | 'ENOSPC' | 'EDQUOT' | 'lie' | 'flipBit' | 'crash' | 'stall';
   readonly stallMs?: number;

@@ -5,6 +5,8 @@
  *
  * Model: a change of names (create, rename, remove, link) is one atomic operation that becomes
  * durable when any directory it touches is synced; a crash keeps an arbitrary subset, in order.
+ *
+ * Over 400 lines because names, files and what a crash leaves of both are one model.
  */
 import type { Random } from '@holdfast/base';
 import { assert, must, SeededRandom } from '@holdfast/base';
