@@ -108,3 +108,68 @@ t.test('a count is of the points that exist at its index', (t) => {
   t.match(one.problems(), [/there are 2 to 2 points, 3 were counted/]);
   t.end();
 });
+
+/** Of values 1, 5, 9 the group is 1; of 2 it is 2. */
+function deletedGroup(
+  one: SimHistory,
+  index: number,
+  count: number,
+  begun = one.startFilterDelete(1, [7, 8]),
+) {
+  one.filterDeleted(begun, index, count);
+}
+
+t.test('a delete by filter takes what matches and leaves the rest', (t) => {
+  const one = history();
+  written(one, 1, [7], 10);
+  written(one, 2, [8], 11);
+  deletedGroup(one, 12, 1);
+  one.readAnswered(one.startRead([7, 8], true), 12, seen(8, 11, 2));
+  t.strictSame(one.problems(), []);
+  const wrong = history();
+  written(wrong, 1, [7], 10);
+  deletedGroup(wrong, 12, 1);
+  wrong.readAnswered(wrong.startRead([7], true), 12, seen(7, 10, 1));
+  t.match(wrong.problems(), [/key 7 has version 0, a read saw 10/]);
+  t.end();
+});
+
+t.test('a delete by filter that took too many or too few is wrong', (t) => {
+  for (const count of [0, 2]) {
+    const one = history();
+    written(one, 1, [7], 10);
+    written(one, 2, [8], 11);
+    deletedGroup(one, 12, count);
+    t.match(one.problems(), [/a delete by filter at 12: 1 to 1 match/]);
+  }
+  t.end();
+});
+
+t.test('what is written while a delete by filter is under way may stay or go', (t) => {
+  for (const isGone of [true, false]) {
+    const one = history();
+    const begun = one.startFilterDelete(1, [7, 8]);
+    written(one, 1, [7], 10);
+    deletedGroup(one, 12, isGone ? 1 : 0, begun);
+    one.readAnswered(one.startRead([7], true), 12, isGone ? new Map() : seen(7, 10, 1));
+    t.strictSame(one.problems(), []);
+  }
+  t.end();
+});
+
+t.test('a filtered read gives all of its group and nothing else', (t) => {
+  const one = history();
+  written(one, 1, [7], 10);
+  written(one, 2, [8], 11);
+  one.readAnswered(one.startRead([7, 8], true, 1), 12, seen(7, 10, 1));
+  one.countAnswered(11, 12, 1, 1);
+  t.strictSame(one.problems(), []);
+  one.readAnswered(one.startRead([7, 8], true, 1), 12, new Map());
+  t.match(one.problems(), [/key 7 has version 10, a read saw 0/]);
+  const wrong = history();
+  written(wrong, 2, [8], 11);
+  wrong.readAnswered(wrong.startRead([8], true, 1), 12, seen(8, 11, 2));
+  wrong.countAnswered(11, 12, 1, 1);
+  t.match(wrong.problems(), [/key 8 has version 0, a read saw 11/, /0 to 0 points, 1 were/]);
+  t.end();
+});

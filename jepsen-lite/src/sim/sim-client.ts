@@ -4,11 +4,12 @@
  * leader or not, because the library would ask the leader only.
  */
 import type { SeededRandom } from '@holdfast/base';
-import { HoldfastError, toHoldfastError } from '@holdfast/base';
+import { HoldfastError } from '@holdfast/base';
 import type { Collection, PointInput } from '@holdfast/client';
 import { HoldfastClient } from '@holdfast/client';
 import type { SimCluster, SimNode } from '@holdfast/node/testing';
 import type { GetResult, Request, StoredPoint } from '@holdfast/protocol';
+import { expected, payloadOf, SimFilters } from './sim-filters.ts';
 import type { Condition, SimHistory, WriteRecord } from './sim-history.ts';
 import type { Trace } from './trace.ts';
 
@@ -39,6 +40,7 @@ export interface SimClientParts {
 
 export class SimClient {
   readonly #parts: SimClientParts;
+  readonly #filters: SimFilters;
   #isStopping = false;
   #client: HoldfastClient | null = null;
   /** Since `countFromNow`. */
@@ -47,6 +49,11 @@ export class SimClient {
 
   constructor(parts: SimClientParts) {
     this.#parts = parts;
+    this.#filters = new SimFilters({
+      ...parts,
+      ...{ collection: () => this.#collection(), seenOf },
+      note: (words) => this.#note(words),
+    });
   }
 
   /** Resolves some time after `stop`. */
@@ -100,7 +107,7 @@ export class SimClient {
 
   async #operate(): Promise<void> {
     const { random, keyCount } = this.#parts;
-    const dice = random.nextBelow(20);
+    const dice = random.nextBelow(23);
     if (dice < 7) await this.#upsert(this.#keys(), dice < 3);
     else if (dice < 9) await this.#delete(this.#keys(), random.nextBelow(3) === 0);
     else if (dice < 12) await this.#get(this.#keys(), 'linearizable');
@@ -111,6 +118,7 @@ export class SimClient {
       else await this.#getStale(this.#keys());
     } else if (dice < 17) await this.#count();
     else if (dice < 18) await this.#searchAll(keyCount);
+    else if (dice >= 20) await this.#filters.operate();
     else await this.#writeThenSearch();
   }
 
@@ -119,7 +127,7 @@ export class SimClient {
     const value = nextValue();
     const conditions = isConditional ? keys.map((key) => this.#condition(key)) : null;
     const points = keys.map((key, i): PointInput => {
-      const point = { id: key, vector: [value] };
+      const point = { id: key, vector: [value], payload: payloadOf(value) };
       const condition = conditions?.[i];
       if (condition === undefined) return point;
       const { version } = condition;
@@ -341,10 +349,4 @@ export async function readAt(
     cluster.scheduler.clock.after(timeoutMs + HANG_MS, look);
   });
   return (await Promise.race([answer, hung])) as GetResult;
-}
-
-/** A refusal of the product; anything else is a bug of the product or of the simulator. */
-function expected(thrown: unknown): HoldfastError {
-  if (thrown instanceof HoldfastError) return toHoldfastError(thrown);
-  throw thrown;
 }

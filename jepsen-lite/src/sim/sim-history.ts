@@ -5,10 +5,17 @@
  *
  * Every write has a value of its own. An upsert that somebody saw is known by its version; a delete
  * whose outcome nobody was told can only be seen by what is missing, so what is missing may be
- * explained by it. The same operations go, as registers, to the linearizability search, which
+ * explained by it. The payload of a point names the group of its value, so what a filter must let
+ * through is known too. The same operations go, as registers, to the linearizability search, which
  * knows nothing of log indexes.
+ *
+ * Over 400 lines because what clients were told and what may explain it are one model.
  */
 import type { HistoryEvent, Outcome } from '../history.ts';
+import type { FilterDelete } from './filter-deletes.ts';
+import { FilterDeletes, groupOf } from './filter-deletes.ts';
+import type { Timeline } from './timeline.ts';
+import { valueAt, versionAt } from './timeline.ts';
 
 export interface Condition {
   readonly key: number;
@@ -34,6 +41,8 @@ export interface ReadRecord {
   readonly processes: readonly number[];
   /** Linearizable reads also go to the search. */
   readonly isLinearizable: boolean;
+  /** Only points of this group were asked for; null: whatever they are. */
+  readonly group: number | null;
 }
 
 interface Answer {
@@ -51,6 +60,7 @@ interface CountAnswer {
   readonly floorIndex: number;
   readonly index: number;
   readonly count: number;
+  readonly group: number | null;
 }
 
 interface ConflictRecord {
@@ -59,15 +69,13 @@ interface ConflictRecord {
   readonly actual: ReadonlyMap<number, number>;
 }
 
-/** What a version of a key is: the value of an upsert, or nothing. NaN: nobody was told. */
-type Timeline = Map<number, number | null>;
-
 export class SimHistory {
   readonly events: HistoryEvent[] = [];
   readonly #writes = new Map<number, WriteRecord>();
   readonly #answers: Answer[] = [];
   readonly #counts: CountAnswer[] = [];
   readonly #conflicts: ConflictRecord[] = [];
+  readonly #filterDeletes = new FilterDeletes();
   readonly #problems: string[] = [];
   readonly #newestSeen = new Map<number, number>();
   readonly #nowMs: () => number;
@@ -147,13 +155,55 @@ export class SimHistory {
     this.#told(index);
   }
 
-  startRead(keys: readonly number[], isLinearizable: boolean): ReadRecord {
+  /** Every key may be deleted by it: which were, the end of the run shows. */
+  startFilterDelete(group: number, keys: readonly number[]): FilterDelete {
+    const processes = keys.map(() => this.#nextProcess++);
+    processes.forEach((process, i) => void this.#event('invoke', process, keys[i]!, null, 'write'));
+    const ends = new Map<number, number>();
+    const one: FilterDelete = {
+      ...{ group, floorIndex: this.#toldIndex, outcome: 'open' },
+      settle: (key, phase) => {
+        const end = ends.get(key);
+        const event = end === undefined ? undefined : this.events[end];
+        if (end !== undefined && event?.kind === 'operation')
+          this.events[end] = { ...event, phase };
+      },
+      end: () => {
+        processes.forEach((process, i) => {
+          ends.set(keys[i]!, this.#event('info', process, keys[i]!, null, 'write'));
+        });
+      },
+    };
+    this.#filterDeletes.begin(one);
+    return one;
+  }
+
+  filterDeleted(one: FilterDelete, index: number, count: number): void {
+    one.outcome = { index, count };
+    this.acknowledgedCount += 1;
+    one.end();
+    this.#told(index);
+  }
+
+  filterDeleteFailed(one: FilterDelete, keys: readonly number[], isDefinite: boolean): void {
+    one.outcome = isDefinite ? 'refused' : 'unknown';
+    if (isDefinite) this.refusedCount += 1;
+    else this.unknownCount += 1;
+    one.end();
+    if (isDefinite) for (const key of keys) one.settle(key, 'fail');
+  }
+
+  startRead(
+    keys: readonly number[],
+    isLinearizable: boolean,
+    group: number | null = null,
+  ): ReadRecord {
     const floorIndex = isLinearizable ? this.#toldIndex : 0;
     const processes = isLinearizable ? keys.map(() => this.#nextProcess++) : [];
     processes.forEach((process, i) => {
       this.#event('invoke', process, keys[i]!, undefined, 'read');
     });
-    return { keys, floorIndex, processes, isLinearizable };
+    return { keys, floorIndex, processes, isLinearizable, group };
   }
 
   readAnswered(read: ReadRecord, index: number, seen: ReadonlyMap<number, Seen>): void {
@@ -161,7 +211,10 @@ export class SimHistory {
     for (const [key, { version }] of seen) this.#see(key, version);
     read.processes.forEach((process, i) => {
       const key = read.keys[i]!;
-      this.#event('ok', process, key, seen.get(key)?.value ?? null, 'read');
+      const value = seen.get(key)?.value ?? null;
+      // What a filter leaves out may be there with another value.
+      const isTelling = read.group === null || value !== null;
+      this.#event(isTelling ? 'ok' : 'fail', process, key, value, 'read');
     });
     if (read.isLinearizable) this.#told(index);
   }
@@ -172,8 +225,13 @@ export class SimHistory {
     });
   }
 
-  countAnswered(floorIndex: number, index: number, count: number): void {
-    this.#counts.push({ floorIndex, index, count });
+  countAnswered(
+    floorIndex: number,
+    index: number,
+    count: number,
+    group: number | null = null,
+  ): void {
+    this.#counts.push({ floorIndex, index, count, group });
     this.#told(index);
   }
 
@@ -227,6 +285,10 @@ export class SimHistory {
         if (version > 0 && !timeline.has(version)) timeline.set(version, Number.NaN);
       }
     }
+    const isBlurred = (key: number): boolean =>
+      this.#hasUnknown(key, 'upsert') || this.#hasUnknown(key, 'delete');
+    const found = this.#filterDeletes.apply([...timelines.keys()], timelineOf, isBlurred);
+    for (const problem of found) this.fail(problem);
     return timelines;
   }
 
@@ -234,23 +296,32 @@ export class SimHistory {
     if (index < read.floorIndex)
       this.fail(`a read saw index ${index} after someone was told of index ${read.floorIndex}`);
     for (const key of read.keys) {
-      const expected = versionAt(timelines.get(key), index);
+      const timeline = timelines.get(key);
+      const isWanted = isOfGroup(valueAt(timeline, index), read.group);
+      const version = versionAt(timeline, index);
       const found = seen.get(key)?.version ?? 0;
-      if (this.#isExplained(key, found, expected)) continue;
+      if (isWanted === 'unknown' && (found === 0 || found === version)) continue;
+      if (this.#isExplained(key, found, isWanted === 'no' ? 0 : version, timeline, index)) continue;
+      const expected = isWanted === 'no' ? 0 : version;
       this.fail(`at index ${index} key ${key} has version ${expected}, a read saw ${found}`);
     }
   }
 
-  #checkCount({ floorIndex, index, count }: CountAnswer, all: ReadonlyMap<number, Timeline>): void {
+  #checkCount(answer: CountAnswer, all: ReadonlyMap<number, Timeline>): void {
+    const { floorIndex, index, count, group } = answer;
     if (index < floorIndex)
       this.fail(`a count saw index ${index} after someone was told of index ${floorIndex}`);
     let low = 0;
     let high = 0;
     const keys = new Set([...this.#writes.values()].flatMap((write) => write.keys));
     for (const key of keys) {
-      const isThere = versionAt(all.get(key), index) > 0;
-      if (isThere || this.#hasUnknown(key, 'upsert')) high += 1;
-      if (isThere && !this.#hasUnknown(key, 'delete')) low += 1;
+      const timeline = all.get(key);
+      const value = valueAt(timeline, index);
+      const isThere = isOfGroup(value, group);
+      const mayHaveChanged = group !== null && this.#hasUnknown(key, 'upsert');
+      const mayBeGone = this.#mayBeGone(key, versionAt(timeline, index), value, index);
+      if (isThere !== 'no' || this.#hasUnknown(key, 'upsert')) high += 1;
+      if (isThere === 'yes' && !mayBeGone && !mayHaveChanged) low += 1;
     }
     if (count < low || count > high)
       this.fail(`at index ${index} there are ${low} to ${high} points, ${count} were counted`);
@@ -260,8 +331,9 @@ export class SimHistory {
     const { conditions, outcome, value } = write;
     if (conditions === null || typeof outcome !== 'object') return;
     for (const { key, version } of conditions) {
-      const before = versionAt(timelines.get(key), outcome.index - 1);
-      if (this.#isExplained(key, version, before)) continue;
+      const timeline = timelines.get(key);
+      const before = versionAt(timeline, outcome.index - 1);
+      if (this.#isExplained(key, version, before, timeline, outcome.index - 1)) continue;
       this.fail(`value ${value} was written over version ${before} of ${key}, not ${version}`);
     }
   }
@@ -271,27 +343,48 @@ export class SimHistory {
     timelines: ReadonlyMap<number, Timeline>,
   ): void {
     for (const { key, version } of write.conditions ?? []) {
-      const before = versionAt(timelines.get(key), index - 1);
+      const timeline = timelines.get(key);
+      const before = versionAt(timeline, index - 1);
       // A key that is not named held its condition.
       const found = actual.get(key) ?? version;
       if (actual.has(key) && found === version)
         this.fail(`value ${write.value}: refused for ${key}, which has the version asked for`);
-      if (!this.#isExplained(key, found, before))
+      if (!this.#isExplained(key, found, before, timeline, index - 1))
         this.fail(
           `value ${write.value} at ${index}: ${key} has ${before}, the refusal says ${found}`,
         );
     }
   }
 
-  #isExplained(key: number, found: number, expected: number): boolean {
+  /** `expected` is what the timeline has at `index`, or 0. */
+  #isExplained(
+    key: number,
+    found: number,
+    expected: number,
+    timeline: Timeline | undefined,
+    index: number,
+  ): boolean {
     if (found === expected) return true;
-    return found === 0 && this.#hasUnknown(key, 'delete');
+    return found === 0 && this.#mayBeGone(key, expected, valueAt(timeline, index), index);
+  }
+
+  /** A delete that nobody was told of may have taken this version of the key. */
+  #mayBeGone(key: number, version: number, value: number | null, index: number): boolean {
+    if (this.#hasUnknown(key, 'delete')) return true;
+    if (this.#filterDeletes.mayBeGone(key, version, value, index)) return true;
+    // Replaced by what nobody saw before a filter took that.
+    return this.#unknownValues(key).some((unseen) => this.#filterDeletes.isAbout(unseen));
+  }
+
+  #unknownValues(key: number): readonly number[] {
+    return [...this.#writes.values()]
+      .filter((write) => write.kind === 'upsert' && isUnknown(write) && write.keys.includes(key))
+      .map(({ value }) => value);
   }
 
   #hasUnknown(key: number, kind: WriteRecord['kind']): boolean {
     for (const write of this.#writes.values()) {
-      const isOpen = write.outcome === 'unknown' || write.outcome === 'open';
-      if (isOpen && write.kind === kind && write.keys.includes(key)) return true;
+      if (isUnknown(write) && write.kind === kind && write.keys.includes(key)) return true;
     }
     return false;
   }
@@ -303,19 +396,20 @@ export class SimHistory {
     });
   }
 
+  /** Returns its position. */
   #event(
     phase: 'invoke' | Outcome,
     processId: number,
     key: number,
     value: number | null | undefined,
     kind: 'read' | 'write',
-  ): void {
+  ): number {
     const timeMs = this.#nowMs();
     const operation =
       kind === 'read'
         ? ({ kind, key: String(key), value, nodePick: null } as const)
         : ({ kind, key: String(key), value: value ?? null } as const);
-    this.events.push({ kind: 'operation', phase, processId, operation, timeMs });
+    return this.events.push({ kind: 'operation', phase, processId, operation, timeMs }) - 1;
   }
 
   #see(key: number, version: number): void {
@@ -327,14 +421,13 @@ export class SimHistory {
   }
 }
 
-/** Version of a key after `index`; 0: it does not exist. */
-function versionAt(timeline: Timeline | undefined, index: number): number {
-  let last = 0;
-  let value: number | null = null;
-  for (const [version, written] of timeline ?? []) {
-    if (version > index || version < last) continue;
-    last = version;
-    value = written;
-  }
-  return value === null ? 0 : last;
+const isUnknown = ({ outcome }: WriteRecord): boolean =>
+  outcome === 'unknown' || outcome === 'open';
+
+/** Whether a point with this value is among those asked for; null: it does not exist. */
+function isOfGroup(value: number | null, group: number | null): 'yes' | 'no' | 'unknown' {
+  if (value === null) return 'no';
+  if (group === null) return 'yes';
+  if (Number.isNaN(value)) return 'unknown';
+  return groupOf(value) === group ? 'yes' : 'no';
 }

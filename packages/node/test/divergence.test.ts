@@ -27,6 +27,17 @@ t.test('a strict majority of all voters decides, whoever else has reported', asy
   });
 });
 
+t.test('a majority of those who have reported is none of all voters', async (t) => {
+  const five = [...VOTERS, nodeId('n4'), nodeId('n5')];
+  const vote = new DigestVote(n1);
+  vote.add(n1, 5, shard('a'));
+  vote.add(n2, 5, shard('b'));
+  vote.add(n3, 5, shard('b'));
+  t.same(vote.verdict(5, five), { kind: 'pending' }, 'two of five');
+  vote.add(nodeId('n4'), 5, shard('b'));
+  t.match(vote.verdict(5, five), { kind: 'diverged' }, 'three of five');
+});
+
 t.test('who is with the majority learns who is not', async (t) => {
   const vote = new DigestVote(n1);
   vote.add(n1, 5, shard('a'));

@@ -1,5 +1,6 @@
 /** Every mutant, in the order of the report. */
 import { ELECTION_MUTANTS } from './election-mutants.ts';
+import { HEAL_MUTANTS } from './heal-mutants.ts';
 import { MEMBERSHIP_MUTANTS } from './membership-mutants.ts';
 import type { Mutant } from './mutant.ts';
 import { NODE_MUTANTS } from './node-mutants.ts';
@@ -20,4 +21,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...REPAIR_MUTANTS,
   ...STATE_MUTANTS,
   ...SEGMENT_MUTANTS,
+  ...HEAL_MUTANTS,
 ];

@@ -55,11 +55,22 @@ const REPAIR_KILLERS = [
   ...tests('node', ['log-repair', 'log-repair-sim']),
 ];
 
+/** Files and replicas that are made whole. */
+const HEAL_KILLERS = tests('node', [
+  'recovery-manager',
+  'divergence',
+  'heal-files',
+  'heal-start',
+  'heal-log-files',
+  'wiped-node',
+]);
+
 const STORAGE_KILLERS = tests('storage', [
   'wal',
   'wal-writer',
   'write-refusals',
   'files',
+  'file-repair',
   'hard-state',
   'wal-crash',
   'wal-damage',
@@ -68,7 +79,8 @@ const STORAGE_KILLERS = tests('storage', [
 
 const SHARD_KILLERS = [
   ...tests('shard-worker', ['checkpoint', 'segments', 'engine-model', 'format']),
-  ...tests('node', ['start-state']),
+  ...tests('shard-worker', ['lane-supervision', 'graph-cache']),
+  ...tests('node', ['lane-loss-sim', 'start-state', 'heal-start']),
 ];
 
 const NODE_KILLERS = tests('node', [
@@ -83,6 +95,7 @@ const NODE_KILLERS = tests('node', [
   'snapshot-transfer',
   'membership',
   'exactly-once',
+  'lane-loss-sim',
   'lane-loss',
   'log-repair-sim',
   'start-state',
@@ -92,8 +105,11 @@ const NODE_KILLERS = tests('node', [
 /** Most specific first. */
 export function killersOf(file: string): readonly Killer[] {
   if (file.includes('/raft/dist/src/repair/')) return [...REPAIR_KILLERS, SIMULATOR];
+  if (file.includes('/node/dist/src/heal/')) return [...HEAL_KILLERS, SIMULATOR];
+  if (file.includes('/node/dist/src/recovery/'))
+    return [...HEAL_KILLERS, ...NODE_KILLERS, SIMULATOR];
   if (file.startsWith('packages/raft/')) return [...RAFT_KILLERS, SIMULATOR];
-  if (file.startsWith('packages/storage/')) return [...STORAGE_KILLERS, SIMULATOR];
+  if (file.startsWith('packages/storage/')) return [...STORAGE_KILLERS, ...HEAL_KILLERS, SIMULATOR];
   if (file.startsWith('packages/shard-worker/')) return [...SHARD_KILLERS, SIMULATOR];
   return [...NODE_KILLERS, SIMULATOR];
 }
