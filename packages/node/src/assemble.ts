@@ -21,11 +21,18 @@ import type {
 import { assert, HoldfastError as HoldfastFailure, logIndex, memberOf, term } from '@holdfast/base';
 import { RaftCore } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
-import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
+import type {
+  CheckpointRoot,
+  FileSystem,
+  NodeIdentity,
+  Wal,
+  WriteRetryOptions,
+} from '@holdfast/storage';
 import {
   CHECKPOINT_GENERATION_COUNT_MIN,
   readCheckpointRoots,
   recoverCheckpointRoot,
+  WRITE_RETRY_DEFAULT,
 } from '@holdfast/storage';
 import type { HealLimits } from './heal/node-care.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
@@ -56,6 +63,8 @@ export interface AssembleOptions {
   readonly heartbeatIntervalMs: number;
   readonly checkpointIntervalMs: number;
   readonly checkpointLogSizeBytes: number;
+  /** What a disk is granted that refuses checkpoints. Default: WRITE_RETRY_DEFAULT. */
+  readonly writeRetry?: WriteRetryOptions;
   readonly retainedEntryCount: number;
   /** Default: CHECKPOINT_GENERATION_COUNT_MIN. */
   readonly checkpointGenerationCount?: number;
@@ -122,7 +131,7 @@ export async function assembleNode(
   const early = log.damage().length === 0 ? null : await opener.open(found);
   const healer = new LogHealer({
     ...{ ...parts, identity, root: early === null ? newest : (early.roots[0] ?? null) },
-    electionTimeoutMs,
+    ...{ electionTimeoutMs, watched: care.watched },
     onEntryResponse: (message) => void care.entries.receive(message),
   });
   await healer.heal();
@@ -159,6 +168,8 @@ export async function assembleNode(
     ...{ ...parts, replica, identity, publicAddressOf, searchCache },
     care: care.service(),
   });
+  service.onGraphs(care.causes);
+  care.onLook(() => service.look());
   return { replica, service, care, core };
 }
 
@@ -185,6 +196,7 @@ function replicaOptions(options: AssembleOptions): ReplicaOptions {
     electionTimeoutMs: options.electionTimeoutMs,
     checkpointIntervalMs: options.checkpointIntervalMs,
     checkpointLogSizeBytes: options.checkpointLogSizeBytes,
+    writeRetry: options.writeRetry ?? WRITE_RETRY_DEFAULT,
     retainedEntryCount: options.retainedEntryCount,
     checkpointGenerationCount: options.checkpointGenerationCount ?? CHECKPOINT_GENERATION_COUNT_MIN,
     sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,

@@ -8,7 +8,7 @@ import type { ErrorBody, HoldfastError, Logger } from '@holdfast/base';
 import { HoldfastError as HoldfastFailure, incarnation, SeededRandom } from '@holdfast/base';
 import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
 import { PiscinaHost } from '@holdfast/shard-worker';
-import type { NodeIdentity } from '@holdfast/storage';
+import type { NodeIdentity, WriteRetryOptions } from '@holdfast/storage';
 import {
   createEntryHasher,
   joinPath,
@@ -30,7 +30,7 @@ import { WebSocketPeerTransport } from './peer/peer-transport.ts';
 import { createPinoLogger } from './pino-logger.ts';
 import { refuseUnfinished } from './quorum-loss/carry-out.ts';
 import { BootingNode } from './recovery/booting-node.ts';
-import { IDENTITY_COPY_PATH, keepIdentityCopy, restoreIdentity } from './recovery/identity-copy.ts';
+import { isIdentityDamaged, keepIdentityCopy, restoreIdentity } from './recovery/identity-copy.ts';
 import {
   beginNewLifeAfter,
   isNewLifeUnfinished,
@@ -38,6 +38,7 @@ import {
   rememberedContacts,
   resumeNewLife,
 } from './recovery/new-life.ts';
+import { breakerOptions } from './replica/checkpoint-schedule.ts';
 import { LaneAlarms } from './replica/lane-alarms.ts';
 import type { ResultCacheOptions } from './routing/result-cache.ts';
 import { checkBind } from './server/listen.ts';
@@ -47,6 +48,9 @@ import { SYSTEM_CLOCK, SYSTEM_TIMERS } from './system-time.ts';
 
 /** A follower further behind than this is served from the files, which the system caches anyway. */
 const LOG_CACHE_SIZE_BYTES = 4 * 1024 * 1024;
+
+/** What graphs need is no hurry: searches scan meanwhile. */
+const LOOK_INTERVAL_MS = 5_000;
 
 const SEAMS = { clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS };
 
@@ -112,6 +116,7 @@ async function openNode(
         ...{ ...config, identity, dataDirectory: config.data, limits: config, ...healOf(config) },
         retainedEntryCount: config.logRetentionEntryCount,
         searchCache: searchCacheOf(config),
+        writeRetry: writeRetryOf(config),
         publicAddress: () => publicAddress,
         joinAddresses: joinAddresses(fileSystem, config),
       },
@@ -169,6 +174,7 @@ function healOf(config: NodeConfig): { readonly heal: HealLimits } {
     isAutoRecoveryEnabled: config.autoRecoveryEnabled,
     isAutoRepairEnabled: config.autoRepairEnabled,
     repairRetryCountMax: config.repairRetryCountMax,
+    lookIntervalMs: LOOK_INTERVAL_MS,
   };
   return { heal };
 }
@@ -222,20 +228,28 @@ function openLanes(
   const alarms = new LaneAlarms(logger);
   const host = new PiscinaHost({
     ...{ dataDirectory, laneCount, heapSizeMbMax, layers },
+    saveBreaker: breakerOptions(writeRetryOf(config)),
     ...(laneWorker === undefined ? {} : { worker: laneWorker }),
-    supervision: { ...SEAMS, onEvent: alarms.tell, onFatal: failure.set },
+    supervision: {
+      ...{ ...SEAMS, onEvent: alarms.tell, onFatal: failure.set },
+      mayRestart: () => alarms.mayRestart,
+    },
   });
   return { host, alarms };
 }
 
 /** What happens below it is told to the replica once there is one. */
 function tellNode(
-  { replica, service }: AssembledNode,
+  { care, replica, service }: AssembledNode,
   failure: FailureLatch,
   alarms: LaneAlarms,
 ): void {
   failure.listen((error) => service.reportFailure(error.message));
-  alarms.listen((event) => replica.onLaneEvent(event));
+  alarms.listen((event) => {
+    replica.onLaneEvent(event);
+    care.causes.onLane(event);
+  });
+  alarms.restartsAre(() => care.recoveries.options.isEnabled);
 }
 
 function lifeOf(
@@ -251,17 +265,19 @@ function lifeOf(
   };
 }
 
+const writeRetryOf = (config: NodeConfig): WriteRetryOptions => ({
+  retryAttempts: config.walRetryAttempts,
+  circuitBreakerThreshold: config.walCircuitBreakerThreshold,
+  circuitBreakerTimeoutMs: config.walCircuitBreakerTimeoutMs,
+});
+
 function openWal(config: NodeConfig, logger: Logger): ThreadWal {
   const wal = ThreadWal.open({
     directory: joinPath(config.data, 'wal'),
     options: {
       fileSizeBytes: config.walFileSizeBytes,
       cacheSizeBytesMax: LOG_CACHE_SIZE_BYTES,
-      writeRetry: {
-        retryAttempts: config.walRetryAttempts,
-        circuitBreakerThreshold: config.walCircuitBreakerThreshold,
-        circuitBreakerTimeoutMs: config.walCircuitBreakerTimeoutMs,
-      },
+      writeRetry: writeRetryOf(config),
     },
     clock: SYSTEM_CLOCK,
   });
@@ -284,9 +300,9 @@ async function checkStart(fileSystem: NodeFileSystem, config: NodeConfig, logger
   return { apiKey, identity };
 }
 
-/** Only where there is something to restore from is the directory locked for it. */
+/** The directory is locked for it only where it is needed: another node's name is told first. */
 function restoreLocked(fileSystem: NodeFileSystem, dataDirectory: string, logger: Logger): void {
-  if (!fileSystem.exists(joinPath(dataDirectory, IDENTITY_COPY_PATH))) return;
+  if (!isIdentityDamaged(fileSystem, dataDirectory)) return;
   const lock = lockDataDirectory(fileSystem, dataDirectory);
   try {
     restoreIdentity(fileSystem, dataDirectory, logger);

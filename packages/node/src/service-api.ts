@@ -14,6 +14,7 @@ import type { RaftMessage, Role } from '@holdfast/raft';
 import type { GraphStats, LaneHealth, LayerCounts } from '@holdfast/shard-worker';
 import type { WalWrites } from '@holdfast/storage';
 import type { CareService } from './heal/care-api.ts';
+import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
 
 export type { Role } from '@holdfast/raft';
@@ -124,7 +125,15 @@ export interface ReplicaActivity {
     /** What kept it from being cut further after the newest checkpoint. */
     readonly heldBy: 'checkpoint' | 'retention' | 'follower' | 'transfer' | 'archive';
   };
-  readonly checkpoint: { readonly index: number; readonly failuresInRow: number };
+  readonly checkpoint: {
+    readonly index: number;
+    readonly failuresInRow: number;
+    /** How the disk takes them. */
+    readonly writes: CheckpointWrites;
+    /** Of the newest that this process made; 0 before it. */
+    readonly durationMs: number;
+    readonly sizeBytes: number;
+  };
   readonly snapshots: {
     readonly begun: number;
     readonly completed: number;

@@ -34,6 +34,7 @@ class FakeCare implements CareService {
       totals: { passes: 4, bytesRead: 5_000, flawsFound: 6 },
       recoveries: {
         ...{ totalFailuresDetected: 3, successfulRecoveries: 2, escalated: 1, avgRtoSeconds: 0.5 },
+        overdue: 0,
         ...{ rtoComplianceRate: 1, successRate: 0.66, waiting: 0, running: 0, parked: 1 },
         actions: [{ name: 'copyBlocks', attempts: 3, successes: 2, durationMsTotal: 9 }],
         causes: [{ type: 'corruption', found: 3, recovered: 2, escalated: 1 }],

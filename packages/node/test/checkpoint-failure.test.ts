@@ -107,11 +107,12 @@ t.test('a failed checkpoint ends only when the slowest lane has', async (t) => {
 t.test('after a failure it is held back, also while the log grows', async (t) => {
   const schedule = new CheckpointSchedule({ intervalMs: 60_000, logSizeBytes: 100 }, 0, 0);
   schedule.started(0, 0);
-  t.equal(schedule.failed(0), 1_000);
+  const lane = { refusal: null, freeSizeBytes: 0 };
+  t.equal(schedule.failed(0, lane), 1_000);
   t.equal(schedule.isDue(999, 1_000_000), false);
   t.equal(schedule.isDue(1_000, 0), true);
   schedule.started(1_000, 0);
-  t.equal(schedule.failed(1_000), 2_000);
+  t.equal(schedule.failed(1_000, lane), 2_000);
   schedule.started(3_000, 0);
   schedule.succeeded();
   t.equal(schedule.failuresInRow, 0);
@@ -127,6 +128,51 @@ t.test('a failed sync of a directory of a checkpoint stops the node', async (t) 
   t.match(node.failure, { code: 'FILE_IO' });
 });
 
+t.test('room on a full disk ends the waiting at once, but nothing less does', async (t) => {
+  const { cluster, node } = await oneNode(5);
+  const { replica } = node.node;
+  const { fileSystem } = node;
+  fileSystem.capacityBytes = fileSystem.usedBytes() + 8 * 1024 * 1024;
+  fileSystem.faults.add({
+    ...{ operation: 'write', pathContains: '/data/meta', fault: 'ENOSPC', times: 1 },
+  });
+  await t.rejects(cluster.scheduler.resolve(replica.checkpoint()), { code: 'FILE_IO' });
+  t.match(replica.checkpoints.writes, { state: 'open', errors: { disk_full: 1 }, opened: 1 });
+  await cluster.scheduler.advance(30_000);
+  t.equal(replica.checkpoints.failuresInRow, 1, 'once is enough: nothing is written in vain');
+  t.match(node.node.care.recoveries.stats(), { overdue: 1 }, 'a P0 for longer than 30 s');
+  fileSystem.capacityBytes += 2 * 1024 * 1024;
+  await cluster.scheduler.advance(2_000);
+  t.equal(replica.checkpoints.failuresInRow, 0);
+  t.equal(replica.checkpoints.writes.state, 'closed');
+  t.match(
+    node.node.care.recoveries.events().map(({ key, kind }) => `${key} ${kind}`),
+    ['checkpoint found', 'checkpoint started', 'checkpoint overdue', 'checkpoint recovered'],
+  );
+});
+
+t.test(
+  'a lane that is opened anew fails the checkpoint it was writing, not the node',
+  async (t) => {
+    const { cluster, node } = await oneNode(6);
+    const { replica } = node.node;
+    const { host } = node;
+    const checkpoint = host.checkpoint.bind(host);
+    let isFirst = true;
+    host.checkpoint = (index, id) => {
+      if (!isFirst) return checkpoint(index, id);
+      isFirst = false;
+      return Promise.reject(new HoldfastError('SHUTTING_DOWN', 'the lane was closed'));
+    };
+    await t.rejects(cluster.scheduler.resolve(replica.checkpoint()), { code: 'SHUTTING_DOWN' });
+    t.equal(node.failure, null);
+    t.equal(replica.checkpoints.writes.state, 'closed', 'the disk refused nothing');
+    await cluster.scheduler.advance(1_500);
+    t.equal(replica.checkpoints.failuresInRow, 0, 'the next one does it');
+    t.ok(must(replica.checkpointer.root).meta.index >= 10);
+  },
+);
+
 t.test('a failed checkpoint is tried again by itself, with back-off, until it works', async (t) => {
   const cluster = new SimCluster({
     ...{ nodeCount: 1, seed: 3, settings: { checkpointIntervalMs: 1_000 } },
@@ -138,11 +184,14 @@ t.test('a failed checkpoint is tried again by itself, with back-off, until it wo
   const root = must(await cluster.scheduler.resolve(replica.checkpoint()));
   await cluster.execute(node, upsert(1));
   node.fileSystem.faults.add({
-    ...{ operation: 'write', pathContains: '/data/meta', fault: 'ENOSPC', times: 4 },
+    ...{ operation: 'write', pathContains: '/data/meta', fault: 'EIO', times: 4 },
   });
   await cluster.scheduler.advance(12_000);
-  t.equal(replica.checkpoints.failuresInRow, 4, 'at about 1, 2, 4 and 8 seconds');
-  await cluster.scheduler.advance(8_000);
+  t.equal(replica.checkpoints.failuresInRow, 3, 'at about 1, 2 and 4 seconds');
+  t.equal(replica.checkpoints.writes.state, 'open');
+  await cluster.scheduler.advance(60_000);
+  t.equal(replica.checkpoints.failuresInRow, 4, 'a probe after a minute');
+  await cluster.scheduler.advance(60_000);
   t.equal(replica.checkpoints.failuresInRow, 0);
   t.ok(must(replica.checkpointer.root).meta.index > root.meta.index);
   t.equal(node.failure, null);

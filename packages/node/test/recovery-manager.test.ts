@@ -184,6 +184,58 @@ t.test('a P0 does not wait for less urgent ones that take every place', async (t
   await settle();
 });
 
+t.test('what others wait for takes no place and waits for none', async (t) => {
+  const { manager, settle } = world({ concurrencyMax: 1 });
+  const repair = held('repair');
+  const lane = action('lane', () => true);
+  manager.submit(causeOf('repair', [repair.action], 0));
+  manager.submit({ ...causeOf('lane', [lane], 1), isPrerequisite: true });
+  await turn();
+  await turn();
+  t.equal(lane.runs, 1, 'the repair may be waiting for just this lane');
+  repair.release();
+  await settle();
+});
+
+t.test('a case that is open longer than its target is an alarm, once', async (t) => {
+  const { clock, manager, kinds, settle } = world();
+  const slow = held('slow');
+  manager.submit(causeOf('slow', [slow.action], 0));
+  manager.submit(causeOf('quick', [action('quick', () => true)], 0));
+  await turn();
+  clock.advance(29_999);
+  t.notOk(kinds('slow').includes('overdue'));
+  clock.advance(60_000);
+  slow.release();
+  await settle();
+  t.same(kinds('slow'), ['found', 'started', 'overdue', 'recovered']);
+  t.same(kinds('quick'), ['found', 'started', 'recovered']);
+  t.match(manager.stats(), { overdue: 1, rtoComplianceRate: 0.5 });
+});
+
+t.test('an action that repeats itself is tried as often as it says', async (t) => {
+  const { manager, kinds, settle } = world({ retryCountMax: 5 });
+  const once = { ...action('once', () => false), attemptCountMax: 1 };
+  manager.submit(causeOf('a', [once]));
+  await settle();
+  t.same(kinds('a'), ['found', 'started', 'undone', 'failed', 'escalated']);
+});
+
+t.test('repairs are switched off by themselves, and never what a start needs', async (t) => {
+  const { manager, kinds, settle } = world({ isRepairEnabled: false });
+  const cause = (key: string, type: string) => ({
+    ...causeOf(key, [action(key, () => true)]),
+    type,
+  });
+  manager.submit(cause('file', 'corruption'));
+  manager.submit(cause('lane', 'laneDied'));
+  manager.submit({ ...cause('start', 'corruption'), isUnconditional: true });
+  await settle();
+  t.same(kinds('file'), ['found', 'leftAlone']);
+  t.equal(kinds('lane').at(-1), 'recovered');
+  t.equal(kinds('start').at(-1), 'recovered');
+});
+
 t.test('switched off, it tells what is found and does nothing', async (t) => {
   const { manager, kinds, settle } = world({ isEnabled: false });
   const one = action('one', () => true);

@@ -129,7 +129,13 @@ export type LaneRead =
       readonly withVector: boolean;
       readonly withPayload: boolean;
     }
-  | { readonly kind: 'count'; readonly uid: number; readonly filter?: Filter }
+  | {
+      readonly kind: 'count';
+      readonly uid: number;
+      readonly filter?: Filter;
+      /** As of a search. */
+      readonly budgetMs?: number | null;
+    }
   /** The lowest ids behind `after`, ascending. */
   | {
       readonly kind: 'scroll';
@@ -139,6 +145,8 @@ export type LaneRead =
       readonly limit: number;
       readonly withVector: boolean;
       readonly withPayload: boolean;
+      /** As of a search. */
+      readonly budgetMs?: number | null;
     };
 
 export type LaneReadResult =

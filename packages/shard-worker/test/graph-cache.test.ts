@@ -403,6 +403,46 @@ tap.test('a full disk costs the cache and nothing else', async (t) => {
   t.equal((await node.stats()).graphs.savedCount, 1, 'room again, saved again');
 });
 
+tap.test('saves that fail again and again are left out for a while', async (t) => {
+  let nowMs = 0;
+  const saves = { breaker: { failureCountMax: 3, openMs: 60_000 }, monotonicMs: () => nowMs };
+  const { fs, node } = memoryNode({ saves });
+  await node.create();
+  await node.write(vectors.slice(0, 1000).map((_, id) => upsertOf(id)));
+  fs.faults.add({ operation: 'write', pathContains: '.graph', fault: 'EIO', times: 4 });
+  const counts = async () => {
+    await node.write([upsertOf(1_100 + (nowMs % 7))]);
+    await node.checkpoint();
+    const { savedCount, saveFailedCount } = (await node.stats()).graphs;
+    return [savedCount, saveFailedCount];
+  };
+  t.same(await counts(), [0, 1]);
+  await counts();
+  t.same(await counts(), [0, 3], 'three in a row open the breaker');
+  nowMs = 59_999;
+  t.same(await counts(), [0, 3], 'nothing is written in vain');
+  nowMs = 60_000;
+  t.same(await counts(), [0, 4], 'one probe');
+  nowMs = 119_999;
+  t.same(await counts(), [0, 4]);
+  nowMs = 120_000;
+  t.same(await counts(), [1, 4]);
+  t.same(await counts(), [2, 4], 'closed again');
+});
+
+tap.test('a graph that had to be built again says when it is there', async (t) => {
+  const { factory: fakes, node } = memoryNode();
+  await node.create();
+  await node.write(vectors.slice(0, 1500).map((_, id) => upsertOf(id)));
+  await node.checkpoint();
+  fakes.engineVersion = '2';
+  await node.restart();
+  t.same(reasonsOf(await node.stats()), ['outdated 1', 'rebuilding null'], 'not there yet');
+  await node.host.settle();
+  t.match((await node.stats()).graphs.events.at(-1), { kind: 'rebuilt', reason: /^1500 rows/ });
+  t.equal((await node.stats()).graphs.events.length, 3, 'told once');
+});
+
 tap.test('graphs of another engine, version or shard are not loaded', async (t) => {
   const { fs, factory: fakes, node } = memoryNode();
   await node.create();

@@ -288,7 +288,7 @@ tap.test('a thread that is to be ended enters no native call any more', async (t
 });
 
 /** A lane whose threads are made of promises that the test settles. */
-function puppetLane(canBeKilled = true) {
+function puppetLane(canBeKilled = true, mayRestart: () => boolean = () => true) {
   const clock = new VirtualClock();
   const events: LaneEvent[] = [];
   const fatal: HoldfastError[] = [];
@@ -324,6 +324,7 @@ function puppetLane(canBeKilled = true) {
     onEvent: (event) => events.push(event),
     onFatal: (error) => fatal.push(error),
     policy: new RestartPolicy(),
+    mayRestart,
   });
   const open = {
     ...({ kind: 'open', epoch: 1, dataDirectory: '/', laneIndex: 0, laneCount: 1 } as const),
@@ -385,6 +386,26 @@ tap.test('a lane that held for a minute starts its back-off anew', async (t) => 
   const delays = events.flatMap((event) => (event.kind === 'laneRestarting' ? event.delayMs : []));
   t.same(delays, [1_000, 2_000, 1_000]);
   t.equal(lane.health.state, 'up');
+});
+
+tap.test('a lane that may not be replaced waits, and comes back once it may', async (t) => {
+  let isAllowed = false;
+  const { clock, events, threads, lane, open } = puppetLane(true, () => isAllowed);
+  await lane.post(open);
+  must(threads[0]).lose();
+  for (let i = 0; i < 30; i++) clock.advance(1_000);
+  await settled();
+  t.equal(threads.length, 1, 'nothing takes its place');
+  t.equal(lane.health.state, 'down');
+  isAllowed = true;
+  clock.advance(1_000);
+  await settled();
+  t.equal(lane.health.state, 'up');
+  t.same(
+    events.map(({ kind }) => kind),
+    ['laneLost', 'laneRestarting', 'laneHeld', 'laneRestarting', 'laneRecovered'],
+  );
+  t.equal(lane.health.restarts, 1, 'waiting is no attempt');
 });
 
 tap.test('a thread that hangs in native code is left alone and the process is told', async (t) => {

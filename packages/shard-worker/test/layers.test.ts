@@ -13,6 +13,7 @@ import { clusteredVectors } from '../src/testing/seeded-dataset.ts';
 import { at, definitionOf, fillQuery, UID } from './harness.ts';
 
 const DIMENSION = 4;
+const UTF8 = new TextEncoder();
 /** Some slices of 16,384 rows. */
 const ROW_COUNT = 60_000;
 const GRAPH_ROW_COUNT = 2_000;
@@ -26,13 +27,16 @@ function makeLane(costs: { lookMs: number; graphMs: number }) {
     return call();
   };
   let lookCount = 0;
+  let beatCount = 0;
   const layers = new SearchLayers(LAYER_LIMITS_DEFAULT, {
     monotonicMs: () => {
       lookCount += 1;
       clock.advance(costs.lookMs);
       return clock.monotonicMs();
     },
-    onProgress: () => {},
+    onProgress: () => {
+      beatCount += 1;
+    },
   });
   const graphFactory = markNativeCalls(factory, { native });
   const engine = new LaneEngine({ fs: new MemoryFileSystem(), graphFactory, layers });
@@ -47,7 +51,8 @@ function makeLane(costs: { lookMs: number; graphMs: number }) {
   const vectors = clusteredVectors({ seed: 9, dimension: DIMENSION, count: ROW_COUNT });
   const ops = encodePointOps(
     vectors.map((vector, id) => ({
-      ...({ type: 'upsert', id, vector, payload: null, condition: { kind: 'none' } } as const),
+      ...({ type: 'upsert', id, vector, condition: { kind: 'none' } } as const),
+      payload: UTF8.encode(JSON.stringify({ half: id % 2, tenth: id % 10 })),
     })),
   );
   const write = { kind: 'write', index: 2, uid: UID, mode: 'always', ops };
@@ -56,6 +61,9 @@ function makeLane(costs: { lookMs: number; graphMs: number }) {
   const search = (query: Partial<SearchQuery> = {}): LaneReadResult | undefined => {
     const vector = vectors[ROW_COUNT - 1]!;
     const read = { kind: 'search', query: { ...fillQuery({ vector, k: 5 }), ...query } };
+    return ask(read);
+  };
+  const ask = (read: object): LaneReadResult | undefined => {
     const reply = run({ kind: 'read', expectedIndex: at(2), reads: [read] });
     return reply.kind === 'read' ? reply.results[0] : undefined;
   };
@@ -63,7 +71,9 @@ function makeLane(costs: { lookMs: number; graphMs: number }) {
     result?.kind === 'search' ? result.hits.map(({ id }) => id) : [];
   const planOf = (result: LaneReadResult | undefined) =>
     result?.kind === 'search' ? result.plans[0] : undefined;
-  return { clock, costs, layers, engine, search, idsOf, planOf, looks: () => lookCount };
+  const looks = (): number => lookCount;
+  const beats = (): number => beatCount;
+  return { clock, costs, layers, engine, search, ask, idsOf, planOf, looks, beats };
 }
 
 t.test('in time nothing is left out, and the answer is the exact one', async (t) => {
@@ -123,4 +133,54 @@ t.test('every layer exhausted is a timeout, never the tail alone', async (t) => 
   t.equal(layers.counts.states.graph, 'open');
   costs.lookMs = 30;
   t.match(search({ budgetMs: 40 }), { kind: 'error', error: { code: 'REQUEST_TIMEOUT' } });
+});
+
+const HALF = { must: [{ key: 'half', match: { value: 1 } }] } as const;
+const TENTH = { must: [{ key: 'tenth', match: { value: 3 } }] } as const;
+
+t.test(
+  'a filtered search leaves a late tail out and says so, as one without a filter',
+  async (t) => {
+    const { clock, costs, search, idsOf, planOf, layers } = makeLane({ lookMs: 0, graphMs: 0 });
+    const whole = search({ filter: HALF });
+    t.match(planOf(whole), { filter: { way: 'graph' }, exactRowCount: 29_000 });
+    t.equal(planOf(whole)?.skippedLayer, undefined);
+    t.same(idsOf(whole), idsOf(search({ filter: HALF, isExact: true })));
+    costs.lookMs = 30;
+    for (let i = 0; i < 3; i++)
+      t.match(planOf(search({ filter: HALF })), { skippedLayer: 'tail', filter: { way: 'graph' } });
+    t.equal(layers.counts.states.tail, 'open');
+    t.match(planOf(search({ filter: HALF })), { skippedLayer: 'tail', exactRowCount: 0 });
+    costs.lookMs = 0;
+    clock.advance(LAYER_LIMITS_DEFAULT.breakerOpenMs);
+    t.equal(planOf(search({ filter: HALF }))?.skippedLayer, undefined);
+  },
+);
+
+t.test('a filtered search without a slow graph compares all matches, and says so', async (t) => {
+  const { search, idsOf, planOf, layers } = makeLane({ lookMs: 0, graphMs: 1_001 });
+  for (let i = 0; i < 3; i++) search({ filter: HALF });
+  t.equal(layers.counts.states.graph, 'open');
+  const found = search({ filter: HALF });
+  t.match(planOf(found), { skippedLayer: 'graph', filter: { way: 'exact' }, graphRowCount: 0 });
+  t.same(idsOf(found), idsOf(search({ filter: HALF, isExact: true })));
+});
+
+t.test('reading payloads ends with the time of the read, and shows life meanwhile', async (t) => {
+  const { ask, beats, planOf, search } = makeLane({ lookMs: 10, graphMs: 0 });
+  const late = { kind: 'error', error: { code: 'REQUEST_TIMEOUT', details: { shard: 0 } } };
+  const count = { kind: 'count', uid: UID, filter: TENTH };
+  const page = { after: null, limit: 5, withVector: false, withPayload: false };
+  const scroll = { kind: 'scroll', uid: UID, filter: TENTH, ...page };
+  t.match(search({ filter: TENTH, isExact: true, budgetMs: 35 }), late);
+  t.match(ask({ ...count, budgetMs: 35 }), late);
+  t.same(ask({ ...count, budgetMs: 10_000 }), { kind: 'count', count: ROW_COUNT / 10 });
+  const before = beats();
+  t.same(ask(count), { kind: 'count', count: ROW_COUNT / 10 }, 'without a budget, to the end');
+  t.equal(beats() - before, Math.floor(ROW_COUNT / 4_096), 'a beat every few thousand rows');
+  t.match(ask({ ...scroll, budgetMs: 10_000 }), {
+    kind: 'scroll',
+    points: [{ id: 3 }, { id: 13 }],
+  });
+  t.match(planOf(search({ filter: TENTH, isExact: true })), { filter: { matchedRowCount: 6_000 } });
 });

@@ -206,13 +206,13 @@ export const OPTIONS = {
     0,
     100,
     5,
-    'Times a write of the log that the disk refused is tried again before the breaker opens.',
+    'Times a write that the disk refused (log, checkpoint) is tried again before its breaker opens.',
   ),
   walCircuitBreakerThreshold: count(
     1,
     100,
     3,
-    'Refused writes in a row that open the breaker of the log; a full disk opens it at once.',
+    'Refusals in a row that open the breaker of log or checkpoints; a full disk opens it at once.',
   ),
   walCircuitBreakerTimeoutMs: milliseconds(
     100,

@@ -17,7 +17,7 @@ import type {
 import { must } from '@holdfast/base';
 import type { BlockResponse, CareMessage } from '@holdfast/protocol';
 import type { RaftMessage } from '@holdfast/raft';
-import type { ShardDigest } from '@holdfast/shard-worker';
+import type { ShardDigest, ShardHost } from '@holdfast/shard-worker';
 import type { CheckpointRoot, EpochRecord, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
 import { joinPath, REPAIR_DIRECTORY_NAME, readEpoch, WAL_DIRECTORY_NAME } from '@holdfast/storage';
 import type { Defer } from '../replica/group-host.ts';
@@ -39,6 +39,9 @@ import type { ScrubPlace } from './scrub-targets.ts';
 import { blockFiles } from './scrub-targets.ts';
 import { Scrubber } from './scrubber.ts';
 import type { SegmentRepairParts } from './segment-repair.ts';
+import type { CheckpointTrouble } from './self-causes.ts';
+import { SelfCauses } from './self-causes.ts';
+import { WatchedCauses } from './watched-causes.ts';
 
 export interface HealLimits {
   /** 0: never. */
@@ -51,6 +54,8 @@ export interface HealLimits {
   /** False: findings are told and nothing is repaired. */
   readonly isAutoRepairEnabled: boolean;
   readonly repairRetryCountMax: number;
+  /** How often the lanes are asked for what they do not say by themselves; 0: never. */
+  readonly lookIntervalMs: number;
 }
 
 const HOUR_MS = 3_600_000;
@@ -66,6 +71,8 @@ export const HEAL_LIMITS_DEFAULT: HealLimits = {
   isAutoRecoveryEnabled: true,
   isAutoRepairEnabled: true,
   repairRetryCountMax: 3,
+  // Whoever reads metrics or status looks as well.
+  lookIntervalMs: 0,
 };
 
 const TICK_INTERVAL_MS = 250;
@@ -83,6 +90,7 @@ export interface NodeCareOptions {
 export interface NodeCareParts {
   readonly fileSystem: FileSystem;
   readonly wal: Wal;
+  readonly host: Pick<ShardHost, 'health'>;
   readonly transport: PeerTransport;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -93,7 +101,11 @@ export interface NodeCareParts {
 /** What of a running replica is looked at and asked. */
 export interface CaredReplica {
   readonly checkpointer: HealedCheckpointer & { readonly roots: readonly CheckpointRoot[] };
-  readonly checkpoints: { runInBackground(): void };
+  readonly checkpoints: {
+    runInBackground(): void;
+    onOutcome(listener: (trouble: CheckpointTrouble) => void): void;
+  };
+  readonly fitness: { onChange(listener: (reasons: readonly string[]) => void): void };
   readonly membership: { readonly conf: ConfState };
   readonly applier: { readonly appliedIndex: LogIndex };
   confIndex(): LogIndex;
@@ -105,6 +117,9 @@ export interface CaredReplica {
 
 export class NodeCare {
   readonly recoveries: RecoveryManager;
+  /** What mends itself where it is; the manager has its case. */
+  readonly watched: WatchedCauses;
+  readonly causes: SelfCauses;
   readonly entries: EntryFetcher;
   readonly quarantine: Quarantine;
   readonly #options: NodeCareOptions;
@@ -120,6 +135,8 @@ export class NodeCare {
   #scrubber: Scrubber | null = null;
   #divergence: Divergence | null = null;
   #timer: TimerHandle | null = null;
+  #look: () => void = () => {};
+  #nextLookMs = 0;
   #isStopped = false;
   /** Of the generations that were read last: what each path must be. */
   #listing: { readonly of: string; readonly checksums: ReadonlyMap<string, string> } | null = null;
@@ -152,11 +169,17 @@ export class NodeCare {
     this.recoveries = new RecoveryManager(
       {
         concurrencyMax: limits.recoveryConcurrencyMax,
-        isEnabled: limits.isAutoRecoveryEnabled && limits.isAutoRepairEnabled,
+        isEnabled: limits.isAutoRecoveryEnabled,
+        isRepairEnabled: limits.isAutoRepairEnabled,
         retryCountMax: limits.repairRetryCountMax,
       },
       { clock, timers, logger },
     );
+    this.watched = new WatchedCauses((cause) => this.recoveries.submit(cause));
+    const { host } = parts;
+    const own = { watched: this.watched, lanes: () => host.health(), writes: () => wal.writes() };
+    this.causes = new SelfCauses(own);
+    wal.onWrites((writes) => this.causes.onWrites(writes));
     this.#epoch = readEpoch(fileSystem, joinPath(dataDirectory, WAL_DIRECTORY_NAME));
     fileSystem.removeTree(joinPath(dataDirectory, REPAIR_DIRECTORY_NAME));
     transport.onCare((from, message) => this.#receive(from, message));
@@ -219,6 +242,8 @@ export class NodeCare {
     });
     this.#scrubber = scrubber;
     this.#watchDigests(replica);
+    replica.checkpoints.onOutcome((trouble) => this.causes.onCheckpoint(trouble));
+    replica.fitness.onChange((reasons) => this.causes.onFitness(reasons));
   }
 
   #watchDigests(replica: CaredReplica): void {
@@ -284,13 +309,27 @@ export class NodeCare {
     });
   }
 
+  /** Called every `lookIntervalMs`. Set once, before `start`. */
+  onLook(look: () => void): void {
+    this.#look = look;
+  }
+
   start(): void {
     const { clock, timers } = this.#parts;
     if (this.#isStopped) return;
     this.#timer = timers.after(TICK_INTERVAL_MS, () => {
-      this.#scrubber?.onTick(clock.monotonicMs());
+      const nowMs = clock.monotonicMs();
+      this.#scrubber?.onTick(nowMs);
+      this.#lookNow(nowMs);
       this.start();
     });
+  }
+
+  #lookNow(nowMs: number): void {
+    const { lookIntervalMs } = this.#options.limits;
+    if (lookIntervalMs === 0 || nowMs < this.#nextLookMs) return;
+    this.#nextLookMs = nowMs + lookIntervalMs;
+    this.#look();
   }
 
   /** Nothing is read or repaired any more when it resolves. */
@@ -299,7 +338,9 @@ export class NodeCare {
     this.#timer?.cancel();
     this.#client.stop();
     await this.#scrubber?.stop();
-    await this.recoveries.stop();
+    const stopped = this.recoveries.stop();
+    this.watched.stop();
+    await stopped;
   }
 
   #receive(from: CareAddress, message: CareMessage): void {

@@ -4,8 +4,8 @@ import type { RecoveryPriority } from './recovery-manager.ts';
 
 /**
  * `found`: something is wrong; `leftAlone`: and nothing will be done; `started`, `failed` and
- * `undone`: of one attempt; `recovered`: the cause is gone; `escalated`: no action has helped, a
- * person must look.
+ * `undone`: of one attempt; `recovered`: the cause is gone; `overdue`: the target of its priority
+ * has passed; `escalated`: no action has helped, a person must look.
  */
 export type RecoveryEventKind =
   | 'found'
@@ -14,6 +14,7 @@ export type RecoveryEventKind =
   | 'failed'
   | 'undone'
   | 'recovered'
+  | 'overdue'
   | 'escalated';
 
 export interface RecoveryEvent {
@@ -37,6 +38,7 @@ const LEVELS = {
   failed: 'warn',
   undone: 'warn',
   recovered: 'warn',
+  overdue: 'error',
   escalated: 'error',
 } as const satisfies Record<RecoveryEventKind, keyof Logger>;
 

@@ -9,14 +9,18 @@
  * A cause that no action has helped is parked with an alarm; handed in again it is only counted,
  * until the parking time is over or somebody asks for it (`retryParked`).
  *
- * The most urgent waits least: a P0 that finds every place taken gets one more.
+ * The most urgent waits least: a P0 that finds every place taken gets one more. What others wait
+ * for (a lane, the log) takes no place and waits for none: three repairs that wait for a lane must
+ * not keep it from coming back.
+ *
+ * A case that is open longer than the target of its priority is an alarm; it goes on all the same.
  */
 import type { Clock, Logger, TimerHandle, Timers } from '@holdfast/base';
 import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
 import type { RecoveryEvent, RecoveryEventKind } from './recovery-events.ts';
 import { RecoveryEvents } from './recovery-events.ts';
 import type { RecoveryStats } from './recovery-stats.ts';
-import { RecoveryLedger } from './recovery-stats.ts';
+import { RECOVERY_TARGETS_MS, RecoveryLedger } from './recovery-stats.ts';
 
 /** P0 corruption, disk; P1 crash, partition; P2 pools, memory; P3 fragmentation, statistics. */
 export type RecoveryPriority = 0 | 1 | 2 | 3;
@@ -30,6 +34,8 @@ export interface RecoveryAction {
   verify(): Promise<boolean>;
   /** Takes back what `run` did, when it did not help. */
   undo?(): Promise<void>;
+  /** For one that repeats itself: attempts for one cause. Left out: as the options say. */
+  readonly attemptCountMax?: number;
 }
 
 export interface RecoveryCause {
@@ -41,12 +47,18 @@ export interface RecoveryCause {
   readonly priority: RecoveryPriority;
   /** Least drastic first; at least one. */
   readonly ladder: readonly RecoveryAction[];
+  /** Other recoveries may wait for this one: it takes no place and waits for none. */
+  readonly isPrerequisite?: boolean;
+  /** The node cannot go on without it: done whatever is switched off. */
+  readonly isUnconditional?: boolean;
 }
 
 export interface RecoveryOptions {
   readonly concurrencyMax: number;
   /** False: causes are reported and nothing is done. */
   readonly isEnabled: boolean;
+  /** False: damage to data is reported and left as it is. */
+  readonly isRepairEnabled: boolean;
   /** Attempts of one action for one cause, after the first. */
   readonly retryCountMax: number;
 }
@@ -54,6 +66,7 @@ export interface RecoveryOptions {
 export const RECOVERY_OPTIONS_DEFAULT: RecoveryOptions = {
   concurrencyMax: 3,
   isEnabled: true,
+  isRepairEnabled: true,
   retryCountMax: 3,
 };
 
@@ -70,6 +83,8 @@ const RETRY_DELAY_MS_MIN = 1_000;
 const RETRY_DELAY_MS_MAX = 60_000;
 /** An unrecovered cause is looked at again: peers come back, disks are replaced. */
 const PARKED_MS = 10 * 60_000;
+/** What `isRepairEnabled` is about. */
+const REPAIR_TYPES: ReadonlySet<string> = new Set(['corruption', 'divergence']);
 
 interface Case {
   readonly cause: RecoveryCause;
@@ -77,6 +92,8 @@ interface Case {
   rung: number;
   attempt: number;
   timer: TimerHandle | null;
+  /** Fires when its target has passed. */
+  readonly alarm: TimerHandle;
 }
 
 export class RecoveryManager {
@@ -138,14 +155,22 @@ export class RecoveryManager {
     this.#parked.delete(cause.key);
     this.#tell('found', cause, { what: cause.what });
     this.#ledger.found(cause.type);
-    if (!this.#options.isEnabled || this.#open.size >= QUEUE_COUNT_MAX) {
+    const isAllowed = cause.isUnconditional === true || this.isAllowed(cause.type);
+    if (!isAllowed || this.#open.size >= QUEUE_COUNT_MAX) {
       this.#tell('leftAlone', cause, { isEnabled: this.#options.isEnabled });
       return;
     }
-    const one: Case = { cause, foundAtMs: nowMs, rung: 0, attempt: 0, timer: null };
+    const alarm = this.#alarmFor(cause);
+    const one: Case = { cause, foundAtMs: nowMs, rung: 0, attempt: 0, timer: null, alarm };
     this.#open.set(cause.key, one);
     this.#ready.push(one);
     this.#pump();
+  }
+
+  /** Whether causes of this type are acted upon. */
+  isAllowed(type: string): boolean {
+    const { isEnabled, isRepairEnabled } = this.#options;
+    return isEnabled && (isRepairEnabled || !REPAIR_TYPES.has(type));
   }
 
   /** Keys that no action has helped. */
@@ -178,25 +203,39 @@ export class RecoveryManager {
   /** Nothing begins any more; resolves when what runs has ended. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    for (const one of this.#open.values()) one.timer?.cancel();
+    for (const { alarm, timer } of this.#open.values()) {
+      timer?.cancel();
+      alarm.cancel();
+    }
     this.#ready = [];
     for (const [key, one] of this.#open) if (!this.#running.has(one)) this.#open.delete(key);
     await this.idle();
   }
 
   #pump(): void {
-    this.#ready.sort((left, right) => left.cause.priority - right.cause.priority);
+    this.#ready.sort((left, right) => orderOf(left.cause) - orderOf(right.cause));
     for (;;) {
       const [next] = this.#ready;
-      if (next === undefined || this.#isStopped) return;
-      const isPressing =
-        next.cause.priority === 0 && [...this.#running].every(({ cause }) => cause.priority > 0);
-      const places = this.#options.concurrencyMax + (isPressing ? 1 : 0);
-      if (this.#running.size >= places) return;
+      if (next === undefined || this.#isStopped || !this.#hasPlaceFor(next.cause)) return;
       this.#ready.shift();
       this.#running.add(next);
       void this.#attempt(next);
     }
+  }
+
+  #hasPlaceFor({ isPrerequisite, priority }: RecoveryCause): boolean {
+    if (isPrerequisite === true) return true;
+    const placed = [...this.#running].filter(({ cause }) => cause.isPrerequisite !== true);
+    const isPressing = priority === 0 && placed.every(({ cause }) => cause.priority > 0);
+    return placed.length < this.#options.concurrencyMax + (isPressing ? 1 : 0);
+  }
+
+  #alarmFor(cause: RecoveryCause): TimerHandle {
+    const targetMs = RECOVERY_TARGETS_MS[cause.priority];
+    return this.#parts.timers.after(targetMs, () => {
+      this.#ledger.overdue();
+      this.#tell('overdue', cause, { targetMs });
+    });
   }
 
   async #attempt(one: Case): Promise<void> {
@@ -248,7 +287,8 @@ export class RecoveryManager {
       this.#close(one);
       return;
     }
-    if (one.attempt < this.#options.retryCountMax) {
+    const attemptCountMax = action.attemptCountMax ?? this.#options.retryCountMax + 1;
+    if (one.attempt + 1 < attemptCountMax) {
       const delayMs = Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS_MIN * 2 ** one.attempt);
       one.attempt += 1;
       one.timer = this.#parts.timers.after(delayMs, () => this.#requeue(one));
@@ -275,6 +315,7 @@ export class RecoveryManager {
   }
 
   #close(one: Case): void {
+    one.alarm.cancel();
     this.#open.delete(one.cause.key);
     if (this.#open.size > 0) return;
     const waiting = this.#whenIdle;
@@ -287,3 +328,7 @@ export class RecoveryManager {
     this.#events.tell(kind, { key, type, priority }, facts);
   }
 }
+
+/** Smaller goes first. */
+const orderOf = ({ isPrerequisite, priority }: RecoveryCause): number =>
+  isPrerequisite === true ? -1 : priority;

@@ -24,6 +24,8 @@ export interface RecoveryStats {
   readonly totalFailuresDetected: number;
   readonly successfulRecoveries: number;
   readonly escalated: number;
+  /** Open for longer than the target of their priority, whatever became of them. */
+  readonly overdue: number;
   /** 0 before the first. */
   readonly avgRtoSeconds: number;
   /** Share of recoveries within the target of their priority; 1 before the first. */
@@ -48,6 +50,7 @@ export class RecoveryLedger {
   #withinTarget = 0;
   #tookMsTotal = 0;
   #escalated = 0;
+  #overdue = 0;
 
   found(type: string): void {
     this.#cause(type).found += 1;
@@ -77,6 +80,10 @@ export class RecoveryLedger {
     this.#escalated += 1;
   }
 
+  overdue(): void {
+    this.#overdue += 1;
+  }
+
   stats(now: { waiting: number; running: number; parked: number }): RecoveryStats {
     const causes = [...this.#causes.values()].map((cause) => ({ ...cause }));
     const recovered = this.#recovered;
@@ -85,6 +92,7 @@ export class RecoveryLedger {
       totalFailuresDetected: causes.reduce((sum, { found }) => sum + found, 0),
       successfulRecoveries: recovered,
       escalated: this.#escalated,
+      overdue: this.#overdue,
       avgRtoSeconds: recovered === 0 ? 0 : this.#tookMsTotal / recovered / 1_000,
       rtoComplianceRate: recovered === 0 ? 1 : this.#withinTarget / recovered,
       successRate: ended === 0 ? 1 : recovered / ended,

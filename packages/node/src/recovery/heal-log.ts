@@ -4,9 +4,10 @@
  * never reach the core.
  */
 import type { EntryHasher, Logger, LogIndex, Timers } from '@holdfast/base';
-import { HoldfastError, logIndex, makeConf } from '@holdfast/base';
+import { HoldfastError, logIndex, makeConf, toHoldfastError } from '@holdfast/base';
 import type { RaftMessage } from '@holdfast/raft';
 import type { CheckpointRoot, GroupLog, NodeIdentity, Wal } from '@holdfast/storage';
+import type { WatchedCauses } from '../heal/watched-causes.ts';
 import type { PeerTransport } from '../service-api.ts';
 import { EntryResponder } from './entry-responder.ts';
 import type { KnownConf } from './known-confs.ts';
@@ -36,11 +37,15 @@ export interface LogHealerOptions {
   readonly transport: PeerTransport;
   readonly timers: Timers;
   readonly hash: EntryHasher;
+  readonly watched: WatchedCauses;
   readonly logger: Logger;
   readonly onRecovery?: (recovery: Recovery) => void;
   /** Gets the answers that the repair of this log does not wait for. */
   readonly onEntryResponse?: (message: RaftMessage) => void;
 }
+
+/** In the event of the recovery; the log tells every one. */
+const HOLES_TOLD_MAX = 8;
 
 /** The configuration a node starts from, before its log says more. */
 export function startConf(identity: NodeIdentity, root: CheckpointRoot | null): KnownConf {
@@ -86,8 +91,27 @@ export class LogHealer {
     this.#repair = repair;
     this.#options.onRecovery?.({ view: () => this.#view(repair), stop: () => repair.stop() });
     this.#options.transport.setMembers(repair.conf.conf.members, repair.conf.confIndex);
-    await repair.run();
+    await this.#recorded(repair);
     this.#repair = null;
+  }
+
+  async #recorded(repair: LogRepair): Promise<void> {
+    const { watched } = this.#options;
+    const key = 'log at start';
+    const holes = this.#log.damage();
+    const what = holes.map(({ file, high, low }) => `${file}: entries ${low} to ${high}`);
+    watched.begin({
+      ...{ key, type: 'corruption', priority: 0, action: 'fetchEntries', isUnconditional: true },
+      what: `the log is damaged: ${what.slice(0, HOLES_TOLD_MAX).join('; ')}`,
+      isGone: () => this.#log.damage().length === 0,
+    });
+    try {
+      await repair.run();
+      watched.end(key, { holes: holes.length });
+    } catch (thrown) {
+      watched.fail(key, toHoldfastError(thrown));
+      throw thrown;
+    }
   }
 
   /** From now on the replica gets what is not about repair. */

@@ -41,7 +41,7 @@ export function restoreIdentity(
   dataDirectory: string,
   logger: Logger,
 ): boolean {
-  if (!isNeeded(fileSystem, dataDirectory)) return false;
+  if (!isIdentityDamaged(fileSystem, dataDirectory)) return false;
   const copy = readOrNull(fileSystem, joinPath(dataDirectory, IDENTITY_COPY_DIRECTORY));
   if (copy === null) return false;
   writeIdentity(fileSystem, dataDirectory, copy);
@@ -49,7 +49,8 @@ export function restoreIdentity(
   return true;
 }
 
-function isNeeded(fileSystem: FileSystem, dataDirectory: string): boolean {
+/** True: identity.json cannot be read, or is gone from a directory that was in use. */
+export function isIdentityDamaged(fileSystem: FileSystem, dataDirectory: string): boolean {
   if (!fileSystem.exists(dataDirectory)) return false;
   try {
     readIdentity(fileSystem, dataDirectory);

@@ -12,7 +12,7 @@
  * clean start looks at nothing twice: loading verifies every byte anyway.
  */
 import type { Logger, LogIndex, TimerHandle, Timers } from '@holdfast/base';
-import { HoldfastError, must } from '@holdfast/base';
+import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
 import { damagesOf, isDamage, parseSegmentPath } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, GroupLog, NodeIdentity } from '@holdfast/storage';
 import { checkpointRootNames, joinPath } from '@holdfast/storage';
@@ -60,6 +60,7 @@ export class StateOpener {
   readonly #options: StateOpenerOptions;
   #doing = 'looking at the files of the checkpoint';
   #failure: string | null = null;
+  readonly #done = { segmentsRepaired: 0, bytesMoved: 0 };
   #wake: ((isStopped: boolean) => void) | null = null;
   #timer: TimerHandle | null = null;
   #isStopped = false;
@@ -82,7 +83,28 @@ export class StateOpener {
     } catch (thrown) {
       if (!isDamage(thrown)) throw thrown;
       this.#options.logger.error({ code: thrown.code, details: thrown.details }, thrown.message);
-      return this.#recover(roots, thrown);
+      return this.#recorded(thrown, () => this.#recover(roots, thrown));
+    }
+  }
+
+  /** The node has no other work until this is done, so it waits for nobody's leave. */
+  async #recorded(cause: HoldfastError, recover: () => Promise<OpenedState>) {
+    const { watched } = this.#options.care;
+    const key = 'state at start';
+    let isOpen = false;
+    watched.begin({
+      ...{ key, type: 'corruption', what: cause.message, priority: 0, action: 'openDamagedState' },
+      isUnconditional: true,
+      isGone: () => isOpen,
+    });
+    try {
+      const opened = await recover();
+      isOpen = true;
+      watched.end(key, { ...this.#done, index: opened.roots[0]?.meta.index ?? 0 });
+      return opened;
+    } catch (thrown) {
+      watched.fail(key, toHoldfastError(thrown));
+      throw thrown;
     }
   }
 
@@ -176,6 +198,8 @@ export class StateOpener {
           break;
         case 'repaired':
           logger.warn({ path, ...result }, 'a damaged segment is repaired');
+          this.#done.segmentsRepaired += 1;
+          this.#done.bytesMoved += result.bytesMoved;
           break;
         case 'postponed':
           openCount += 1;

@@ -35,7 +35,10 @@ const IDLE: ReplicaActivity = {
   lanes: [],
   raft: new RaftCounters().counts,
   log: { firstIndex: 0, sizeBytes: 0, pinnedIndex: 0, heldBy: 'checkpoint' },
-  checkpoint: { index: 0, failuresInRow: 0 },
+  checkpoint: {
+    ...{ index: 0, failuresInRow: 0, durationMs: 0, sizeBytes: 0 },
+    writes: { state: 'closed', errors: WAL_WRITES_FINE.errors, opened: 0 },
+  },
   snapshots: { begun: 0, completed: 0, failed: 0, givenUp: 0, outgoing: [], incoming: null },
 };
 

@@ -17,8 +17,10 @@ export interface FitnessParts {
 export class Fitness {
   readonly #parts: FitnessParts;
   readonly #reasons = new Set<string>();
+  readonly #listeners: ((reasons: readonly string[]) => void)[] = [];
   #nextAttemptMs = 0;
   #isHandingOver = false;
+  #told = '';
 
   constructor(parts: FitnessParts) {
     this.#parts = parts;
@@ -35,7 +37,13 @@ export class Fitness {
     this.#nextAttemptMs = 0;
   }
 
+  /** Told why this replica leads and should not; with nothing, when that is over. */
+  onChange(listener: (reasons: readonly string[]) => void): void {
+    this.#listeners.push(listener);
+  }
+
   onTick(nowMs: number): void {
+    this.#tell();
     if (this.#reasons.size === 0 || nowMs < this.#nextAttemptMs || this.#isHandingOver) return;
     if (!this.#parts.isLeader()) return;
     this.#nextAttemptMs = nowMs + ATTEMPT_INTERVAL_MS;
@@ -48,5 +56,13 @@ export class Fitness {
       .finally(() => {
         this.#isHandingOver = false;
       });
+  }
+
+  #tell(): void {
+    const reasons = this.#parts.isLeader() ? this.reasons : [];
+    const told = reasons.join();
+    if (told === this.#told) return;
+    this.#told = told;
+    for (const listener of this.#listeners) listener(reasons);
   }
 }

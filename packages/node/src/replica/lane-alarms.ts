@@ -1,4 +1,7 @@
-/** Says what happens to the threads of lanes: in the log, and to whoever listens. */
+/**
+ * Says what happens to the threads of lanes: in the log, and to whoever listens. Also carries back
+ * whether lost ones may be replaced: lanes exist before whoever decides that.
+ */
 import type { Logger } from '@holdfast/base';
 import type { LaneEvent } from '@holdfast/shard-worker';
 
@@ -7,6 +10,7 @@ type LaneListener = (event: LaneEvent) => void;
 export class LaneAlarms {
   readonly #logger: Logger;
   readonly #listeners: LaneListener[] = [];
+  #areRestartsAllowed: () => boolean = () => true;
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -15,6 +19,15 @@ export class LaneAlarms {
   /** Heard from now on; never removed. */
   listen(listener: LaneListener): void {
     this.#listeners.push(listener);
+  }
+
+  get mayRestart(): boolean {
+    return this.#areRestartsAllowed();
+  }
+
+  /** Who is asked from now on. */
+  restartsAre(allowed: () => boolean): void {
+    this.#areRestartsAllowed = allowed;
   }
 
   readonly tell = (event: LaneEvent): void => {

@@ -74,6 +74,7 @@ export class ReadRequests {
       lanes.read(lanesOf(host, definition), () => ({
         kind: 'count',
         uid: definition.uid,
+        budgetMs: deadlineMs - this.#replica.nowMs(),
         ...filterOf(request),
       })),
     );
@@ -87,6 +88,7 @@ export class ReadRequests {
       lanes.read(lanesOf(host, definition), () => ({
         kind: 'scroll',
         uid: definition.uid,
+        budgetMs: deadlineMs - this.#replica.nowMs(),
         ...filterOf(request),
         after: request.after ?? null,
         limit,

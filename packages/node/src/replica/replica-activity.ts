@@ -30,6 +30,9 @@ export function activityOf(sources: ActivitySources): ReplicaActivity {
     checkpoint: {
       index: checkpointer.root?.meta.index ?? 0,
       failuresInRow: checkpoints.failuresInRow,
+      writes: checkpoints.writes,
+      durationMs: checkpoints.newest?.durationMs ?? 0,
+      sizeBytes: checkpoints.newest?.sizeBytes ?? 0,
     },
     snapshots: { ...counters, outgoing, incoming },
   };

@@ -13,9 +13,10 @@ import type {
 } from '@holdfast/base';
 import type { RaftCore } from '@holdfast/raft';
 import type { ShardHost } from '@holdfast/shard-worker';
-import type { CheckpointRoot, FileSystem, Wal } from '@holdfast/storage';
+import type { CheckpointRoot, FileSystem, Wal, WriteRetryOptions } from '@holdfast/storage';
 import type { PeerTransport } from '../service-api.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
+import type { CheckpointScheduleOptions } from './checkpoint-schedule.ts';
 import type { Defer, GroupHost } from './group-host.ts';
 import { ReplayWatch } from './replay-watch.ts';
 import { pauseBy } from './slices.ts';
@@ -31,6 +32,8 @@ export interface ReplicaOptions {
   readonly electionTimeoutMs: number;
   readonly checkpointIntervalMs: number;
   readonly checkpointLogSizeBytes: number;
+  /** What a disk is granted that refuses checkpoints; see CheckpointSchedule. */
+  readonly writeRetry: WriteRetryOptions;
   readonly retainedEntryCount: number;
   /** Checkpoints kept on disk, the newest included. */
   readonly checkpointGenerationCount: number;
@@ -89,6 +92,13 @@ export interface ReplicaParts {
   readonly publicAddressOf: (nodeId: NodeId) => string | null;
   readonly onFailure: (error: HoldfastError) => void;
 }
+
+/** When checkpoints are made. */
+export const scheduleOf = (options: ReplicaOptions): CheckpointScheduleOptions => ({
+  intervalMs: options.checkpointIntervalMs,
+  logSizeBytes: options.checkpointLogSizeBytes,
+  writeRetry: options.writeRetry,
+});
 
 /** What of it the checkpointer is built of. */
 export function checkpointParts(options: ReplicaOptions, parts: ReplicaParts) {

@@ -18,6 +18,7 @@ import type {
   PeerProgress,
   StateDigest,
 } from '../service-api.ts';
+import type { GraphListener } from './graph-alarms.ts';
 import { GraphAlarms } from './graph-alarms.ts';
 import type { Defer } from './group-host.ts';
 import { roleOf } from './member-list.ts';
@@ -165,6 +166,16 @@ export class ReplicaService implements NodeService {
       const digest = xxh128([new TextEncoder().encode([metaDigest, ...lines].join('\n'))]);
       return { digest: toHex(digest), appliedIndex };
     });
+  }
+
+  /** Hears what lanes say of their graphs, whenever they are looked at. Set once. */
+  onGraphs(listener: GraphListener): void {
+    this.#graphAlarms.listen(listener);
+  }
+
+  /** Asks the lanes how they are, unless that was just done. */
+  look(): void {
+    this.#refreshLanes();
   }
 
   /** Told once when the replica stopped by itself. */

@@ -49,6 +49,7 @@ import {
   type ReplicaOptions,
   type ReplicaParts,
   replayWatch,
+  scheduleOf,
 } from './replica-parts.ts';
 import { sessionExpiryCommand, verifyCommand } from './session-expiry.ts';
 import { compactionParts, Snapshots } from './snapshots.ts';
@@ -123,12 +124,8 @@ export class Replica {
       compaction: compactionParts(options, parts, () => this.snapshots),
     });
     this.checkpoints = new CheckpointRunner({
-      ...parts,
-      checkpointer: this.checkpointer,
-      schedule: {
-        intervalMs: options.checkpointIntervalMs,
-        logSizeBytes: options.checkpointLogSizeBytes,
-      },
+      ...{ ...parts, dataDirectory: options.dataDirectory, checkpointer: this.checkpointer },
+      schedule: scheduleOf(options),
       onSucceeded: () => this.#onCheckpoint(),
       onFatal: (error) => this.#driver.fail(error),
     });

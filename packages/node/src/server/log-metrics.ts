@@ -1,4 +1,4 @@
-/** Metrics of how the disk takes the log, read from the node's status per scrape. */
+/** Metrics of how the disk takes log and checkpoints, read from the node's status per scrape. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { NodeService, WalStatus } from '../service-api.ts';
 
@@ -9,6 +9,7 @@ const errorCount = ({ writes }: WalStatus): number =>
   TYPES.reduce((sum, type) => sum + writes.errors[type], 0);
 
 export function registerLogMetrics(registry: Registry, service: NodeService): void {
+  registerCheckpointMetrics(registry, service);
   const log = (): WalStatus => service.status().wal;
   const registers = [registry];
   new Counter({
@@ -41,6 +42,26 @@ export function registerLogMetrics(registry: Registry, service: NodeService): vo
     help: '1 for the state of the breaker of the log; open: writes are refused.',
     collect() {
       for (const state of STATES) this.set({ state }, log().writes.state === state ? 1 : 0);
+    },
+  });
+}
+
+function registerCheckpointMetrics(registry: Registry, service: NodeService): void {
+  const writes = () => service.status().activity.checkpoint.writes;
+  const registers = [registry];
+  new Counter({
+    ...{ name: 'holdfast_checkpoint_errors_total', labelNames: ['type'], registers },
+    help: 'Checkpoints that failed because the disk refused something.',
+    collect() {
+      this.reset();
+      for (const type of TYPES) this.inc({ type }, writes().errors[type]);
+    },
+  });
+  new Gauge({
+    ...{ name: 'holdfast_checkpoint_circuit_breaker_state', labelNames: ['state'], registers },
+    help: '1 for the state of the breaker of checkpoints; open: none is tried for a while.',
+    collect() {
+      for (const state of STATES) this.set({ state }, writes().state === state ? 1 : 0);
     },
   });
 }

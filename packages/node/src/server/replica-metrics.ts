@@ -22,6 +22,16 @@ const GAUGES: readonly ActivityNumber[] = [
     'Checkpoints that failed since the last good one; above 0 is an alarm.',
     (a) => a.checkpoint.failuresInRow,
   ],
+  [
+    'checkpoint_duration_seconds',
+    'How long the newest checkpoint took.',
+    (a) => a.checkpoint.durationMs / 1_000,
+  ],
+  [
+    'checkpoint_size_bytes',
+    'Of all files of the newest checkpoint.',
+    (a) => a.checkpoint.sizeBytes,
+  ],
   ['snapshots_sending', 'Snapshots being sent.', (a) => a.snapshots.outgoing.length],
   [
     'snapshots_receiving',

@@ -338,7 +338,10 @@ export class SimNode {
     });
     if (!process.isAlive) return;
     this.#running = { process, assembled, wal, host, transport };
-    alarms.listen((event) => assembled.replica.onLaneEvent(event));
+    alarms.listen((event) => {
+      assembled.replica.onLaneEvent(event);
+      assembled.care.causes.onLane(event);
+    });
     this.#cluster.observer?.onRunning?.(this);
     assembled.replica.start();
     assembled.care.start();

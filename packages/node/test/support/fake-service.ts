@@ -23,7 +23,13 @@ const ACTIVITY: NodeStatus['activity'] = {
     ...{ logTruncations: 9, diskStalls: 10, messagesRefused: 11 },
   },
   log: { firstIndex: 3, sizeBytes: 1_234, pinnedIndex: 2, heldBy: 'follower' },
-  checkpoint: { index: 8, failuresInRow: 1 },
+  checkpoint: {
+    ...{ index: 8, failuresInRow: 1, durationMs: 1_500, sizeBytes: 4_096 },
+    writes: {
+      ...{ state: 'open', opened: 1 },
+      errors: { disk_full: 2, io_error: 1, permission: 0 },
+    },
+  },
   snapshots: {
     ...{ begun: 4, completed: 1, failed: 2, givenUp: 1, incoming: null },
     outgoing: [

@@ -5,11 +5,12 @@ import type { PointId, PointRecord } from '../model.ts';
 import { RowMatches } from '../payload/row-matches.ts';
 import { comparePointIds, hashPointId, shardOfIdHash } from '../point-id.ts';
 import type { LaneRead, LaneReadResult, SearchHit, SearchPlan, SearchQuery } from '../tasks.ts';
-import { searchFiltered } from './filtered-search.ts';
+import { searchFiltered, sliceOf } from './filtered-search.ts';
 import type { LaneCollection } from './lane-collection.ts';
 import type { SearchLayers } from './layers.ts';
 import { lowestRows, SCROLL_SIZE_BYTES_MAX } from './lowest-rows.ts';
 import { NO_ROW } from './row-store.ts';
+import type { SearchTiming } from './search.ts';
 import { prepareQuery, scoreOfKey, searchShard } from './search.ts';
 import type { Shard } from './shard.ts';
 
@@ -22,25 +23,58 @@ export function runRead(
   const collection = collections.get(uid);
   if (collection === undefined)
     return failed('COLLECTION_NOT_FOUND', `No collection has the uid ${uid} here; it was dropped.`);
+  try {
+    return answer(read, collection, layers);
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'REQUEST_TIMEOUT')
+      return { kind: 'error', error: error.toBody() };
+    throw error;
+  }
+}
+
+/** @throws HoldfastError REQUEST_TIMEOUT */
+function answer(
+  read: LaneRead,
+  collection: LaneCollection,
+  layers: SearchLayers | null,
+): LaneReadResult {
   switch (read.kind) {
     case 'search':
       return search(read.query, collection, layers);
     case 'get':
       return get(read, collection);
-    case 'count': {
-      let count = 0;
-      for (const shard of collection.shards.values())
-        count +=
-          read.filter === undefined
-            ? shard.rows.liveCount
-            : new RowMatches(shard, read.filter).all().count;
-      return { kind: 'count', count };
-    }
+    case 'count':
+      return count(read, collection, layers);
     case 'scroll':
-      return scroll(read, collection);
+      return scroll(read, collection, layers);
     default:
       return unreachable(read);
   }
+}
+
+/** Null without a clock. Without a budget there is all the time, and a pulse all the same. */
+function timingOf(
+  layers: SearchLayers | null,
+  { budgetMs }: { readonly budgetMs?: number | null },
+): SearchTiming | null {
+  if (layers === null) return null;
+  return { layers, deadlineMs: layers.nowMs() + (budgetMs ?? Number.POSITIVE_INFINITY) };
+}
+
+function count(
+  read: Extract<LaneRead, { readonly kind: 'count' }>,
+  { shards }: LaneCollection,
+  layers: SearchLayers | null,
+): LaneReadResult {
+  const { filter } = read;
+  const timing = timingOf(layers, read);
+  let sum = 0;
+  for (const shard of shards.values())
+    sum +=
+      filter === undefined
+        ? shard.rows.liveCount
+        : new RowMatches(shard, filter, sliceOf(shard, timing)).all().count;
+  return { kind: 'count', count: sum };
 }
 
 function search(
@@ -58,27 +92,18 @@ function search(
   if (!isFiniteVector(query.vector))
     return failed('VECTOR_INVALID', 'A component of the query vector is NaN or infinite.');
   const prepared = prepareQuery(metric, query.vector);
-  const timing =
-    layers === null
-      ? null
-      : { layers, deadlineMs: layers.nowMs() + (query.budgetMs ?? Number.POSITIVE_INFINITY) };
+  const timing = timingOf(layers, query);
   const { k, isExact } = query;
   const options = { k, ef: query.ef ?? hnsw.efSearch, isExact, timing };
   const found: RankedShardRow[] = [];
   const plans: SearchPlan[] = [];
-  try {
-    for (const shard of shards.values()) {
-      const { ranked, plan } =
-        query.filter === undefined
-          ? searchShard(shard, prepared, options)
-          : searchFiltered(shard, prepared, options, query.filter);
-      for (const { key, row } of ranked) found.push({ key, row, shard });
-      plans.push(plan);
-    }
-  } catch (error) {
-    if (error instanceof HoldfastError && error.code === 'REQUEST_TIMEOUT')
-      return { kind: 'error', error: error.toBody() };
-    throw error;
+  for (const shard of shards.values()) {
+    const { ranked, plan } =
+      query.filter === undefined
+        ? searchShard(shard, prepared, options)
+        : searchFiltered(shard, prepared, options, query.filter);
+    for (const { key, row } of ranked) found.push({ key, row, shard });
+    plans.push(plan);
   }
   if (shards.size > 1) found.sort(compareRanked);
   const hits = found.slice(0, query.k).map(({ key, row, shard }) => {
@@ -118,10 +143,14 @@ function get(
 function scroll(
   read: Extract<LaneRead, { readonly kind: 'scroll' }>,
   { shards }: LaneCollection,
+  layers: SearchLayers | null,
 ): LaneReadResult {
+  const { filter } = read;
+  const timing = timingOf(layers, read);
   const found: { readonly id: PointId; readonly row: number; readonly shard: Shard }[] = [];
   for (const shard of shards.values()) {
-    const matches = read.filter === undefined ? null : new RowMatches(shard, read.filter);
+    const matches =
+      filter === undefined ? null : new RowMatches(shard, filter, sliceOf(shard, timing));
     // One more than fits, to know whether there are more.
     for (const row of lowestRows(shard.rows, matches, read.after, read.limit + 1))
       found.push({ id: shard.rows.id(row), row, shard });

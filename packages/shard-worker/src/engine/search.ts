@@ -26,7 +26,7 @@ import type { Shard } from './shard.ts';
 /** More than k, so that ties and rounding inside the graph cannot cost a better row. */
 export const CANDIDATE_SLACK = 8;
 /** Between two looks at the clock: 0.4 ms with 128 components, 4 ms with 1,536. */
-const SLICE_ROW_COUNT = 16 * BLOCK_ROW_COUNT;
+export const SLICE_ROW_COUNT = 16 * BLOCK_ROW_COUNT;
 
 export interface PreparedQuery {
   readonly metric: Metric;
@@ -188,6 +188,21 @@ export function offerRange(
     const count = Math.min(BLOCK_ROW_COUNT, end - start);
     const results = vectors.distancesOfRange(kind, start, count);
     offerBlock(shard, query, { results, rows: null, start, count }, best);
+  }
+  return true;
+}
+
+/** As `offerRows`, in slices. False: `isOver` said so before the end. */
+export function offerRowsInTime(
+  shard: Shard,
+  query: PreparedQuery,
+  rows: Uint32Array,
+  best: TopK,
+  isOver: IsOver | null,
+): boolean {
+  for (let start = 0; start < rows.length; start += SLICE_ROW_COUNT) {
+    if (start > 0 && isOver?.() === true) return false;
+    offerRows(shard, query, rows.subarray(start, start + SLICE_ROW_COUNT), best);
   }
   return true;
 }

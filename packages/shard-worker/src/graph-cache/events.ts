@@ -14,7 +14,9 @@ export type GraphEventKind =
   /** Damaged, or suspected of a crash: taken out of use and kept. An alarm. */
   | 'quarantined'
   /** No saved graph could be used: built from the rows while searches scan. */
-  | 'rebuilding';
+  | 'rebuilding'
+  /** And now it covers again what it did. */
+  | 'rebuilt';
 
 export interface GraphEvent {
   /** 1, 2, ... within one engine. */

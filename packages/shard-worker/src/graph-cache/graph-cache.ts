@@ -3,8 +3,12 @@
  * A cache and nothing else: whatever fails here is an event and a graph that is built again, never
  * an error of the lane. Not part of checkpoints and never sent to another node: native files may
  * differ from machine to machine, and building is what a receiver can always do.
+ *
+ * Saves that a disk refuses again and again are left out for a while: writing gigabytes in vain
+ * would take the disk from the log.
  */
-import { HoldfastError, must } from '@holdfast/base';
+import type { CircuitBreakerOptions } from '@holdfast/base';
+import { CircuitBreaker, HoldfastError, must } from '@holdfast/base';
 import type { FileSystem, Steps } from '@holdfast/storage';
 import type { Shard } from '../engine/shard.ts';
 import { GRAPH_ROW_COUNT_MIN } from '../graph/build-queue.ts';
@@ -31,6 +35,11 @@ export interface GraphCacheOptions {
   readonly sizeBudgetBytes: number;
   /** For the age that metrics show; decides nothing. */
   readonly wallMs: () => number;
+  /** When saves that fail are left out, by which clock. Left out: never. */
+  readonly saves?: {
+    readonly breaker: CircuitBreakerOptions;
+    readonly monotonicMs: () => number;
+  };
 }
 
 export interface GraphCacheParts {
@@ -65,9 +74,14 @@ export class GraphCache {
   /** What the newest generation holds, so that an unchanged graph is not written again. */
   readonly #saved = new WeakMap<Shard, Saved>();
   readonly #savedAtMs = new Map<string, number>();
+  /** Shards that wait for a graph which a saved one should have been: rows to be covered. */
+  readonly #rebuilding = new Map<Shard, number>();
+  readonly #breaker: CircuitBreaker | null;
 
   constructor(parts: GraphCacheParts) {
     this.#parts = parts;
+    const { saves } = parts.options;
+    this.#breaker = saves === undefined ? null : new CircuitBreaker(saves.breaker);
   }
 
   get hasWork(): boolean {
@@ -93,9 +107,21 @@ export class GraphCache {
       }
       for (const generation of [...listGenerations(place).keys()].reverse())
         if (this.#tryLoad(shard, generation)) return;
-      if (generations.size > 0 && shard.rows.liveCount >= GRAPH_ROW_COUNT_MIN)
+      if (generations.size > 0 && shard.rows.liveCount >= GRAPH_ROW_COUNT_MIN) {
+        this.#rebuilding.set(shard, shard.rows.rowCount);
         this.#event('rebuilding', shard, null, 'no saved graph could be used');
+      }
     });
+  }
+
+  /** Tells of graphs that are there again since the last call. */
+  noteRebuilt(): void {
+    for (const [shard, rowCount] of this.#rebuilding) {
+      // Compactions only make it less: what was to be covered then is covered now.
+      if (shard.queue.tailStart < Math.min(rowCount, shard.rows.rowCount)) continue;
+      this.#rebuilding.delete(shard);
+      this.#event('rebuilt', shard, null, `${shard.queue.graphLiveCount} rows are in it`);
+    }
   }
 
   /** Graphs that have changed will be saved by the `step`s that follow. */
@@ -109,11 +135,12 @@ export class GraphCache {
     if (saving === null) return;
     const { shard, steps } = saving;
     let isUnderWay = false;
-    this.#guard(shard, () => {
+    const failure = this.#guard(shard, () => {
       const step = steps.next();
       isUnderWay = step.done !== true;
       if (step.done === true) this.#finished(saving, step.value);
     });
+    if (failure !== null) this.#failed(failure.code === 'GRAPH_CACHE_SKIPPED');
     if (!isUnderWay) this.#saving = null;
   }
 
@@ -128,8 +155,11 @@ export class GraphCache {
   /** The shard is gone: so is what was to be saved of it. */
   forget(shard: Shard): void {
     this.#due.delete(shard);
+    this.#rebuilding.delete(shard);
     this.#savedAtMs.delete(keyOf(shard));
     if (this.#saving?.shard === shard) {
+      // The probe ends without a verdict: the next one has to wait as long.
+      if (this.#breaker?.state === 'half-open') this.#failed();
       const { steps } = this.#saving;
       this.#saving = null;
       this.#guard(shard, () => void steps.return(UNFINISHED));
@@ -141,7 +171,7 @@ export class GraphCache {
     if (next.done === true) return null;
     const [shard, logIndex] = next.value;
     this.#due.delete(shard);
-    if (!this.#isWorthSaving(shard)) return null;
+    if (!this.#isWorthSaving(shard) || !this.#mayTry()) return null;
     const { factory, options } = this.#parts;
     const facts = { logIndex, timestampMs: Math.max(0, Math.floor(options.wallMs())) };
     const graph = must(shard.queue.graph, 'a shard worth saving has a graph');
@@ -166,6 +196,7 @@ export class GraphCache {
     this.#savedAtMs.set(keyOf(shard), timestampMs);
     const saved = this.#saved.get(shard);
     if (saved !== undefined) this.#saved.set(shard, { ...saved, generation });
+    this.#breaker?.succeeded();
     this.#event('saved', shard, generation, 'after a checkpoint');
     this.#prune(shard);
   }
@@ -214,14 +245,29 @@ export class GraphCache {
     this.#event('quarantined', shard, generation, reason);
   }
 
+  /** False: too many saves in a row have failed. */
+  #mayTry(): boolean {
+    const { saves } = this.#parts.options;
+    if (this.#breaker === null || saves === undefined) return true;
+    return this.#breaker.tryPass(saves.monotonicMs());
+  }
+
+  /** `isDecisive`: there is no room, which does not pass in a moment. */
+  #failed(isDecisive = false): void {
+    const { saves } = this.#parts.options;
+    if (saves !== undefined) this.#breaker?.failed(saves.monotonicMs(), isDecisive);
+  }
+
   /** The disk may refuse anything: the graph is then built, and the event says why. */
-  #guard(shard: Shard, work: () => void): void {
+  #guard(shard: Shard, work: () => void): HoldfastError | null {
     try {
       work();
+      return null;
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       this.#saved.delete(shard);
       this.#event('saveFailed', shard, null, error.message);
+      return error;
     }
   }
 

@@ -70,6 +70,7 @@ export class LaneGraphs {
   }
 
   stats(shards: Iterable<Shard>): GraphStats {
+    this.#cache?.noteRebuilt();
     const builds = new Set<string>();
     const total = { nodes: 0, dead: 0, rebuilding: 0, forDead: 0, forRecall: 0 };
     let recallLowest: number | null = null;

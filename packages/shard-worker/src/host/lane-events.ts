@@ -17,6 +17,8 @@ export type LaneEvent =
       readonly attempt: number;
       readonly delayMs: number;
     }
+  /** Its time has come, and it may not start: told once, then it waits until it may. */
+  | { readonly kind: 'laneHeld'; readonly lane: number }
   /** This attempt came to nothing; the next one follows, or `laneGivenUp`. */
   | { readonly kind: 'laneRestartFailed'; readonly lane: number; readonly error: HoldfastError }
   | {

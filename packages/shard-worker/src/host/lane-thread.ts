@@ -27,7 +27,10 @@ export function createLaneRunner(): LaneRunner {
     engine: new LaneEngine({
       fs: new PulsingFileSystem(new NodeFileSystem(), pulse),
       graphFactory: factory === null ? null : markNativeCalls(factory, pulse),
-      graphCache: { ...GRAPH_CACHE_LIMITS, wallMs: () => Date.now() },
+      graphCache: {
+        ...{ ...GRAPH_CACHE_LIMITS, wallMs: () => Date.now() },
+        saves: { breaker: input.saveBreaker, monotonicMs },
+      },
       layers: new SearchLayers(input.layers, { monotonicMs, onProgress: () => pulse.beat() }),
     }),
     monotonicMs,

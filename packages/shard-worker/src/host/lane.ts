@@ -5,6 +5,7 @@
  * A worker that dies is replaced by an empty one. What was under way fails SHARD_UNAVAILABLE here;
  * what is posted later is answered `failed` by the empty engine: its epoch was never opened.
  */
+import type { CircuitBreakerOptions } from '@holdfast/base';
 import { assert, HoldfastError } from '@holdfast/base';
 import { Piscina } from 'piscina';
 import type { LayerLimits } from '../engine/layers.ts';
@@ -41,12 +42,18 @@ export interface LaneOptions {
   readonly heapSizeMbMax?: number;
   /** Deadlines of searches; what is not given is as in LAYER_LIMITS_DEFAULT. */
   readonly layers?: Partial<LayerLimits>;
+  /** When graphs are not saved any more for a while, because saving them fails. */
+  readonly saveBreaker?: CircuitBreakerOptions;
 }
+
+/** As for the log: a full disk at once, anything else after three in a row, for a minute. */
+const SAVE_BREAKER_DEFAULT: CircuitBreakerOptions = { failureCountMax: 3, openMs: 60_000 };
 
 /** What a lane's thread is started with. */
 export interface LaneThreadInput {
   readonly pulse: SharedArrayBuffer;
   readonly layers: LayerLimits;
+  readonly saveBreaker: CircuitBreakerOptions;
 }
 
 export class Lane implements LanePort {
@@ -61,7 +68,8 @@ export class Lane implements LanePort {
     const pulse = createPulseMemory();
     this.pulse = new PulseReader(pulse);
     const layers = { ...LAYER_LIMITS_DEFAULT, ...options.layers };
-    const workerData: LaneThreadInput = { pulse, layers };
+    const { saveBreaker = SAVE_BREAKER_DEFAULT } = options;
+    const workerData: LaneThreadInput = { pulse, layers, saveBreaker };
     const maxOldGenerationSizeMb = options.heapSizeMbMax ?? HEAP_SIZE_MB_MAX_DEFAULT;
     this.#pool = new Piscina<ShardTask, ShardReply>({
       filename: (options.worker ?? new URL('../worker.js', import.meta.url)).href,

@@ -20,6 +20,8 @@ export interface Supervision {
   /** Only a start of the whole process helps: a thread hangs where it cannot be ended. */
   readonly onFatal: (error: HoldfastError) => void;
   readonly restarts?: RestartPolicyOptions;
+  /** Asked before a thread takes the place of a lost one. Left out: always. */
+  readonly mayRestart?: (lane: number) => boolean;
 }
 
 export interface PiscinaHostOptions extends LaneOptions {

@@ -39,7 +39,12 @@ export interface SupervisedLaneOptions {
   /** Only a start of the whole process helps. */
   readonly onFatal: (error: HoldfastError) => void;
   readonly policy?: RestartPolicy;
+  /** False: not now; asked again every RESTART_LOOK_INTERVAL_MS. */
+  readonly mayRestart?: (lane: number) => boolean;
 }
+
+/** Somebody has switched recoveries off: seconds do not matter. */
+const RESTART_LOOK_INTERVAL_MS = 1_000;
 
 type OpenTask = Extract<ShardTask, { readonly kind: 'open' }>;
 type OrderedTask = Extract<ShardTask, { readonly kind: 'apply' | 'vote' }>;
@@ -244,7 +249,22 @@ export class SupervisedLane implements LanePort {
     const generation = this.#generation;
     this.#timer = timers.after(delayMs, () => {
       this.#timer = null;
-      if (generation === this.#generation) this.#restart(generation);
+      if (generation === this.#generation) this.#restartWhenAllowed(generation, false);
+    });
+  }
+
+  #restartWhenAllowed(generation: number, isHeld: boolean): void {
+    const { lane, mayRestart, onEvent, timers } = this.#options;
+    if (mayRestart === undefined || mayRestart(lane)) {
+      const attempt = this.#policy.attemptCount;
+      if (isHeld) onEvent({ kind: 'laneRestarting', lane, attempt, delayMs: 0 });
+      this.#restart(generation);
+      return;
+    }
+    if (!isHeld) onEvent({ kind: 'laneHeld', lane });
+    this.#timer = timers.after(RESTART_LOOK_INTERVAL_MS, () => {
+      this.#timer = null;
+      if (generation === this.#generation) this.#restartWhenAllowed(generation, true);
     });
   }
 

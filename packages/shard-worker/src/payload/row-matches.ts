@@ -3,7 +3,8 @@
  * testing what the indexes left, or, when a great many rows are left and the graph will be asked,
  * row by row as they come up, with an estimate from a sample.
  *
- * Lives within one read: nothing is appended or deleted meanwhile.
+ * Lives within one read: nothing is appended or deleted meanwhile. Whoever made it is called
+ * between slices of tested payloads, and ends the read by throwing.
  */
 import { NO_ROW } from '../engine/row-store.ts';
 import type { Shard } from '../engine/shard.ts';
@@ -18,10 +19,13 @@ import { RowBitmap } from './row-bitmap.ts';
 const SAMPLE_ROW_COUNT = 256;
 /** Up to so many rows are all tested at once: 10,000 payloads are read in about 2 ms. */
 const TESTED_ROW_COUNT_MAX = 10_000;
+/** Between two calls of `onSlice`: a millisecond or two. A power of two. */
+const SLICE_TEST_COUNT = 4_096;
 
 export class RowMatches {
   readonly #shard: Shard;
   readonly #test: PointTest;
+  readonly #onSlice: () => void;
   /** A superset of the matches; null: every live row. */
   readonly #candidates: RowBitmap | null;
   readonly hasIndex: boolean;
@@ -30,8 +34,9 @@ export class RowMatches {
   #estimated: number | null = null;
   #testedRowCount = 0;
 
-  constructor(shard: Shard, filter: Filter) {
+  constructor(shard: Shard, filter: Filter, onSlice: () => void = () => {}) {
     this.#shard = shard;
+    this.#onSlice = onSlice;
     const found = findCandidates(shard, filter);
     this.hasIndex = found !== null;
     this.#candidates = found?.rows ?? null;
@@ -67,6 +72,7 @@ export class RowMatches {
     if (this.#matches !== null) return this.#matches.has(row);
     if (this.#candidates?.has(row) === false) return false;
     this.#testedRowCount += 1;
+    if (this.#testedRowCount % SLICE_TEST_COUNT === 0) this.#onSlice();
     return this.#test(this.#shard.rows.payload(row), row);
   }
 
@@ -91,7 +97,8 @@ export class RowMatches {
   /** From candidates spread evenly over the rows; at least 1, because none in the sample is few. */
   #estimate(candidateCount: number): number {
     const { rows } = this.#shard;
-    const step = Math.max(1, Math.floor(rows.rowCount / (4 * SAMPLE_ROW_COUNT)));
+    // Odd, because payloads often repeat with an even period.
+    const step = Math.floor(rows.rowCount / (4 * SAMPLE_ROW_COUNT)) | 1;
     let sampled = 0;
     let matched = 0;
     for (let row = 0; row < rows.rowCount && sampled < SAMPLE_ROW_COUNT; row += step) {
