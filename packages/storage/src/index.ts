@@ -99,6 +99,7 @@ export type { FileFlaw, ScrubSteps } from './scrub-steps.ts';
 export { flaw, scrubBlockFile, scrubSmallFile } from './scrub-steps.ts';
 export type { EpochRecord } from './wal/epoch-file.ts';
 export { EPOCH_FILE_NAME, readEpoch, verifyEpochFile, writeEpoch } from './wal/epoch-file.ts';
+export type { WalFileFacts } from './wal/file-facts.ts';
 export { HARD_STATE_FILE_NAMES, readHardStateCopies } from './wal/hard-state-copies.ts';
 export type { InlineWalOptions, Schedule } from './wal/inline-wal.ts';
 export { InlineWal } from './wal/inline-wal.ts';

@@ -51,7 +51,13 @@ const positionOf = (fileSystem: MemoryFileSystem, entry: Entry): number =>
 
 t.test('an order to zero the whole file leaves everything that is written', async (t) => {
   const { entries, fileSystem, wal } = writeLog();
-  await wal.mend({ kind: 'zero', fileId: 1, from: 0, to: OPTIONS.fileSizeBytes });
+  await wal.mend({
+    kind: 'zero',
+    fileId: 1,
+    from: 0,
+    to: OPTIONS.fileSizeBytes,
+    isEnclosed: false,
+  });
   await wal.close();
   const again = open(fileSystem);
   t.same(again.groupLog(GROUP_ONE).damage(), []);
@@ -64,7 +70,7 @@ t.test('rot in space that is not used yet is found, and zeroed by order', async 
   const [flaw, ...more] = scrub(fileSystem);
   t.match(flaw, { kind: 'zeros', offset: 49_664, end: 50_176 });
   t.same(more, []);
-  await wal.mend({ kind: 'zero', fileId: 1, from: 49_664, to: 50_176 });
+  await wal.mend({ kind: 'zero', fileId: 1, from: 49_664, to: 50_176, isEnclosed: false });
   t.same(scrub(fileSystem), []);
 });
 

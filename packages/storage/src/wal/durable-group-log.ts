@@ -199,6 +199,30 @@ export class DurableGroupLog implements GroupLog {
     return found;
   }
 
+  /**
+   * Present entries that a start cannot be sure of when nothing in [from, to) of the file can be
+   * read: those in there, and those before it that were not known `committed` at that point,
+   * because a truncation may be among what is lost. Ascending.
+   */
+  indexesDoubtedBy(
+    fileId: number,
+    from: number,
+    to: number,
+    committed: number,
+  ): readonly LogIndex[] {
+    const lost = this.indexesIn(fileId, from, to);
+    const lowest = lost[0] ?? 0;
+    const before: LogIndex[] = [];
+    for (let index = Math.max(this.firstIndex(), committed + 1); index < lowest; index++) {
+      if (!this.#index.isPresent(index)) continue;
+      const position = this.#index.position(index);
+      const isBefore =
+        position.fileId < fileId || (position.fileId === fileId && position.offset < from);
+      if (isBefore) before.push(logIndex(index));
+    }
+    return [...before, ...lost];
+  }
+
   truncateFrom(index: LogIndex): void {
     assert(index > this.#base.index, 'truncation must stay above the base', {
       group: this.group,

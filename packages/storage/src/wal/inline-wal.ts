@@ -7,8 +7,11 @@ import type { Clock, Entry, GroupId, LogIndex, TimerHandle, Timers } from '@hold
 import { HoldfastError, must } from '@holdfast/base';
 import type { FileSystem } from '../fs.ts';
 import { classifyWriteError } from '../write-errors.ts';
+import type { EpochRecord } from './epoch-file.ts';
+import type { ClosedWalFile, WalFileFacts } from './file-facts.ts';
 import { recoverWal } from './recovery.ts';
 import type { TornTail } from './scan.ts';
+import type { WalFlaw } from './scrub.ts';
 import type {
   DurableListener,
   GroupLog,
@@ -63,7 +66,11 @@ export class InlineWal implements Wal {
   /** What recovery cut off, for the log of the node. */
   readonly tornTail: TornTail | null;
   #frames: Uint8Array[] = [];
-  #completions: { readonly frameCount: number; readonly place: BatchPlace }[] = [];
+  #completions: {
+    readonly frameCount: number;
+    readonly place: BatchPlace;
+    readonly closedFiles: readonly ClosedWalFile[];
+  }[] = [];
   #isScheduled = false;
   /** Frames of the batch that the disk refuses; null while it refuses none. */
   #blockedFrameCount: number | null = null;
@@ -138,6 +145,10 @@ export class InlineWal implements Wal {
     return this.#front.entriesIn(group, fileId, from, to);
   }
 
+  entriesLostBy(group: GroupId, flaw: WalFlaw): readonly LogIndex[] {
+    return this.#front.entriesLostBy(group, flaw);
+  }
+
   /** Nothing to do: it writes only in its own turns. */
   cork(): void {}
 
@@ -171,6 +182,14 @@ export class InlineWal implements Wal {
     return this.#front.stats(this.#writer.stats);
   }
 
+  files(): readonly WalFileFacts[] {
+    return this.#front.files();
+  }
+
+  get epoch(): EpochRecord {
+    return this.#front.epoch;
+  }
+
   /** True when `pump` has something to do. */
   get hasWork(): boolean {
     return this.#frames.length > 0 || this.stats().queueDepth > 0;
@@ -193,7 +212,8 @@ export class InlineWal implements Wal {
     const payload = Buffer.concat(frames);
     try {
       const place = this.#writer.writeBatch(payload);
-      this.#completions.push({ frameCount: frames.length, place });
+      const closedFiles = this.#writer.takeClosedFiles();
+      this.#completions.push({ frameCount: frames.length, place, closedFiles });
       this.#writer.prepareNextFile(Math.max(PREPARE_SIZE_BYTES_MIN, 2 * payload.byteLength));
       this.#confirmLater();
     } catch (error) {
@@ -221,8 +241,8 @@ export class InlineWal implements Wal {
   deliver(): void {
     const completions = this.#completions;
     this.#completions = [];
-    for (const { frameCount, place } of completions) {
-      const releasable = this.#front.completed(frameCount, place);
+    for (const { closedFiles, frameCount, place } of completions) {
+      const releasable = this.#front.completed(frameCount, place, closedFiles);
       if (releasable === null) continue;
       try {
         this.#writer.releaseFilesBelow(releasable);
@@ -268,7 +288,8 @@ export class InlineWal implements Wal {
       this.#blockedFrameCount = null;
       this.#retry.succeeded();
       this.#front.noteWrites(this.#retry.writes);
-      if (frameCount > 0) this.#completions.push({ frameCount, place });
+      const closedFiles = this.#writer.takeClosedFiles();
+      if (frameCount > 0) this.#completions.push({ frameCount, place, closedFiles });
       this.#confirmLater();
       return true;
     } catch (error) {

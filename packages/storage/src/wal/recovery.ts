@@ -15,7 +15,9 @@ import type { FileSystem } from '../fs.ts';
 import { joinPath, parentDirectory } from '../fs.ts';
 import { encodeHardStateFrame } from './append-frame.ts';
 import { DurableGroupLog } from './durable-group-log.ts';
+import type { EpochRecord } from './epoch-file.ts';
 import { EPOCH_FILE_NAME, readEpoch, writeEpoch } from './epoch-file.ts';
+import type { ClosedWalFile } from './file-facts.ts';
 import { FIRST_BATCH_OFFSET, walFilePath } from './format.ts';
 import { makeHardStateCopies } from './hard-state-copies.ts';
 import { establishHardStates } from './hard-state-recovery.ts';
@@ -23,7 +25,7 @@ import { RecordSource, walCorrupt } from './record-source.ts';
 import type { LastBatch, TornTail, WalScan } from './scan.ts';
 import { scanWal } from './scan.ts';
 import type { WalOptions } from './types.ts';
-import type { WriterState } from './wal-writer.ts';
+import type { BatchPlace, WriterState } from './wal-writer.ts';
 import { WalWriter } from './wal-writer.ts';
 import { ZeroFiller } from './zero-filler.ts';
 
@@ -35,6 +37,11 @@ export interface RecoveredWal {
   readonly writer: WalWriter;
   /** See WalScan. */
   readonly badHeadFileIds: ReadonlySet<number>;
+  /** As it is on the disk now. */
+  readonly epoch: EpochRecord;
+  readonly closedFiles: readonly ClosedWalFile[];
+  /** Of the last batch that recovery wrote. */
+  readonly place: BatchPlace;
   /** What the last crash cut off; it was never acknowledged. */
   readonly tornTail: TornTail | null;
 }
@@ -82,14 +89,21 @@ export function recoverWal(
   };
   const writer = new WalWriter(fileSystem, state, options, clock);
   const frames = hardStates.toLog.map(([group, found]) => encodeHardStateFrame(group, found));
-  writer.writeBatch(new Uint8Array(Buffer.concat(frames)));
+  let written = writer.writeBatch(new Uint8Array(Buffer.concat(frames)));
   // A batch with records needs one that confirms it.
-  if (frames.length > 0) writer.writeBatch(new Uint8Array(0));
+  if (frames.length > 0) written = writer.writeBatch(new Uint8Array(0));
   if (scan.last === null) {
     writeEpoch(fileSystem, directory, { epoch, hasBatches: true, durableBatch });
   }
   const { badHeadFileIds, tornTail } = scan;
-  return { groups: hardStates.groups, source, writer, badHeadFileIds, tornTail };
+  const closedBefore = scan.fileFacts.filter(({ fileId }) => place.fileIds.indexOf(fileId) >= 0);
+  return {
+    ...{ source, writer, badHeadFileIds, tornTail, place: written },
+    groups: hardStates.groups,
+    epoch: { epoch, hasBatches: true, durableBatch },
+    // The last one was written to until the writer left it, and that tells of it.
+    closedFiles: [...closedBefore.slice(0, -1), ...writer.takeClosedFiles()],
+  };
 }
 
 function settle(

@@ -20,6 +20,7 @@ import type { BatchChanges, Confirmation } from './confirmation.ts';
 import { noteChange } from './confirmation.ts';
 import type { DurableGroupLog } from './durable-group-log.ts';
 import { readEpoch } from './epoch-file.ts';
+import type { ClosedWalFile } from './file-facts.ts';
 import {
   checksumMask,
   decodeFileHeader,
@@ -67,6 +68,8 @@ export interface WalScan {
   readonly tornTail: TornTail | null;
   /** Files whose first batch is bad: none of them must become the oldest, which starts the log. */
   readonly badHeadFileIds: ReadonlySet<number>;
+  /** Of every file, in their order, as far as can be seen from outside each. */
+  readonly fileFacts: readonly ClosedWalFile[];
   /** Every place whose bytes are wrong, also where nothing is missing because of it. */
   readonly badPlaces: readonly TornTail[];
 }
@@ -112,6 +115,7 @@ class WalScanner {
   readonly #source: RecordSource;
   readonly #replay: LogReplay;
   readonly #fileIds: number[] = [];
+  #fileFacts: ClosedWalFile[] = [];
   /** Regions since the last batch. */
   #regions: Region[] = [];
   /** A damaged batch that is replayed when the next one shows that it was durable. */
@@ -165,6 +169,7 @@ class WalScanner {
       this.#follow(fileId, bytes, batch);
       offset = batch.offset + batch.sizeBytes;
     }
+    this.#fileFacts.push({ fileId, sizeBytes: bytes.byteLength, lastBatch: this.#newestBatch });
     const isUsed = offset > FIRST_BATCH_OFFSET;
     if (!isHeadGood) this.#badHeadFileIds.add(fileId);
     if (header === null && isUsed) this.#noteBad(path, 0, 'file header is damaged');
@@ -187,7 +192,19 @@ class WalScanner {
       tornTail,
       badHeadFileIds: new Set([...this.#badHeadFileIds].filter((id) => id <= lastFileId)),
       badPlaces: this.#badPlaces,
+      fileFacts: this.#fileFacts,
     };
+  }
+
+  get #newestBatch(): number {
+    return this.#pending?.batch.header.batch ?? this.#lastBatch;
+  }
+
+  /** Files that seem to end with `before` ended with `watermark`: their ends are lost. */
+  #correctFacts(before: number, watermark: number): void {
+    this.#fileFacts = this.#fileFacts.map((facts) =>
+      facts.lastBatch === before ? { ...facts, lastBatch: watermark } : facts,
+    );
   }
 
   #follow(fileId: number, bytes: Uint8Array, batch: ParsedBatch): void {
@@ -196,7 +213,7 @@ class WalScanner {
     if (batch.content.kind === 'damaged' && batch.content.unknownTypeAt !== null) {
       throw unknownRecord(path, batch.content.unknownTypeAt);
     }
-    const before = this.#pending?.batch.header.batch ?? this.#lastBatch;
+    const before = this.#newestBatch;
     const isFirst = !this.#hasBatch;
     if (number <= before || (!isFirst && watermark < before)) {
       const what =
@@ -209,6 +226,7 @@ class WalScanner {
     this.#replayPending(watermark === before ? confirmation : null);
     const isHead = isFirst && batch.offset === FIRST_BATCH_OFFSET && !this.#startsAtBirth();
     const hasLost = isFirst ? this.#hasLostHead(batch, watermark) : watermark > before;
+    if (watermark > before) this.#correctFacts(before, watermark);
     if (hasLost) this.#replayHole(path, batch, before, isFirst);
     else for (const region of this.#regions) this.#noteUnused(region);
     this.#regions = [];

@@ -136,7 +136,8 @@ function perform(
   if (work.frames.length > 0) {
     const payload = Buffer.concat(work.frames);
     const place = patient.writeBatch(payload);
-    reply({ kind: 'durable', frameCount: work.frames.length, place, stats: writer.stats });
+    const [frameCount, closedFiles] = [work.frames.length, writer.takeClosedFiles()];
+    reply({ kind: 'durable', frameCount, place, closedFiles, stats: writer.stats });
     // Keeps ahead of the writer also under a load that never pauses.
     writer.prepareNextFile(Math.max(PREPARE_BUSY_SLICE_BYTES, 2 * payload.byteLength));
   }

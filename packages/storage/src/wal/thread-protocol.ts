@@ -1,5 +1,6 @@
 /** What the WAL thread is started with, gets through the ring, and answers. */
 import type { ErrorBody } from '@holdfast/base';
+import type { ClosedWalFile } from './file-facts.ts';
 import type { RingMemory } from './shared-ring.ts';
 import type { WalOptions } from './types.ts';
 import type { BatchPlace, WriterState, WriterStats } from './wal-writer.ts';
@@ -25,6 +26,8 @@ export type WalThreadReply =
       readonly kind: 'durable';
       readonly frameCount: number;
       readonly place: BatchPlace;
+      /** Since the answer before. */
+      readonly closedFiles: readonly ClosedWalFile[];
       readonly stats: WriterStats;
     }
   /** The oldest order is carried out. */

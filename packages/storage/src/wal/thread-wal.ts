@@ -7,8 +7,11 @@ import { Worker } from 'node:worker_threads';
 import type { Clock, Entry, GroupId, LogIndex } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
 import { NodeFileSystem } from '../node-fs.ts';
+import type { EpochRecord } from './epoch-file.ts';
+import type { WalFileFacts } from './file-facts.ts';
 import { recoverWal } from './recovery.ts';
 import type { TornTail } from './scan.ts';
+import type { WalFlaw } from './scrub.ts';
 import { createRingMemory, RingProducer } from './shared-ring.ts';
 import type { WalThreadInput, WalThreadReply } from './thread-protocol.ts';
 import { FRAME_APPEND, FRAME_CLOSE, FRAME_ORDER, FRAME_RELEASE } from './thread-protocol.ts';
@@ -138,6 +141,10 @@ export class ThreadWal implements Wal {
     return this.#front.entriesIn(group, fileId, from, to);
   }
 
+  entriesLostBy(group: GroupId, flaw: WalFlaw): readonly LogIndex[] {
+    return this.#front.entriesLostBy(group, flaw);
+  }
+
   cork(): void {
     this.#ring.cork();
   }
@@ -174,6 +181,14 @@ export class ThreadWal implements Wal {
     return this.#front.stats(this.#stats);
   }
 
+  files(): readonly WalFileFacts[] {
+    return this.#front.files();
+  }
+
+  get epoch(): EpochRecord {
+    return this.#front.epoch;
+  }
+
   /** After a failure it only waits for the thread to end; the failure was told already. */
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
@@ -198,7 +213,8 @@ export class ThreadWal implements Wal {
     switch (message.kind) {
       case 'durable': {
         this.#stats = message.stats;
-        const releasable = this.#front.completed(message.frameCount, message.place);
+        const { closedFiles, frameCount, place } = message;
+        const releasable = this.#front.completed(frameCount, place, closedFiles);
         if (releasable !== null) this.#release(releasable);
         return;
       }

@@ -14,6 +14,9 @@ import type {
   SnapshotMeta,
   Term,
 } from '@holdfast/base';
+import type { EpochRecord } from './epoch-file.ts';
+import type { WalFileFacts } from './file-facts.ts';
+import type { WalFlaw } from './scrub.ts';
 import type { WalWrites, WriteRetryOptions } from './write-retry.ts';
 import { WRITE_RETRY_DEFAULT } from './write-retry.ts';
 
@@ -138,8 +141,10 @@ export type WalWritesListener = (writes: WalWrites) => void;
 
 /**
  * `zero`: bytes of the file that is written to, or of the next one, that hold nothing yet; what
- * lies before the end of the log is left alone. `header`: of a file, with what its first batch
- * says (for a file that holds none the writer knows). `hardStates`: both copies of term and vote.
+ * lies before the end of the log is left alone, unless the caller has proof that no batch ever was
+ * there and none will be (`isEnclosed`). `header`: of a file, with what its first batch says (for
+ * a file that holds none the writer knows). `leave`: the file that is written to is gone from the
+ * directory, go on in the next one. `hardStates`: both copies of term and vote.
  */
 export type WalOrder =
   | {
@@ -148,7 +153,9 @@ export type WalOrder =
       readonly from: number;
       /** Exclusive. */
       readonly to: number;
+      readonly isEnclosed: boolean;
     }
+  | { readonly kind: 'leave'; readonly fileId: number }
   | {
       readonly kind: 'header';
       readonly fileId: number;
@@ -219,7 +226,16 @@ export interface Wal {
   distrustHead(fileId: number): void;
   /** Present entries of `group` with a record in [from, to) of the file. */
   entriesIn(group: GroupId, fileId: number, from: number, to: number): readonly LogIndex[];
+  /**
+   * Present entries to write again because of a flaw: those that a start would not find, or would
+   * not be sure of. Empty when nothing is missing for it (any more).
+   */
+  entriesLostBy(group: GroupId, flaw: WalFlaw): readonly LogIndex[];
   stats(): WalStats;
+  /** Files that must be there, ascending; the last one is written to. */
+  files(): readonly WalFileFacts[];
+  /** What the file of that name must say, until the next start. */
+  readonly epoch: EpochRecord;
   /**
    * Whether the disk takes what is written. While it refuses, appends are queued and nothing
    * becomes durable; it goes on by itself when the disk does.

@@ -20,6 +20,9 @@ import {
   encodeTruncateFrame,
 } from './append-frame.ts';
 import { DurableGroupLog } from './durable-group-log.ts';
+import type { EpochRecord } from './epoch-file.ts';
+import type { ClosedWalFile, WalFileFacts } from './file-facts.ts';
+import { WalFileLedger } from './file-facts.ts';
 import { RECORD_HEADER_SIZE_BYTES } from './record.ts';
 import type { RecordSource } from './record-source.ts';
 import type { RecoveredWal } from './recovery.ts';
@@ -31,6 +34,7 @@ import {
   checkWritable,
   chunksOf,
 } from './repair.ts';
+import type { WalFlaw } from './scrub.ts';
 import type {
   DurableListener,
   GroupLog,
@@ -71,7 +75,9 @@ interface Tail extends AppendTail {
 
 export class WalFront {
   readonly #groups: Map<GroupId, DurableGroupLog>;
+  readonly epoch: EpochRecord;
   readonly #source: RecordSource;
+  readonly #files: WalFileLedger;
   readonly #badHeadFileIds: Set<number>;
   readonly #options: WalOptions;
   readonly #tails = new Map<GroupId, Tail>();
@@ -95,6 +101,9 @@ export class WalFront {
   constructor(recovered: Omit<RecoveredWal, 'writer' | 'tornTail'>, options: WalOptions) {
     this.#groups = new Map(recovered.groups);
     this.#source = recovered.source;
+    this.epoch = recovered.epoch;
+    const { closedFiles, place } = recovered;
+    this.#files = new WalFileLedger(closedFiles, place.fileId, place.batch);
     this.#badHeadFileIds = new Set(recovered.badHeadFileIds);
     this.#options = options;
   }
@@ -246,6 +255,12 @@ export class WalFront {
     return this.#log(group).indexesIn(fileId, from, to);
   }
 
+  entriesLostBy(group: GroupId, { committed, end, fileId, offset }: WalFlaw): readonly LogIndex[] {
+    const log = this.#log(group);
+    if (committed === undefined) return log.indexesIn(fileId, offset, end);
+    return log.indexesDoubtedBy(fileId, offset, end, committed.get(group) ?? 0);
+  }
+
   /** See Wal.discardDamaged. */
   discardDamaged(group: GroupId, from: LogIndex): Mending {
     this.#refuseWhenClosed();
@@ -277,8 +292,13 @@ export class WalFront {
    * The oldest `frameCount` written frames are durable at `place`. Shows them, reports tickets,
    * and returns the file below which no file is needed, or null when that has not changed.
    */
-  completed(frameCount: number, place: BatchPlace): number | null {
+  completed(
+    frameCount: number,
+    place: BatchPlace,
+    closedFiles: readonly ClosedWalFile[],
+  ): number | null {
     if (this.#failure !== null) return null;
+    this.#files.written(place, closedFiles);
     this.#lastSyncMs = place.syncMs;
     let offset = place.payloadOffset;
     let left = frameCount;
@@ -325,6 +345,10 @@ export class WalFront {
     };
   }
 
+  files(): readonly WalFileFacts[] {
+    return this.#files.list();
+  }
+
   closeReaders(): void {
     this.#source.close();
   }
@@ -355,6 +379,7 @@ export class WalFront {
     if (below <= this.#releasedBelow) return null;
     this.#releasedBelow = below;
     this.#source.releaseBelow(below);
+    this.#files.releaseBelow(below);
     return below;
   }
 

@@ -22,6 +22,7 @@ import type { FileHandle, FileSystem } from '../fs.ts';
 import { classifyWriteError } from '../write-errors.ts';
 import { encodeFileState } from './append-frame.ts';
 import { encodeConfirmation, noteChange } from './confirmation.ts';
+import type { ClosedWalFile } from './file-facts.ts';
 import { followRecord } from './follow.ts';
 import {
   alignPage,
@@ -32,6 +33,7 @@ import {
   counterOf,
   encodeBatchHeader,
   epochOf,
+  FILE_HEADER_SIZE_BYTES,
   FIRST_BATCH_OFFSET,
   WAL_FILE_SIZE_BYTES_MAX,
   walFilePath,
@@ -67,6 +69,7 @@ export interface WriterState {
 }
 
 export interface BatchPlace {
+  readonly batch: number;
   readonly fileId: number;
   /** Where the caller's payload starts in the file. */
   readonly payloadOffset: number;
@@ -122,6 +125,8 @@ export class WalWriter {
   #file: { readonly id: number; readonly handle: FileHandle; readonly sizeBytes: number };
   #offset: number;
   #next: ZeroFiller | null = null;
+  /** Since they were last taken. */
+  #closedFiles: ClosedWalFile[] = [];
   /** Set when the disk was too full to prepare; cleared by a roll. */
   #isPreparationPaused = false;
   #hasFailed = false;
@@ -214,6 +219,13 @@ export class WalWriter {
     });
   }
 
+  /** Files that were left for the next one since this was last asked. */
+  takeClosedFiles(): readonly ClosedWalFile[] {
+    const taken = this.#closedFiles;
+    this.#closedFiles = [];
+    return taken;
+  }
+
   /** Whether the disk has room for another log file. */
   get hasRoom(): boolean {
     return this.#fileSystem.freeBytes(this.#directory) >= 2 * this.#options.fileSizeBytes;
@@ -261,7 +273,9 @@ export class WalWriter {
     if (this.#hasFailed) return;
     this.#guard(() => {
       while (this.#fileIds.length > 1 && this.#fileIds[0]! < fileId) {
-        this.#fileSystem.remove(walFilePath(this.#directory, this.#fileIds[0]!));
+        const path = walFilePath(this.#directory, this.#fileIds[0]!);
+        // One that somebody else has deleted is gone all the same.
+        if (this.#fileSystem.exists(path)) this.#fileSystem.remove(path);
         this.#fileSystem.syncDirectory(this.#directory);
         this.#fileIds.shift();
         this.#filesRemoved += 1;
@@ -275,7 +289,10 @@ export class WalWriter {
     this.#guard(() => {
       switch (order.kind) {
         case 'zero':
-          this.#zero(order.fileId, order.from, order.to);
+          this.#zero(order);
+          return;
+        case 'leave':
+          this.#leave(order.fileId);
           return;
         case 'header':
           this.#makeHeader(order);
@@ -289,8 +306,15 @@ export class WalWriter {
     });
   }
 
-  /** Only where nothing was written yet: behind the last batch, and in the file prepared next. */
-  #zero(fileId: number, from: number, to: number): void {
+  /**
+   * Where nothing was written yet: behind the last batch, and in the file prepared next. And where
+   * nothing will ever be: between two batches, or behind the last one of a closed file.
+   */
+  #zero({ fileId, from, isEnclosed, to }: WalOrder & { readonly kind: 'zero' }): void {
+    if (isEnclosed && this.#fileIds.includes(fileId)) {
+      this.#zeroEnclosed(fileId, from, to);
+      return;
+    }
     const isNext = fileId === this.#next?.fileId && this.#next.isFinished;
     const [handle, start] = isNext
       ? [this.#next?.handle, Math.max(from, FIRST_BATCH_OFFSET)]
@@ -300,12 +324,36 @@ export class WalWriter {
     this.#syncs += 1;
   }
 
+  #zeroEnclosed(fileId: number, from: number, to: number): void {
+    const isInside = from >= FILE_HEADER_SIZE_BYTES && to <= WAL_FILE_SIZE_BYTES_MAX;
+    assert(isInside, 'only what no batch can hold is zeroed', { fileId, from, to });
+    const isWritten = fileId !== this.#file.id || to <= this.#offset;
+    assert(isWritten, 'what is enclosed lies before the end of the log', { fileId, from, to });
+    const path = walFilePath(this.#directory, fileId);
+    if (!this.#fileSystem.exists(path)) return;
+    const handle = this.#fileSystem.open(path, 'readWrite');
+    try {
+      writeZeros(handle, from, to);
+    } finally {
+      handle.close();
+    }
+    this.#syncs += 1;
+  }
+
+  /** The file is gone from the directory: what follows must be found at the next start. */
+  #leave(fileId: number): void {
+    if (fileId !== this.#file.id || this.isBlocked) return;
+    this.#offset = this.#file.sizeBytes;
+    this.writeBatch(EMPTY);
+  }
+
   #makeHeader({ epoch, fileId, watermark }: WalOrder & { readonly kind: 'header' }): void {
     const isNext = fileId === this.#next?.fileId;
     if ((isNext && !this.#next?.isFinished) || (!isNext && !this.#fileIds.includes(fileId))) return;
     const known = isNext
       ? { epoch: this.#epoch, watermark: this.#lastBatch }
       : { epoch, watermark };
+    if (!this.#fileSystem.exists(walFilePath(this.#directory, fileId))) return;
     rewriteHeader(this.#fileSystem, this.#directory, { ...known, fileId });
     this.#syncs += 1;
   }
@@ -394,17 +442,23 @@ export class WalWriter {
     this.#batches += 1;
     this.#bytesWritten += sizeBytes;
     this.#lastWriteMs = this.#clock.monotonicMs();
-    return { fileId: id, payloadOffset, syncMs: this.#lastWriteMs - startMs };
+    return { batch, fileId: id, payloadOffset, syncMs: this.#lastWriteMs - startMs };
   }
 
   /** Continues in the next file, which must hold one batch with this much behind its header. */
   #roll(bodySizeBytes: number): void {
     const needed = FIRST_BATCH_OFFSET + batchSizeBytes(bodySizeBytes, 0);
     assert(needed <= WAL_FILE_SIZE_BYTES_MAX, 'batch is too large for a log file', { needed });
+    if (this.#next !== null && !this.#fileSystem.exists(this.#next.handle.path)) {
+      // Somebody has deleted it: what is written there would be gone with the handle.
+      this.#discardNext();
+    }
     this.#next ??= this.#startNextFile(needed);
     const next = this.#next;
     next.growTo(Math.max(needed, this.#options.fileSizeBytes));
     this.#finishNextFile(next);
+    const { id, sizeBytes } = this.#file;
+    this.#closedFiles.push({ fileId: id, sizeBytes, lastBatch: this.#lastBatch });
     this.#file.handle.close();
     this.#file = { id: next.fileId, handle: next.handle, sizeBytes: next.sizeBytes };
     this.#fileIds.push(next.fileId);

@@ -79,7 +79,8 @@ export class ZeroFiller {
   /** Gives up on a file that holds no batch. */
   discard(): void {
     this.handle.close();
-    this.#fileSystem.remove(this.handle.path);
+    const { path } = this.handle;
+    if (this.#fileSystem.exists(path)) this.#fileSystem.remove(path);
   }
 
   #datasync(): void {
