@@ -37,8 +37,8 @@ export class FilterDeletes {
   }
 
   /**
-   * Puts what was deleted into the timelines, oldest first. `isBlurred`: an upsert of the key has an
-   * unknown outcome. Returns what cannot be.
+   * Puts what was deleted into the timelines, oldest first. `isBlurred`: an upsert of the key has
+   * an unknown outcome. Returns what cannot be.
    */
   apply(
     keys: readonly number[],

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { must, SeededRandom } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
-import { NodeFileSystem, readAtomicJson } from '@holdfast/storage';
+import { NodeFileSystem, readAtomicJson, readWholeFile, writeAtomicFile } from '@holdfast/storage';
 import { CrashSignal, MemoryFileSystem } from '@holdfast/storage/testing';
 import type { Test } from 'tap';
 import tap from 'tap';
@@ -20,7 +20,8 @@ import type { GraphCacheOptions } from '../src/graph-cache/graph-cache.ts';
 import { loadGraph } from '../src/graph-cache/load.ts';
 import { quarantineGeneration } from '../src/graph-cache/quarantine.ts';
 import { saveGraph } from '../src/graph-cache/save.ts';
-import { listSavedGraphs, savedGraphDamageSteps } from '../src/graph-cache/saved-graphs.ts';
+import type { SavedGraphFile } from '../src/graph-cache/saved-graphs.ts';
+import { listSavedGraphFiles, scrubSavedGraphFile } from '../src/graph-cache/saved-graphs.ts';
 import { InlineHost } from '../src/host/inline-host.ts';
 import type { CollectionDefinition, GraphChoice } from '../src/model.ts';
 import type { PointOp } from '../src/point-op.ts';
@@ -260,34 +261,47 @@ tap.test('a scrubber finds damage in saved graphs by file and offset', async (t)
   await node.create();
   await node.write(vectors.slice(0, 1000).map((_, id) => upsertOf(id)));
   await node.checkpoint();
-  const [saved, ...others] = listSavedGraphs(fs, '/data');
-  t.match(saved, { uid: UID, shard: 0, generation: 1 });
+  const [graph, sidecar, ...others] = listSavedGraphFiles(fs, '/data');
+  t.match(graph, { uid: UID, shard: 0, generation: 1, kind: 'graph' });
+  t.match(sidecar, { uid: UID, shard: 0, generation: 1, kind: 'json' });
   t.same(others, []);
-  const damage = () => {
-    const steps = savedGraphDamageSteps(fs, '/data', must(saved));
+  const flawsOf = (file: SavedGraphFile | undefined) => {
+    const steps = scrubSavedGraphFile(fs, '/data', must(file));
     for (;;) {
       const step = steps.next();
       if (step.done === true) return step.value;
     }
   };
+  const damage = () =>
+    [graph, sidecar].flatMap((file) => flawsOf(file).map((one) => ({ ...one, path: file?.path })));
   t.same(damage(), [], 'whole');
   for (const kind of ['graph', 'json'] as const) {
     const path = graphFilePath(node.place(), 1, kind);
     const positions = kind === 'json' ? [0, 50, 200] : [0, 63, 64, 40_000, fs.sizeBytes(path) - 1];
     for (const position of positions) {
       fs.flipBit(path, position);
-      const [found] = damage();
-      t.match(found, { file: path, severity: 'damage' }, `${kind} at ${position}`);
+      const [found, ...more] = damage();
+      t.equal(`/data/${found?.path}`, path, `${kind} at ${position}`);
+      t.same(more, [], 'and nothing else');
       if (kind === 'graph')
         t.ok(position - Number(found?.offset) < 65_552, `offset ${found?.offset} of ${position}`);
       fs.flipBit(path, position);
     }
   }
+  for (const kind of ['graph', 'json'] as const) {
+    const path = graphFilePath(node.place(), 1, kind);
+    const bytes = readWholeFile(fs, path);
+    fs.remove(path);
+    t.match(damage(), [{ path: path.slice('/data/'.length), what: /missing/ }], `${kind} is gone`);
+    t.equal(listSavedGraphFiles(fs, '/data').length, 2, 'what is left tells of it');
+    writeAtomicFile(fs, path, [bytes]);
+    t.same(damage(), []);
+  }
   // What the healer does: out of use, and saved anew by the next checkpoint.
   quarantineGeneration(node.place(), 1, 'found by the scrubber');
-  t.same(damage(), [], 'what is gone is no damage');
+  t.same(listSavedGraphFiles(fs, '/data'), [], 'what is out of use is not looked at');
   await node.checkpoint();
-  t.equal(listSavedGraphs(fs, '/data').length, 1);
+  t.equal(listSavedGraphFiles(fs, '/data').length, 2);
 });
 
 tap.test('a start falls back through the generations to the newest that is whole', async (t) => {

@@ -75,11 +75,11 @@ export function checkpointRootNames(
   dataDirectory: string,
 ): readonly string[] {
   const names = fileSystem.list(dataDirectory).filter((name) => ROOT_NAME_PATTERN.test(name));
-  return names.sort((left, right) => ageOf(left) - ageOf(right));
+  return names.sort((left, right) => checkpointRootAge(left) - checkpointRootAge(right));
 }
 
 /** 0 for CHECKPOINT, 1 for CHECKPOINT.previous, then what the name says. */
-const ageOf = (name: string): number =>
+export const checkpointRootAge = (name: string): number =>
   name === CHECKPOINT_FILE_NAME ? 0 : Number(name.split('-')[1] ?? 1);
 
 const nameOfAge = (age: number): string =>
@@ -189,7 +189,7 @@ function moveOlderOn(fileSystem: FileSystem, dataDirectory: string, generationCo
   const pathOf = (name: string): string => joinPath(dataDirectory, name);
   let hasChanged = false;
   for (const name of [...checkpointRootNames(fileSystem, dataDirectory)].reverse()) {
-    const age = ageOf(name);
+    const age = checkpointRootAge(name);
     const isLast = age + 1 >= generationCount;
     // CHECKPOINT itself is copied, and the only one before it is overwritten.
     if (age === 0 || (isLast && age === 1)) continue;

@@ -18,6 +18,7 @@ export {
   CHECKPOINT_GENERATION_COUNT_MAX,
   CHECKPOINT_GENERATION_COUNT_MIN,
   CHECKPOINT_PREVIOUS_FILE_NAME,
+  checkpointRootAge,
   checkpointRootNames,
   readCheckpointFile,
   readCheckpointRoot,
@@ -100,7 +101,12 @@ export { flaw, scrubBlockFile, scrubSmallFile } from './scrub-steps.ts';
 export type { EpochRecord } from './wal/epoch-file.ts';
 export { EPOCH_FILE_NAME, readEpoch, verifyEpochFile, writeEpoch } from './wal/epoch-file.ts';
 export type { WalFileFacts } from './wal/file-facts.ts';
-export { HARD_STATE_FILE_NAMES, readHardStateCopies } from './wal/hard-state-copies.ts';
+export type { TermAndVote } from './wal/hard-state-copies.ts';
+export {
+  HARD_STATE_FILE_NAMES,
+  isHardStateCopyOld,
+  readHardStateCopies,
+} from './wal/hard-state-copies.ts';
 export type { InlineWalOptions, Schedule } from './wal/inline-wal.ts';
 export { InlineWal } from './wal/inline-wal.ts';
 export type { ReadLogs } from './wal/read-logs.ts';

@@ -9,6 +9,8 @@ import type { RaftMessage } from '@holdfast/raft';
 import type { GroupLog, NodeIdentity, Wal } from '@holdfast/storage';
 
 const ANSWER_TIMEOUT_MS = 2_000;
+/** Who answers stops earlier when they are large. */
+const REQUEST_ENTRY_COUNT_MAX = 1_024;
 /** Beyond the ids that the repair of a log at start uses: its answers are never taken for these. */
 const FIRST_REQUEST_ID = 0x4000_0000;
 
@@ -27,6 +29,12 @@ export interface FetchedEntries {
 }
 
 type EntryResponse = Extract<RaftMessage, { readonly kind: 'entryResponse' }>;
+
+interface EntryRange {
+  readonly low: LogIndex;
+  /** Exclusive. */
+  readonly high: LogIndex;
+}
 
 interface Pending {
   readonly peer: Member;
@@ -65,39 +73,55 @@ export class EntryFetcher {
     peers: readonly Member[],
   ): Promise<FetchedEntries> {
     const log = this.#options.wal.groupLog(group);
-    const entries: Entry[] = [];
+    const found = new Map<LogIndex, Entry>();
     const sources = new Set<NodeId>();
     let bytesMoved = 0;
-    for (const index of indexes) {
+    for (const [i, index] of indexes.entries()) {
+      if (found.has(index)) continue;
       const own = readOwn(log, index);
       if (own !== null) {
-        entries.push(own);
+        found.set(index, own);
         continue;
       }
-      const found = await this.#ask(log, index, peers);
+      const given = await this.#askForRun(log, index, endOfRun(indexes, i), peers);
       // Compacted while it was asked for: nobody needs it here any more.
-      if (found === null && index < log.firstIndex()) continue;
-      if (found === null) throw notNow(group, index);
-      entries.push(found.entry);
-      sources.add(found.from);
-      bytesMoved += entrySizeBytes(found.entry);
+      if (given === null && index < log.firstIndex()) continue;
+      if (given === null) throw notNow(group, index);
+      for (const entry of given.entries) {
+        found.set(entry.index, entry);
+        bytesMoved += entrySizeBytes(entry);
+      }
+      sources.add(given.from);
     }
-    const live = entries.filter(({ index }) => index >= log.firstIndex());
+    const live = [...found.values()].filter(({ index }) => index >= log.firstIndex());
     return { entries: live, sources: [...sources], bytesMoved };
   }
 
-  async #ask(log: GroupLog, index: LogIndex, peers: readonly Member[]) {
+  /** Entries from `low` on, at least that one, as far as somebody has them. */
+  async #askForRun(log: GroupLog, low: LogIndex, high: LogIndex, peers: readonly Member[]) {
+    const given = await this.#ask(log, { low, high }, peers);
+    if (given !== null || high === low + 1) return given;
+    // Who has rot further on gives nothing of the run.
+    return this.#ask(log, { low, high: logIndex(low + 1) }, peers);
+  }
+
+  async #ask(log: GroupLog, range: EntryRange, peers: readonly Member[]) {
+    const { high, low } = range;
     for (const peer of peers) {
-      const answer = await this.#askOne(log, index, peer);
-      const entry = answer?.entries.find((one) => one.index === index);
-      const sum = log.sum(index);
-      const isSame = entry !== undefined && sum instanceof Uint8Array && sumsEqual(entry.sum, sum);
-      if (isSame) return { entry, from: peer.nodeId };
+      const answer = await this.#askOne(log, range, peer);
+      const entries: Entry[] = [];
+      for (const entry of answer?.entries ?? []) {
+        const sum = entry.index < high ? log.sum(entry.index) : null;
+        const isNext = entry.index === low + entries.length;
+        if (!isNext || !(sum instanceof Uint8Array) || !sumsEqual(entry.sum, sum)) break;
+        entries.push(entry);
+      }
+      if (entries.length > 0) return { entries, from: peer.nodeId };
     }
     return null;
   }
 
-  #askOne(log: GroupLog, index: LogIndex, peer: Member): Promise<EntryResponse | null> {
+  #askOne(log: GroupLog, { high, low }: EntryRange, peer: Member): Promise<EntryResponse | null> {
     const { confIndex, identity, send, timers } = this.#options;
     this.#lastRequestId += 1;
     const requestId = this.#lastRequestId;
@@ -111,7 +135,7 @@ export class EntryFetcher {
       this.#pending.set(requestId, { peer, timer, settle });
       send([
         {
-          ...{ kind: 'entryRequest', requestId, low: index, high: logIndex(index + 1) },
+          ...{ kind: 'entryRequest', requestId, low, high },
           ...{ group: log.group, from: identity.nodeId, to: peer.nodeId },
           fromIncarnation: identity.incarnation,
           toIncarnation: peer.incarnation,
@@ -121,6 +145,18 @@ export class EntryFetcher {
       ]);
     });
   }
+}
+
+/** Behind the last index of the run that begins at `indexes[first]`, at most so many further. */
+function endOfRun(indexes: readonly LogIndex[], first: number): LogIndex {
+  let last = first;
+  while (
+    last - first < REQUEST_ENTRY_COUNT_MAX - 1 &&
+    indexes[last + 1] === (indexes[last] ?? 0) + 1
+  ) {
+    last += 1;
+  }
+  return logIndex((indexes[last] ?? 0) + 1);
 }
 
 /** Null when its bytes on the disk are bad and no copy is in memory. */

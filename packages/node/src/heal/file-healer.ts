@@ -10,19 +10,18 @@
  * | identity, EPOCH | written again from memory |
  * | a copy of term and vote | the log thread writes both anew |
  * | the log where records are | their entries written again at its end, from memory or peers |
- * | the log where nothing is yet | zeros, by the log thread |
+ * | the log where no batch is | zeros, by the log thread |
+ * | a saved graph | taken out of use; saved again with the next checkpoint |
+ *
+ * Rot in old log files stays until they go: what was there stands elsewhere, and that is remembered
+ * (`isSettled`). A file that is repaired is looked at anew when its turn comes, so that what was
+ * damaged meanwhile is made good as well.
  */
-import type { GroupId, Logger, LogIndex, Member } from '@holdfast/base';
+import type { Logger, LogIndex, Member } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
-import { parseSegmentPath } from '@holdfast/shard-worker';
-import type {
-  CheckpointRoot,
-  EpochRecord,
-  FileSystem,
-  NodeIdentity,
-  Wal,
-  WalFlaw,
-} from '@holdfast/storage';
+import type { SavedGraphFile } from '@holdfast/shard-worker';
+import { parseSegmentPath, quarantineGeneration } from '@holdfast/shard-worker';
+import type { CheckpointRoot, FileSystem, NodeIdentity, Wal, WalFlaw } from '@holdfast/storage';
 import {
   CHECKPOINT_GENERATION_COUNT_MAX,
   joinPath,
@@ -33,6 +32,7 @@ import {
 } from '@holdfast/storage';
 import { keepIdentityCopy } from '../recovery/identity-copy.ts';
 import type { EntryFetcher } from './entry-fetcher.ts';
+import { LogRepair } from './log-repair.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { RecoveryAction, RecoveryCause } from './recovery-manager.ts';
 import type { AnyFlaw, ScrubTarget } from './scrub-targets.ts';
@@ -50,11 +50,16 @@ export interface HealedCheckpointer {
   renew(): Promise<CheckpointRoot>;
 }
 
+export type HealedWal = Pick<
+  Wal,
+  'mend' | 'rewrite' | 'entriesLostBy' | 'distrustHead' | 'groups' | 'files' | 'epoch'
+>;
+
 export interface FileHealerOptions {
   readonly fileSystem: FileSystem;
   readonly dataDirectory: string;
   readonly identity: NodeIdentity;
-  readonly wal: Pick<Wal, 'mend' | 'rewrite' | 'entriesIn' | 'distrustHead' | 'groups'>;
+  readonly wal: HealedWal;
   readonly checkpointer: HealedCheckpointer;
   readonly segments: Omit<SegmentRepairParts, 'quarantine'>;
   readonly entries: Pick<EntryFetcher, 'fetch'>;
@@ -63,8 +68,6 @@ export interface FileHealerOptions {
   readonly committedIndex: () => LogIndex;
   /** The other members, as the newest configuration has them. */
   readonly peers: () => readonly Member[];
-  /** As it was when the log was opened; null when there was none. */
-  readonly epoch: EpochRecord | null;
   /** What is wrong with the target right now. */
   readonly look: (target: ScrubTarget) => Promise<readonly AnyFlaw[]>;
   readonly logger: Logger;
@@ -74,8 +77,10 @@ const isWalFlaw = (flaw: AnyFlaw): flaw is WalFlaw => 'fileId' in flaw;
 
 export class FileHealer {
   readonly #options: FileHealerOptions;
-  /** Flaws of the log that miss nothing any more, by path and offset. */
+  /** Flaws of the log that miss nothing any more, by path and place. */
   readonly #settled = new Set<string>();
+  /** The log takes one repair at a time. */
+  #logTurn: Promise<unknown> = Promise.resolve();
 
   constructor(options: FileHealerOptions) {
     this.#options = options;
@@ -87,19 +92,19 @@ export class FileHealer {
   }
 
   causeOf({ target, flaws }: Finding): RecoveryCause {
-    const [first] = flaws;
-    const more = flaws.length > 1 ? `, and ${flaws.length - 1} more places` : '';
+    const places = flaws.map(({ offset, what }) => ({
+      offset: offset ?? 0,
+      what: `${target.path}: ${what} (offset ${offset ?? 0})`,
+    }));
     return {
-      key: target.path,
-      type: 'corruption',
-      what: `${target.path}: ${first?.what ?? ''} (offset ${first?.offset ?? 0})${more}`,
-      priority: 0,
+      ...{ key: target.path, type: 'corruption', priority: 0, places },
+      what: `${target.path} is damaged in ${flaws.length} places`,
       ladder: this.#ladder(target, flaws),
     };
   }
 
   #ladder(target: ScrubTarget, flaws: readonly AnyFlaw[]): readonly RecoveryAction[] {
-    const { dataDirectory, epoch, fileSystem, identity, wal } = this.#options;
+    const { dataDirectory, fileSystem, identity, wal } = this.#options;
     const walDirectory = joinPath(dataDirectory, WAL_DIRECTORY_NAME);
     switch (target.kind) {
       case 'segment':
@@ -126,41 +131,53 @@ export class FileHealer {
       case 'epoch':
         return [
           this.#write('rewriteEpoch', target, () => {
-            const known = epoch ?? { epoch: 1, durableBatch: 0 };
-            writeEpoch(fileSystem, walDirectory, { ...known, hasBatches: true });
+            writeEpoch(fileSystem, walDirectory, wal.epoch);
           }),
         ];
       case 'hardState':
         return [this.#write('rewriteTermAndVote', target, () => wal.mend({ kind: 'hardStates' }))];
       case 'wal':
-        return this.#walLadder(target, flaws.filter(isWalFlaw));
+        return this.#walLadder(target, flaws);
+      case 'graph':
+        return [this.#write('quarantineGraph', target, () => this.#quarantineGraph(target.file))];
       default:
         return unreachable(target);
     }
   }
 
-  #walLadder(target: ScrubTarget, flaws: readonly WalFlaw[]): readonly RecoveryAction[] {
-    const rewrite: RecoveryAction = {
-      name: 'rewriteEntries',
-      run: () => this.#rewriteEntries(flaws),
-      verify: async () => {
-        const isDone = flaws.every((flaw) => this.#entriesAt(flaw).length === 0);
-        if (isDone) for (const flaw of flaws) this.#settle(target, flaw);
-        return isDone;
+  /** The last resort is a log that begins behind what cannot be had from anybody. */
+  #walLadder(target: ScrubTarget, flaws: readonly AnyFlaw[]): readonly RecoveryAction[] {
+    const isWithRecords = flaws.some((flaw) => isWalFlaw(flaw) && flaw.kind === 'batch');
+    const verify = () => this.#isSound(target);
+    return [
+      {
+        name: isWithRecords ? 'rewriteEntries' : 'mendLogFile',
+        run: () => this.#mendLog(target),
+        verify,
       },
-    };
-    if (flaws.some(({ kind }) => kind === 'batch')) return [rewrite];
-    const mend = this.#write('mendLogFile', target, async () => {
-      for (const flaw of flaws) await this.#mendPlace(flaw);
-    });
-    return [mend, rewrite];
+      {
+        name: 'shortenLog',
+        run: async () => {
+          await this.#options.checkpointer.renew();
+          return this.#mendLog(target);
+        },
+        verify,
+      },
+    ];
   }
 
-  /** What can be made as it was; the rest is left for the next action. */
-  async #mendPlace({ end, epoch = 0, fileId, kind, offset, watermark = 0 }: WalFlaw) {
-    const { wal } = this.#options;
-    if (kind === 'zeros') await wal.mend({ kind: 'zero', fileId, from: offset, to: end });
-    if (kind === 'header') await wal.mend({ kind: 'header', fileId, epoch, watermark });
+  #mendLog(target: ScrubTarget): Promise<Readonly<Record<string, unknown>>> {
+    const turn = this.#logTurn.then(async () => {
+      const flaws = await this.#options.look(target);
+      const repair = new LogRepair(this.#options);
+      for (const flaw of flaws.filter(isWalFlaw)) {
+        if (this.isSettled(target, flaw)) continue;
+        if (await repair.mend(flaw)) this.#settle(target, flaw);
+      }
+      return repair.facts;
+    });
+    this.#logTurn = turn.catch(() => undefined);
+    return turn;
   }
 
   #copyBlocks(target: ScrubTarget & { readonly checksum: string }): RecoveryAction {
@@ -232,30 +249,11 @@ export class FileHealer {
     return flaws.every((flaw) => this.isSettled(target, flaw));
   }
 
-  async #rewriteEntries(flaws: readonly WalFlaw[]): Promise<Readonly<Record<string, unknown>>> {
-    const { committedIndex, entries, peers, wal } = this.#options;
-    let entryCount = 0;
-    let bytesMoved = 0;
-    const sources = new Set<string>();
-    for (const flaw of flaws) {
-      wal.distrustHead(flaw.fileId);
-      for (const { group, indexes } of this.#entriesAt(flaw)) {
-        const fetched = await entries.fetch(group, indexes, peers());
-        await wal.rewrite(group, fetched.entries, committedIndex());
-        entryCount += fetched.entries.length;
-        bytesMoved += fetched.bytesMoved;
-        for (const source of fetched.sources) sources.add(source);
-      }
-    }
-    return { entryCount, bytesMoved, sources: [...sources] };
-  }
-
-  #entriesAt({ end, fileId, offset }: WalFlaw) {
-    const { wal } = this.#options;
-    return wal.groups().flatMap((group: GroupId) => {
-      const indexes = wal.entriesIn(group, fileId, offset, end);
-      return indexes.length === 0 ? [] : [{ group, indexes }];
-    });
+  /** Moved aside as a whole; the lane saves the graph again with the next checkpoint. */
+  #quarantineGraph({ generation, shard, uid }: SavedGraphFile): void {
+    const { dataDirectory, fileSystem } = this.#options;
+    const place = { fs: fileSystem, dataDirectory, uid, shard };
+    quarantineGeneration(place, generation, 'the scrubber has found it damaged');
   }
 
   #settle(target: ScrubTarget, flaw: AnyFlaw): void {
@@ -263,7 +261,10 @@ export class FileHealer {
   }
 }
 
-const placeOf = (target: ScrubTarget, flaw: AnyFlaw): string => `${target.path}@${flaw.offset}`;
+function placeOf(target: ScrubTarget, flaw: AnyFlaw): string {
+  const end = isWalFlaw(flaw) ? flaw.end : '';
+  return `${target.path}@${flaw.offset}-${end}`;
+}
 
 function postponed(path: string, what: string): HoldfastError {
   const message = `${path} cannot be made whole now: ${what}; it is tried again`;

@@ -18,8 +18,8 @@ import { must } from '@holdfast/base';
 import type { BlockResponse, CareMessage } from '@holdfast/protocol';
 import type { RaftMessage } from '@holdfast/raft';
 import type { ShardDigest, ShardHost } from '@holdfast/shard-worker';
-import type { CheckpointRoot, EpochRecord, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
-import { joinPath, REPAIR_DIRECTORY_NAME, readEpoch, WAL_DIRECTORY_NAME } from '@holdfast/storage';
+import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
+import { joinPath, REPAIR_DIRECTORY_NAME } from '@holdfast/storage';
 import type { Defer } from '../replica/group-host.ts';
 import type { Pause } from '../replica/slices.ts';
 import { pauseBy } from '../replica/slices.ts';
@@ -35,6 +35,7 @@ import { FileHealer } from './file-healer.ts';
 import { Quarantine } from './quarantine.ts';
 import { RecoveryManager } from './recovery-manager.ts';
 import { ScrubPace } from './scrub-pace.ts';
+import { scrubPlaceOf } from './scrub-place.ts';
 import type { ScrubPlace } from './scrub-targets.ts';
 import { blockFiles } from './scrub-targets.ts';
 import { Scrubber } from './scrubber.ts';
@@ -129,7 +130,6 @@ export class NodeCare {
   readonly #budget: TransferBudget;
   readonly #client: BlockClient;
   readonly #responder: BlockResponder;
-  readonly #epoch: EpochRecord | null;
   #members: readonly Member[];
   #replica: CaredReplica | null = null;
   #scrubber: Scrubber | null = null;
@@ -149,7 +149,7 @@ export class NodeCare {
     const { clock, fileSystem, logger, timers, transport, wal } = parts;
     this.#pause = pauseBy(parts.defer);
     this.#budget = new TransferBudget(clock, timers, limits.repairBytesPerSecMax);
-    this.#place = { fileSystem, dataDirectory, roots: () => this.#roots() };
+    this.#place = scrubPlaceOf({ fileSystem, dataDirectory, roots: () => this.#roots() }, wal);
     const { group } = identity;
     this.#client = new BlockClient({ group, transport, timers });
     this.quarantine = new Quarantine({ fileSystem, dataDirectory, clock, logger });
@@ -180,7 +180,6 @@ export class NodeCare {
     const own = { watched: this.watched, lanes: () => host.health(), writes: () => wal.writes() };
     this.causes = new SelfCauses(own);
     wal.onWrites((writes) => this.causes.onWrites(writes));
-    this.#epoch = readEpoch(fileSystem, joinPath(dataDirectory, WAL_DIRECTORY_NAME));
     fileSystem.removeTree(joinPath(dataDirectory, REPAIR_DIRECTORY_NAME));
     transport.onCare((from, message) => this.#receive(from, message));
   }
@@ -230,7 +229,6 @@ export class NodeCare {
       quarantine: this.quarantine,
       committedIndex: () => replica.applier.appliedIndex,
       peers: () => this.peers,
-      epoch: this.#epoch,
       look: (target) => scrubber.look(target),
     });
     const pace = new ScrubPace(limits.scrubBytesPerSecMax, { clock, timers, pause: this.#pause });

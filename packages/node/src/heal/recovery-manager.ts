@@ -38,12 +38,20 @@ export interface RecoveryAction {
   readonly attemptCountMax?: number;
 }
 
+/** Where something is wrong with what a key names. */
+export interface CausePlace {
+  readonly offset: number;
+  readonly what: string;
+}
+
 export interface RecoveryCause {
   /** What is to be recovered: one recovery per key at a time. */
   readonly key: string;
   /** Class of the cause, for statistics: `corruption`, `divergence`, `lane`, ... */
   readonly type: string;
   readonly what: string;
+  /** Each is told once as a finding of its own, while the cause lasts; without any: `what` is. */
+  readonly places?: readonly CausePlace[];
   readonly priority: RecoveryPriority;
   /** Least drastic first; at least one. */
   readonly ladder: readonly RecoveryAction[];
@@ -85,6 +93,8 @@ const RETRY_DELAY_MS_MAX = 60_000;
 const PARKED_MS = 10 * 60_000;
 /** What `isRepairEnabled` is about. */
 const REPAIR_TYPES: ReadonlySet<string> = new Set(['corruption', 'divergence']);
+/** Of one cause; a file with more is told to have more. */
+const PLACES_TOLD_COUNT_MAX = 1_024;
 
 interface Case {
   readonly cause: RecoveryCause;
@@ -103,6 +113,8 @@ export class RecoveryManager {
   /** By key: waiting, running or in back-off. */
   readonly #open = new Map<string, Case>();
   readonly #parked = new Map<string, number>();
+  /** By key: what was told of causes that are open or parked. */
+  readonly #told = new Map<string, Set<number>>();
   readonly #running = new Set<Case>();
   #ready: Case[] = [];
   #options: RecoveryOptions;
@@ -145,19 +157,22 @@ export class RecoveryManager {
 
   /**
    * Takes a cause. The finding is always an event; a recovery begins unless one for the same key is
-   * under way, the cause is parked, or recoveries are switched off.
+   * under way, the cause is parked and nothing new was found, or recoveries are switched off.
    */
   submit(cause: RecoveryCause): void {
     const nowMs = this.#parts.clock.monotonicMs();
     const parkedAtMs = this.#parked.get(cause.key);
-    if (parkedAtMs !== undefined && nowMs - parkedAtMs < PARKED_MS) return;
-    if (this.#open.has(cause.key) || this.#isStopped) return;
+    if (this.#isStopped) return;
+    const hasNews = this.#tellPlaces(cause);
+    if (this.#open.has(cause.key)) return;
+    if (parkedAtMs !== undefined && nowMs - parkedAtMs < PARKED_MS && !hasNews) return;
     this.#parked.delete(cause.key);
-    this.#tell('found', cause, { what: cause.what });
+    if (cause.places === undefined || !hasNews) this.#tell('found', cause, { what: cause.what });
     this.#ledger.found(cause.type);
     const isAllowed = cause.isUnconditional === true || this.isAllowed(cause.type);
     if (!isAllowed || this.#open.size >= QUEUE_COUNT_MAX) {
       this.#tell('leftAlone', cause, { isEnabled: this.#options.isEnabled });
+      this.#told.delete(cause.key);
       return;
     }
     const alarm = this.#alarmFor(cause);
@@ -189,6 +204,7 @@ export class RecoveryManager {
 
   /** Parked causes count as new when they are handed in again. */
   retryParked(): void {
+    for (const key of this.#parked.keys()) this.#told.delete(key);
     this.#parked.clear();
   }
 
@@ -210,6 +226,23 @@ export class RecoveryManager {
     this.#ready = [];
     for (const [key, one] of this.#open) if (!this.#running.has(one)) this.#open.delete(key);
     await this.idle();
+  }
+
+  /** True when anything was told that is new. */
+  #tellPlaces(cause: RecoveryCause): boolean {
+    const { key, places = [] } = cause;
+    const told = this.#told.get(key) ?? new Set<number>();
+    const news = places.filter(({ offset }) => !told.has(offset));
+    if (news.length === 0 || told.size >= PLACES_TOLD_COUNT_MAX) return false;
+    this.#told.set(key, told);
+    const listed = news.slice(0, PLACES_TOLD_COUNT_MAX - told.size);
+    for (const { offset, what } of listed) {
+      told.add(offset);
+      this.#tell('found', cause, { what, offset });
+    }
+    const untoldCount = news.length - listed.length;
+    if (untoldCount > 0) this.#tell('found', cause, { what: cause.what, untoldCount });
+    return true;
   }
 
   #pump(): void {
@@ -315,8 +348,10 @@ export class RecoveryManager {
   }
 
   #close(one: Case): void {
+    const { key } = one.cause;
     one.alarm.cancel();
-    this.#open.delete(one.cause.key);
+    this.#open.delete(key);
+    if (!this.#parked.has(key)) this.#told.delete(key);
     if (this.#open.size > 0) return;
     const waiting = this.#whenIdle;
     this.#whenIdle = [];

@@ -2,33 +2,40 @@
  * Everything in a data directory whose bytes must be what they were: which files, and how each is
  * looked at. Read anew for every pass; a file that was let go of meanwhile is no finding.
  */
+import type { GroupId } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
-import { checkpointFiles } from '@holdfast/shard-worker';
-import type { CheckpointRoot, FileFlaw, FileSystem, WalFlaw } from '@holdfast/storage';
+import type { SavedGraphFile } from '@holdfast/shard-worker';
+import { checkpointFiles, listSavedGraphFiles, scrubSavedGraphFile } from '@holdfast/shard-worker';
+import type {
+  CheckpointRoot,
+  EpochRecord,
+  FileFlaw,
+  FileSystem,
+  TermAndVote,
+  WalFileFacts,
+  WalFlaw,
+} from '@holdfast/storage';
 import {
+  baseName,
   CHECKPOINT_FILE_NAME,
   CHECKPOINT_PREVIOUS_FILE_NAME,
   checkpointRootNames,
   EPOCH_FILE_NAME,
-  flaw,
   HARD_STATE_FILE_NAMES,
   IDENTITY_FILE_NAME,
   joinPath,
   listWalFiles,
   parentDirectory,
-  readCheckpointFile,
-  readHardStateCopies,
   readIdentity,
-  readWholeFile,
   scrubBlockFile,
   scrubSmallFile,
   scrubWalFile,
-  verifyEpochFile,
   WAL_DIRECTORY_NAME,
   walFileNameOf,
 } from '@holdfast/storage';
 import { IDENTITY_COPY_PATH } from '../recovery/identity-copy.ts';
 import { manifestReferences } from '../replica/checkpointer.ts';
+import { scrubEpoch, scrubHardState, scrubRoot } from './scrub-state-files.ts';
 
 export type BlockFileKind = 'segment' | 'growing' | 'manifest' | 'meta';
 
@@ -36,23 +43,35 @@ export type BlockFileKind = 'segment' | 'growing' | 'manifest' | 'meta';
 export type ScrubTarget =
   | { readonly kind: BlockFileKind; readonly path: string; readonly checksum: string }
   | { readonly kind: 'wal'; readonly path: string; readonly fileId: number }
+  | { readonly kind: 'graph'; readonly path: string; readonly file: SavedGraphFile }
   | {
       readonly kind: 'root' | 'previousRoot' | 'identity' | 'identityCopy' | 'epoch' | 'hardState';
       readonly path: string;
     };
 
-export interface ScrubPlace {
+/** Where the files of checkpoints are. */
+export interface CheckpointPlace {
   readonly fileSystem: FileSystem;
   readonly dataDirectory: string;
   /** The generations that this process knows, newest first. */
   readonly roots: () => readonly CheckpointRoot[];
 }
 
+/** And what the process knows of its log, to tell what is gone or was put back. */
+export interface ScrubPlace extends CheckpointPlace {
+  readonly walFiles: () => readonly WalFileFacts[];
+  readonly epoch: EpochRecord;
+  /** Term and vote of each group, as far as they were promised. */
+  readonly hardStates: () => ReadonlyMap<GroupId, TermAndVote>;
+}
+
 export type AnyFlaw = FileFlaw | WalFlaw;
 export type TargetSteps = Generator<number, readonly AnyFlaw[], undefined>;
 
 /** @throws HoldfastError FILE_IO */
-export function listTargets(place: ScrubPlace): readonly ScrubTarget[] {
+export function listTargets(
+  place: CheckpointPlace & Pick<ScrubPlace, 'walFiles'>,
+): readonly ScrubTarget[] {
   const { dataDirectory, fileSystem } = place;
   const targets: ScrubTarget[] = [
     { kind: 'identity', path: IDENTITY_FILE_NAME },
@@ -64,14 +83,22 @@ export function listTargets(place: ScrubPlace): readonly ScrubTarget[] {
   for (const name of HARD_STATE_FILE_NAMES) {
     targets.push({ kind: 'hardState', path: `${WAL_DIRECTORY_NAME}/${name}` });
   }
-  for (const fileId of listWalFiles(fileSystem, wal)) {
+  const known = place.walFiles().map(({ fileId }) => fileId);
+  for (const fileId of new Set([...known, ...listWalFiles(fileSystem, wal)])) {
     targets.push({ kind: 'wal', fileId, path: walFileNameOf(WAL_DIRECTORY_NAME, fileId) });
+  }
+  for (const file of listSavedGraphFiles(fileSystem, dataDirectory)) {
+    targets.push({ kind: 'graph', path: file.path, file });
   }
   return [...targets, ...blockFiles(place)];
 }
 
 /** Those that are there, and those that must be: the newest one, and one before it. */
-function rootTargets({ dataDirectory, fileSystem, roots }: ScrubPlace): readonly ScrubTarget[] {
+function rootTargets({
+  dataDirectory,
+  fileSystem,
+  roots,
+}: CheckpointPlace): readonly ScrubTarget[] {
   const names = new Set(checkpointRootNames(fileSystem, dataDirectory));
   if (roots().length > 0) names.add(CHECKPOINT_FILE_NAME);
   if (roots().length > names.size) names.add(CHECKPOINT_PREVIOUS_FILE_NAME);
@@ -81,7 +108,7 @@ function rootTargets({ dataDirectory, fileSystem, roots }: ScrubPlace): readonly
 }
 
 /** Block files of every generation, each once. @throws HoldfastError FILE_IO */
-export function blockFiles(place: ScrubPlace): readonly ScrubTarget[] {
+export function blockFiles(place: CheckpointPlace): readonly ScrubTarget[] {
   const found = new Map<string, ScrubTarget>();
   for (const root of place.roots()) {
     const { path, checksum } = root.metaFile;
@@ -101,7 +128,7 @@ export function blockFiles(place: ScrubPlace): readonly ScrubTarget[] {
 
 /** Nothing when the manifest has rot: that is found by itself. @throws HoldfastError FILE_IO */
 function filesOf(
-  { dataDirectory, fileSystem }: ScrubPlace,
+  { dataDirectory, fileSystem }: CheckpointPlace,
   reference: ReturnType<typeof manifestReferences>[number],
 ) {
   try {
@@ -124,17 +151,12 @@ export function scrubTarget(place: ScrubPlace, target: ScrubTarget): TargetSteps
     case 'meta':
       return scrubBlockFile(fileSystem, path, target.checksum);
     case 'wal':
-      return scrubWalFile(fileSystem, wal, target.fileId);
+      return scrubWalFile(fileSystem, wal, target.fileId, factsOf(place, target.fileId));
+    case 'graph':
+      return scrubSavedGraphFile(fileSystem, dataDirectory, target.file);
     case 'root':
     case 'previousRoot':
-      return scrubSmallFile(fileSystem, path, () => {
-        const root = readCheckpointFile(fileSystem, path);
-        if (root === null) throw wrongRoot(path, 'is missing');
-        const known = target.kind === 'root' ? place.roots()[0] : undefined;
-        if (known !== undefined && known.meta.id !== root.meta.id) {
-          throw wrongRoot(path, `is the checkpoint ${root.meta.id}, not ${known.meta.id}`);
-        }
-      });
+      return scrubRoot(fileSystem, dataDirectory, target.path, place.roots());
     case 'identity':
       return scrubSmallFile(fileSystem, path, () => void readIdentity(fileSystem, dataDirectory));
     case 'identityCopy':
@@ -142,33 +164,14 @@ export function scrubTarget(place: ScrubPlace, target: ScrubTarget): TargetSteps
         readIdentity(fileSystem, parentDirectory(path));
       });
     case 'epoch':
-      return scrubSmallFile(fileSystem, path, () => void verifyEpochFile(fileSystem, wal));
+      return scrubEpoch(fileSystem, wal, place.epoch);
     case 'hardState':
-      return scrubHardState(fileSystem, wal, target.path);
+      return scrubHardState(fileSystem, wal, baseName(target.path), place.hardStates());
     default:
       return unreachable(target);
   }
 }
 
-function wrongRoot(file: string, what: string): HoldfastError {
-  return new HoldfastError('FILE_CORRUPT', `${file} ${what}`, { details: { file } });
-}
-
-function* scrubHardState(fileSystem: FileSystem, wal: string, path: string): TargetSteps {
-  const { badFiles } = readHardStateCopies(fileSystem, wal);
-  yield 0;
-  const own = path.slice(WAL_DIRECTORY_NAME.length + 1);
-  if (badFiles.includes(own)) return [flaw(null, 'a slot of term and vote is bad', null)];
-  // A cut or old copy is sound in itself: only the other one shows what it lacks.
-  const isOdd = badFiles.length === 0 && own === oddCopy(fileSystem, wal);
-  return isOdd ? [flaw(null, 'the two copies of term and vote differ', null)] : [];
-}
-
-/** The copy that is written first, or the shorter one; null when both are equal. */
-function oddCopy(fileSystem: FileSystem, wal: string): string | null {
-  const [first, second] = HARD_STATE_FILE_NAMES;
-  const left = readWholeFile(fileSystem, joinPath(wal, first));
-  const right = readWholeFile(fileSystem, joinPath(wal, second));
-  if (Buffer.compare(left, right) === 0) return null;
-  return right.byteLength < left.byteLength ? second : first;
-}
+/** Null for one that is not in use, as those that are made ahead. */
+const factsOf = ({ walFiles }: ScrubPlace, fileId: number): WalFileFacts | null =>
+  walFiles().find((facts) => facts.fileId === fileId) ?? null;

@@ -15,10 +15,10 @@ import type { Logger, LogIndex, TimerHandle, Timers } from '@holdfast/base';
 import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
 import { damagesOf, isDamage, parseSegmentPath } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, GroupLog, NodeIdentity } from '@holdfast/storage';
-import { checkpointRootNames, joinPath } from '@holdfast/storage';
+import { checkpointRootNames, joinPath, scrubBlockFile } from '@holdfast/storage';
 import type { NodeCare } from '../heal/node-care.ts';
 import type { AnyFlaw, ScrubTarget } from '../heal/scrub-targets.ts';
-import { blockFiles, scrubTarget } from '../heal/scrub-targets.ts';
+import { blockFiles } from '../heal/scrub-targets.ts';
 import { repairSegment } from '../heal/segment-repair.ts';
 import type { PeerTransport } from '../service-api.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
@@ -170,7 +170,8 @@ export class StateOpener {
     const damaged: DamagedFile[] = [];
     for (const target of blockFiles(place)) {
       if (!('checksum' in target)) continue;
-      const steps = scrubTarget(place, target);
+      const path = joinPath(dataDirectory, target.path);
+      const steps = scrubBlockFile(fileSystem, path, target.checksum);
       for (;;) {
         const step = steps.next();
         if (step.done !== true) await care.pause();

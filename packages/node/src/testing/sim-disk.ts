@@ -1,21 +1,24 @@
 /** The disk of a simulated machine, judged from outside: whatever its node knows of it or not. */
 import { fsckDataDirectory, joinPath, readCheckpointRoots } from '@holdfast/storage';
+import { scrubPlaceOf } from '../heal/scrub-place.ts';
 import type { ScrubPlace, ScrubTarget } from '../heal/scrub-targets.ts';
-import { listTargets, scrubTarget } from '../heal/scrub-targets.ts';
+import { blockFiles, listTargets, scrubTarget } from '../heal/scrub-targets.ts';
 import type { SimNode } from './sim-node.ts';
 import { DATA_DIRECTORY } from './sim-node.ts';
 
 /** Every file that the generations on the disk are made of. */
 export function filesOnDisk({ fileSystem }: SimNode): readonly ScrubTarget[] {
   const { roots } = readCheckpointRoots(fileSystem, DATA_DIRECTORY);
-  return listTargets({ fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots });
+  const walFiles = () => [];
+  return listTargets({ fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots, walFiles });
 }
 
 /** What is wrong on the disk of a running node, by what its memory knows must be there. */
 export function flawsOf(node: SimNode): readonly string[] {
   const { fileSystem } = node;
   const { roots } = node.node.replica.checkpointer;
-  const place = { fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots };
+  const files = { fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots };
+  const place = scrubPlaceOf(files, node.wal);
   const found = listTargets(place).flatMap((target) =>
     target.kind === 'wal' ? [] : flawsOfFile(place, target),
   );
@@ -38,7 +41,7 @@ function flawsOfFile(place: ScrubPlace, target: ScrubTarget): readonly string[] 
 export function segmentsOf(node: SimNode): ReadonlyMap<string, Uint8Array> {
   const { fileSystem } = node;
   const roots = node.node.replica.checkpointer.roots.slice(0, 1);
-  const targets = listTargets({ fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots });
+  const targets = blockFiles({ fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots });
   const segments = targets.filter(({ kind }) => kind === 'segment');
   return new Map(
     segments.map(({ path }) => [path, fileSystem.contentOf(joinPath(DATA_DIRECTORY, path))]),

@@ -1,76 +1,94 @@
 /**
- * Saved graphs as files, for whoever looks after a disk: scrubber, fsck, inspect. A lane may save
- * or prune at the same time, so a file that is gone when it is read is no damage.
+ * Saved graphs as files, for whoever looks after a disk: the scrubber. A lane may save or prune at
+ * the same time: what is wrong because of that is over a moment later, so look twice.
+ *
+ * Graph and sidecar are one unit: either without the other is a flaw of what is missing. Repair of
+ * both is `quarantineGeneration` and a new save: a graph is only a cache.
  */
 import { HoldfastError } from '@holdfast/base';
-import type { Damage, FileSystem, Steps } from '@holdfast/storage';
+import type { FileSystem, ScrubSteps } from '@holdfast/storage';
 import {
   COLLECTIONS_DIRECTORY_NAME,
-  digestSteps,
   joinPath,
-  verifyChecksummedFile,
+  scrubBlockFile,
+  scrubSmallFile,
 } from '@holdfast/storage';
 import type { GraphCachePlace } from './files.ts';
 import { graphFilePath, listGenerations } from './files.ts';
 import type { GraphSidecar } from './sidecar.ts';
 import { readSidecar } from './sidecar.ts';
 
-export interface SavedGraph {
+export interface SavedGraphFile {
   readonly uid: number;
   readonly shard: number;
   readonly generation: number;
+  readonly kind: 'graph' | 'json';
   /** Relative to the data directory. */
-  readonly graphPath: string;
-  readonly sidecarPath: string;
+  readonly path: string;
 }
 
-/** Every saved graph with its sidecar, of all shards; oldest generation of a shard first. */
-export function listSavedGraphs(fs: FileSystem, dataDirectory: string): readonly SavedGraph[] {
+/** Two files for every saved graph of which there is any, oldest generation of a shard first. */
+export function listSavedGraphFiles(
+  fs: FileSystem,
+  dataDirectory: string,
+): readonly SavedGraphFile[] {
   const root = joinPath(dataDirectory, COLLECTIONS_DIRECTORY_NAME);
-  const found: SavedGraph[] = [];
+  const found: SavedGraphFile[] = [];
   for (const uid of numbersIn(fs, root))
     for (const shard of numbersIn(fs, joinPath(root, String(uid)))) {
       const place = { fs, dataDirectory, uid, shard };
-      for (const [generation, kinds] of listGenerations(place))
-        if (kinds.has('json')) found.push(describe(place, generation));
+      for (const [generation, kinds] of listGenerations(place)) {
+        if (!kinds.has('graph') && !kinds.has('json')) continue;
+        found.push(fileOf(place, generation, 'graph'), fileOf(place, generation, 'json'));
+      }
     }
   return found;
 }
 
-/**
- * What is wrong with a saved graph, naming file and offset; empty when it is whole, or gone. About
- * a megabyte per step. Repair is `quarantineGeneration` and a new save: a graph is only a cache.
- */
-export function* savedGraphDamageSteps(
+/** What is wrong with one file of a saved graph right now. @throws HoldfastError FILE_IO */
+export function* scrubSavedGraphFile(
   fs: FileSystem,
   dataDirectory: string,
-  saved: SavedGraph,
-): Steps<readonly Damage[]> {
-  const sidecarPath = joinPath(dataDirectory, saved.sidecarPath);
-  const graphPath = joinPath(dataDirectory, saved.graphPath);
-  const damage = (file: string, what: string): readonly Damage[] =>
-    fs.exists(file) ? [{ file, offset: 0, what, severity: 'damage' }] : [];
-  let sidecar: GraphSidecar;
-  try {
-    sidecar = readSidecar(fs, sidecarPath);
-  } catch (error) {
-    if (!(error instanceof HoldfastError)) throw error;
-    return damage(sidecarPath, error.message);
+  file: SavedGraphFile,
+): ScrubSteps {
+  const place = { fs, dataDirectory, uid: file.uid, shard: file.shard };
+  const path = joinPath(dataDirectory, file.path);
+  const sidecarPath = graphFilePath(place, file.generation, 'json');
+  if (file.kind === 'json') {
+    return yield* scrubSmallFile(fs, path, () => assertOwn(readSidecar(fs, path), path, place));
   }
-  if (!fs.exists(graphPath)) return damage(sidecarPath, 'its graph file is missing');
-  if ((yield* digestSteps(fs, graphPath)) === sidecar.checksum) return [];
-  const blocks = verifyChecksummedFile(fs, graphPath);
-  return blocks.length > 0
-    ? blocks
-    : damage(graphPath, 'is not the file that its sidecar was written for');
+  const checksum = checksumIn(fs, sidecarPath);
+  const flaws = yield* scrubBlockFile(fs, path, checksum ?? '');
+  const isNamed = checksum !== null || flaws.some(({ offset }) => offset !== null);
+  // Without a checksum to compare with only its blocks speak; what is wrong is the sidecar.
+  return isNamed || !fs.exists(path) ? flaws : [];
 }
 
-function describe(place: GraphCachePlace, generation: number): SavedGraph {
-  const relative = (kind: 'graph' | 'json') =>
-    graphFilePath(place, generation, kind).slice(place.dataDirectory.length + 1);
-  const { uid, shard } = place;
-  const [graphPath, sidecarPath] = [relative('graph'), relative('json')];
-  return { uid, shard, generation, graphPath, sidecarPath };
+function assertOwn(sidecar: GraphSidecar, file: string, { shard, uid }: GraphCachePlace): void {
+  if (sidecar.uid === uid && sidecar.shard === shard) return;
+  const message = `${file} is of shard ${sidecar.shard} of collection ${sidecar.uid}`;
+  throw new HoldfastError('FILE_CORRUPT', message, { details: { file } });
+}
+
+/** Null when the sidecar is missing or damaged, which is found by itself. */
+function checksumIn(fs: FileSystem, sidecarPath: string): string | null {
+  if (!fs.exists(sidecarPath)) return null;
+  try {
+    return readSidecar(fs, sidecarPath).checksum;
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    return null;
+  }
+}
+
+function fileOf(
+  place: GraphCachePlace,
+  generation: number,
+  kind: SavedGraphFile['kind'],
+): SavedGraphFile {
+  const { dataDirectory, shard, uid } = place;
+  const path = graphFilePath(place, generation, kind).slice(dataDirectory.length + 1);
+  return { uid, shard, generation, kind, path };
 }
 
 function numbersIn(fs: FileSystem, directory: string): readonly number[] {

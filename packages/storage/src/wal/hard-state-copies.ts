@@ -67,6 +67,30 @@ export function readHardStateCopies(fileSystem: FileSystem, directory: string): 
   return { byGroup, hasUnreadable, badFiles: [...bad].sort() };
 }
 
+/**
+ * True when the copy of that name lacks what `known` was promised: it is older, or does not list a
+ * group. A bad copy is not older: that is found by `readHardStateCopies`.
+ * @throws HoldfastError FORMAT_UNKNOWN, FILE_IO
+ */
+export function isHardStateCopyOld(
+  fileSystem: FileSystem,
+  directory: string,
+  name: string,
+  known: ReadonlyMap<GroupId, TermAndVote>,
+): boolean {
+  const { slots } = readFile(fileSystem, directory, name);
+  if (slots.includes('bad')) return false;
+  const found = new Map<GroupId, CopiedHardState>();
+  for (const slot of slots) if (typeof slot !== 'string') found.set(slot.group, slot.state);
+  return [...known].some(([group, state]) => {
+    const copied = found.get(group);
+    if (copied === undefined) return true;
+    if (copied === 'unknown') return false;
+    const isWithoutVote = copied.term === state.term && copied.vote === null;
+    return copied.term < state.term || (isWithoutVote && state.vote !== null);
+  });
+}
+
 /** Replaces both files, one after the other: a whole one is there at every moment. */
 export function makeHardStateCopies(
   fileSystem: FileSystem,

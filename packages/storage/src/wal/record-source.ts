@@ -1,6 +1,7 @@
 /** Reads records back from log files, verified, over a few open read handles. */
 import { HoldfastError } from '@holdfast/base';
 import type { FileHandle, FileSystem } from '../fs.ts';
+import { isFileIoError } from '../fs.ts';
 import type { RecordPosition } from './entry-index.ts';
 import { checksumMask, walFilePath } from './format.ts';
 import type { WalRecord } from './record.ts';
@@ -29,7 +30,7 @@ export class RecordSource {
     const last = positions.at(-1);
     if (first === undefined || last === undefined) return [];
     const bytes = new Uint8Array(last.offset + last.sizeBytes - first.offset);
-    const handle = this.#open(first.fileId);
+    const handle = this.#open(first, firstIndex);
     const count = handle.read(bytes, first.offset);
     const mask = checksumMask(first.fileId);
     return positions.map((position, i) => {
@@ -59,10 +60,10 @@ export class RecordSource {
     this.releaseBelow(Number.POSITIVE_INFINITY);
   }
 
-  #open(fileId: number): FileHandle {
+  #open({ fileId, offset }: RecordPosition, index: number): FileHandle {
     const known = this.#handles.get(fileId);
     if (known !== undefined) return known;
-    const handle = this.#fileSystem.open(this.path(fileId), 'read');
+    const handle = this.#openFile(fileId, offset, index);
     this.#handles.set(fileId, handle);
     if (this.#handles.size > OPEN_FILES_MAX) {
       const [oldestId, oldest] = this.#handles.entries().next().value as [number, FileHandle];
@@ -70,6 +71,16 @@ export class RecordSource {
       this.#handles.delete(oldestId);
     }
     return handle;
+  }
+
+  /** A file that is gone is as bad as one that has rot. */
+  #openFile(fileId: number, offset: number, index: number): FileHandle {
+    try {
+      return this.#fileSystem.open(this.path(fileId), 'read');
+    } catch (error) {
+      if (!isFileIoError(error, 'ENOENT')) throw error;
+      throw walCorrupt(this.path(fileId), offset, index, 'the file is missing');
+    }
   }
 }
 
