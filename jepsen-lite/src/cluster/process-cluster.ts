@@ -57,8 +57,8 @@ export interface ProcessClusterOptions {
 
 /** SIGTERM is graceful; a node that takes longer than this is ended hard and reported. */
 const STOP_TIMEOUT_MS = 15_000;
-/** Start-up includes recovery of whatever the test left on disk. */
-const READY_TIMEOUT_MS = 60_000;
+/** Start-up includes recovery of whatever the test left on disk, also on a machine under load. */
+const READY_TIMEOUT_MS = 180_000;
 
 export class ProcessCluster implements Cluster {
   readonly directory: string;

@@ -65,11 +65,16 @@ export function withEvent(injury: Injury, event: ProductEvent): Injury {
   return { ...injury, said, state: 'repaired', repairedAtMs: event.wallMs };
 }
 
-/** Two sound copies that differ do not say which of them is old: then the pair is named. */
+/** Two sound files that do not fit together do not say which is old: then the pair is named. */
 function isAbout({ damage, fileKind, path }: Injury, key: string): boolean {
   if (key === path) return true;
-  return damage === 'stale' && fileKind === 'hardState' && /^wal\/TERM-[AB]$/.test(key);
+  if (damage !== 'stale') return false;
+  if (fileKind === 'hardState') return /^wal\/TERM-[AB]$/.test(key);
+  return fileKind === 'graph' && stemOf(key) === stemOf(path);
 }
+
+/** The same for a saved graph and its sidecar. */
+const stemOf = (path: string): string => path.replace(/\.(graph|json)$/, '');
 
 /** Whether the offset is that of a block or record with one of the wrong bytes. */
 function isNamed({ damage, fileKind, spans }: Injury, offset: number): boolean {
@@ -84,7 +89,8 @@ const isWithin = ({ from, to }: Span, offset: number, sizeBytesMax: number): boo
   offset < to && from < offset + sizeBytesMax;
 
 function offsetIn({ facts }: ProductEvent): number {
-  const { what } = facts;
+  const { offset, what } = facts;
+  if (typeof offset === 'number') return offset;
   const digits = typeof what === 'string' ? /\(offset (\d+)\)/.exec(what)?.[1] : undefined;
   return digits === undefined ? -1 : Number(digits);
 }

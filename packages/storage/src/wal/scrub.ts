@@ -143,7 +143,12 @@ class WalFileLook {
     let offset = FIRST_BATCH_OFFSET;
     /** Number of the batch before; 0 at the start of the file. */
     let before = 0;
+    let yieldedAt = offset;
     for (;;) {
+      if (offset - yieldedAt >= STEP_SIZE_BYTES) {
+        yield 0;
+        yieldedAt = offset;
+      }
       const { batch, isZero } = yield* this.#next(offset);
       if (batch === null) {
         this.#end(offset, before, isZero);
