@@ -53,6 +53,8 @@ export interface ProcessClusterOptions {
   readonly hasPeerProxies?: boolean;
   /** Flags of the Node.js runtime itself, for example `--cpu-prof` to profile the servers. */
   readonly runtimeFlags?: readonly string[];
+  /** Program of the servers; default the `holdfast` command. */
+  readonly serverEntry?: string;
 }
 
 /** SIGTERM is graceful; a node that takes longer than this is ended hard and reported. */
@@ -69,6 +71,7 @@ export class ProcessCluster implements Cluster {
   readonly #isRemovedAtStop: boolean;
   readonly #settings: ServerSettings;
   readonly #runtimeFlags: readonly string[];
+  readonly #serverEntry: string | undefined;
   #nodeCountMax = 0;
   readonly #proxies: PeerProxies | null;
 
@@ -83,6 +86,7 @@ export class ProcessCluster implements Cluster {
     this.#members = members;
     this.#settings = options.settings ?? {};
     this.#runtimeFlags = options.runtimeFlags ?? [];
+    this.#serverEntry = options.serverEntry;
     this.#isRemovedAtStop = options.directory === undefined && options.isKept !== true;
   }
 
@@ -217,7 +221,7 @@ export class ProcessCluster implements Cluster {
         command: process.execPath,
         commandArguments: [
           ...this.#runtimeFlags,
-          ...serveArguments(member, seen),
+          ...serveArguments(member, seen, this.#serverEntry),
           ...(this.#joining.has(nodeName) ? this.#joinArguments(nodeName) : []),
         ],
         environment: {},

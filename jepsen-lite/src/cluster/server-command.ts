@@ -25,8 +25,16 @@ export interface MemberPlan {
 
 /** The compiled entry of the `holdfast` command. */
 export function serverEntryPath(): string {
-  return fileURLToPath(new URL('./main.js', import.meta.resolve('@holdfast/node')));
+  return entryPath('./main.js');
 }
+
+/** The same with lanes that fail when they are told to. */
+export function faultyServerEntryPath(): string {
+  return entryPath('./testing/faulty-main.js');
+}
+
+const entryPath = (path: string): string =>
+  fileURLToPath(new URL(path, import.meta.resolve('@holdfast/node')));
 
 export function writeSettings(member: MemberPlan, settings: ServerSettings): void {
   writeFileSync(member.settingsPath, `${JSON.stringify(settings, null, 2)}\n`);
@@ -36,9 +44,10 @@ export function writeSettings(member: MemberPlan, settings: ServerSettings): voi
 export function serveArguments(
   member: MemberPlan,
   members: readonly MemberPlan[],
+  entry = serverEntryPath(),
 ): readonly string[] {
   return [
-    serverEntryPath(),
+    entry,
     'serve',
     ...['--data', member.dataDirectory],
     ...['--node-id', member.nodeName],

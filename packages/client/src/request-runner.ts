@@ -147,12 +147,13 @@ export class RequestRunner {
     let history = historyBefore;
     let lastError: HoldfastError | null = null;
     let avoid: Connection | null = null;
+    let { target } = plan;
     // Bounded: decide() refuses beyond ATTEMPT_COUNT_MAX, and the deadline interrupts every wait.
     for (;;) {
       let isSent = false;
       let connection: Connection | null = null;
       try {
-        connection = await this.#reach(plan.target, avoid, call);
+        connection = await this.#reach(target, avoid, call);
         isSent = true;
         return await this.#attempt(plan, stamped, connection, call);
       } catch (thrown) {
@@ -164,6 +165,7 @@ export class RequestRunner {
         history = recordAttempt(history, error);
         lastError = error;
         avoid = connection;
+        target = mayAnswerElsewhere(error, traits, plan.target) ? ANY_NODE : plan.target;
         switch (decision.kind) {
           case 'fail':
             throw reportedError(error, traits, historyBeforeError);
@@ -313,6 +315,14 @@ export class RequestRunner {
       this.#running.delete(call);
     }
   }
+}
+
+const ANY_NODE: Target = { kind: 'any' };
+
+/** Every replica may answer a read: what this one lacks, another one has. */
+function mayAnswerElsewhere(error: HoldfastError, traits: RequestTraits, target: Target): boolean {
+  const isOfThisNode = error.code === 'SHARD_UNAVAILABLE' || error.code === 'TOO_STALE';
+  return isOfThisNode && traits.isRead && target.kind !== 'node';
 }
 
 /** Carries the decision out of the attempt loop; never leaves this file. */

@@ -1,5 +1,6 @@
 /** What a command may touch of its process. Tests give their own. */
 import { HoldfastError, toHoldfastError } from '@holdfast/base';
+import type { StartNodeOverrides } from '../compose.ts';
 
 export interface CliIo {
   out(text: string): void;
@@ -9,6 +10,8 @@ export interface CliIo {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Resolves at the first SIGINT, SIGTERM or SIGHUP. */
   untilStopped(): Promise<string>;
+  /** Of nodes that a command starts in this process; for tests. */
+  readonly startOverrides?: StartNodeOverrides;
 }
 
 /** One Ctrl-C can arrive twice; what comes later is a second one. */

@@ -74,7 +74,7 @@ async function serveOneLife(
 ): Promise<boolean> {
   // Loaded here so that the other commands need neither threads nor native code.
   const { startNode } = await import('../compose.ts');
-  const node: RunningNode = await startNode(config);
+  const node: RunningNode = await startNode(config, io.startOverrides);
   const failed = new Promise<End>((resolve) =>
     node.onFailure((failure) => resolve({ kind: 'failure', failure })),
   );

@@ -48,6 +48,7 @@ export class SelfCauses {
   readonly #parts: SelfCausesParts;
   /** By lane: its case, for when it is held back and goes on later. */
   readonly #lanes = new Map<number, WatchedCause>();
+  readonly #heldLanes = new Set<number>();
   #checkpointFailures = 0;
   #isUnfitLeader = false;
   readonly #agedLanes = new Set<number>();
@@ -65,9 +66,9 @@ export class SelfCauses {
         this.#laneLost(event.lane, event.cause, event.error.message);
         return;
       case 'laneRestarting': {
-        // It may have been left alone before, while recoveries were switched off.
+        // It was left alone before, while recoveries were switched off.
         const cause = this.#lanes.get(event.lane);
-        if (cause !== undefined) watched.begin(cause);
+        if (this.#heldLanes.delete(event.lane) && cause !== undefined) watched.begin(cause);
         return;
       }
       case 'laneRecovered':
@@ -78,9 +79,11 @@ export class SelfCauses {
         watched.fail(key, new HoldfastError('SHARD_UNAVAILABLE', message));
         return;
       }
+      case 'laneHeld':
+        this.#heldLanes.add(event.lane);
+        return;
       // Another attempt follows; a stall is told where it is seen, and nothing can be done.
       case 'laneRestartFailed':
-      case 'laneHeld':
       case 'laneStalled':
         return;
     }

@@ -1,3 +1,4 @@
+export { LANE_FAULT_IDS } from '@holdfast/shard-worker/testing';
 export type { ScrubTarget } from '../heal/scrub-targets.ts';
 export { isFatalForNode } from '../replica/checkpoint-failure.ts';
 export type { EntryFacts } from './entry-facts.ts';

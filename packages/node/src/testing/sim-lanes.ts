@@ -17,10 +17,12 @@ export interface SimLanesOptions {
   readonly onEvent: (event: LaneEvent) => void;
   /** The node must stop. */
   readonly onFatal: (error: HoldfastError) => void;
+  readonly mayRestart: () => boolean;
 }
 
 export function makeLanes(options: SimLanesOptions): SupervisedInlineHost {
-  const { dataDirectory, device, fileSystem, laneCount, onEvent, onFatal, process } = options;
+  const { dataDirectory, device, fileSystem, laneCount, process } = options;
+  const { mayRestart, onEvent, onFatal } = options;
   return new SupervisedInlineHost({
     fs: fileSystem,
     dataDirectory,
@@ -30,6 +32,6 @@ export function makeLanes(options: SimLanesOptions): SupervisedInlineHost {
     isCheckpointSliced: !device.isInstant,
     buildRowCountPerTask: 1,
     compactionDeadRowCountMin: DEAD_ROW_COUNT_MIN,
-    supervision: { clock: process, timers: process, onEvent, onFatal },
+    supervision: { clock: process, timers: process, onEvent, onFatal, mayRestart },
   });
 }

@@ -342,6 +342,7 @@ export class SimNode {
       assembled.replica.onLaneEvent(event);
       assembled.care.causes.onLane(event);
     });
+    alarms.restartsAre(() => assembled.care.recoveries.options.isEnabled);
     this.#cluster.observer?.onRunning?.(this);
     assembled.replica.start();
     assembled.care.start();
@@ -358,6 +359,7 @@ export class SimNode {
       laneCount: this.#laneCount(),
       device: this.#device(process, 'lanes', latency?.laneMsMax ?? 0),
       onEvent: alarms.tell,
+      mayRestart: () => alarms.mayRestart,
       onFatal: (error) => {
         if (process.isAlive) this.#failure ??= error;
       },
