@@ -36,6 +36,7 @@ import {
 } from '@holdfast/storage';
 import type { HealLimits } from './heal/node-care.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
+import type { ProcessSample } from './heal/workers.ts';
 import type { Recovery } from './recovery/heal-log.ts';
 import { LogHealer, startConf } from './recovery/heal-log.ts';
 import { LoadWatch } from './recovery/load-watch.ts';
@@ -95,6 +96,8 @@ export interface AssembleParts {
   readonly hash: EntryHasher;
   readonly logger: Logger;
   readonly onFailure: (error: HoldfastError) => void;
+  /** Left out where there is no process of its own. */
+  readonly processSample?: () => ProcessSample;
   /** Something has to be done first that may take long; told at once, before any waiting. */
   readonly onRecovery?: (recovery: Recovery) => void;
 }

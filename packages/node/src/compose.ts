@@ -26,8 +26,10 @@ import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
 import type { HealLimits } from './heal/node-care.ts';
+import type { ProcessSample } from './heal/workers.ts';
 import { WebSocketPeerTransport } from './peer/peer-transport.ts';
 import { createPinoLogger } from './pino-logger.ts';
+import { startProcessSampling } from './process-sample.ts';
 import { refuseUnfinished } from './quorum-loss/carry-out.ts';
 import { BootingNode } from './recovery/booting-node.ts';
 import { isIdentityDamaged, keepIdentityCopy, restoreIdentity } from './recovery/identity-copy.ts';
@@ -123,7 +125,7 @@ async function openNode(
       {
         ...{ ...common, fileSystem, wal, host, transport, onRecovery, onFailure },
         defer: (callback) => setImmediate(callback),
-        hash: createEntryHasher(),
+        ...{ hash: createEntryHasher(), processSample: sampleProcess(opened) },
       },
     ).catch((thrown: unknown) => {
       beginNewLifeAfter(thrown, { ...life, identity });
@@ -149,6 +151,12 @@ async function openNode(
   const addresses = { public: server.address, peer: transport.address };
   logger.info(addresses, 'the node is up');
   return runningNode(addresses, node, failure, opened);
+}
+
+function sampleProcess(opened: ClosingStack): () => ProcessSample {
+  const sampling = startProcessSampling();
+  opened.push('process samples', async () => sampling.stop());
+  return sampling.sample;
 }
 
 function runningNode(

@@ -180,7 +180,6 @@ export interface NodeStatus {
   /** Filled on the leader only. */
   readonly peers: readonly PeerProgress[];
   readonly activity: ReplicaActivity;
-  readonly eventLoopDelayMs?: number;
   /** Our wall clock minus the median of the voters; null while too few are known to judge. */
   readonly clockSkewMs: number | null;
   /** What the node does instead of serving, in one sentence; null when it has a replica. */

@@ -44,9 +44,24 @@ class FakeCare implements CareService {
   }
 
   events(sinceNumber: number) {
-    const event = { wallMs: 1, key: 'a', type: 'corruption', priority: 0, facts: {} } as const;
-    const all = [1, 2, 3].map((number) => ({ ...event, number, kind: 'found' as const }));
+    const event = { wallMs: 1, key: 'a', type: 'corruption', priority: 0 } as const;
+    const facts = { tookMs: 1_500 };
+    const kinds = ['found', 'started', 'recovered'] as const;
+    const all = kinds.map((kind, i) => ({ ...event, number: i + 1, kind, facts }));
     return all.filter(({ number }) => number > sinceNumber);
+  }
+
+  workers() {
+    const unknown = { place: null, cpuShare: null, residentSizeBytes: null, restarts: 0 } as const;
+    const one = { ...unknown, heapUsedSizeBytes: null, hasMoved: true };
+    return [
+      { ...one, name: 'process', kind: 'process', state: 'up', eventLoopDelayMs: 250 },
+      { ...one, name: 'lane 0', kind: 'lane', state: 'down', eventLoopDelayMs: null },
+    ] as const;
+  }
+
+  operations() {
+    return { count: 3, oldest: [] };
   }
 
   check(): Promise<ScrubReport> {
@@ -96,6 +111,8 @@ t.test('without the key every page is closed', async (t) => {
     ['PUT', '/api/v1/admin/scrub'],
     ['POST', '/api/v1/admin/integrity-check'],
     ['GET', '/api/v1/admin/recovery'],
+    ['GET', '/api/v1/admin/workers'],
+    ['GET', '/api/v1/admin/operations'],
   ] as const) {
     t.equal((await ask(method, path, undefined, 'wrong')).status, 401, `${method} ${path}`);
   }
@@ -151,10 +168,35 @@ t.test('the metrics have the names that alerts are written for', async (t) => {
     'holdfast_corruption_repaired_total 2',
     'holdfast_rto_compliance_rate 1',
     'holdfast_recovery_unrecovered 1',
+    'holdfast_recovery_duration_seconds_bucket{le="2",priority="P0"} 1',
+    'holdfast_recovery_duration_seconds_bucket{le="1",priority="P0"} 0',
+    'holdfast_recovery_overdue_total 0',
+    'holdfast_worker_up{worker="lane 0"} 0',
+    'holdfast_event_loop_delay_seconds 0.25',
+    'holdfast_operations_open 3',
+    'holdfast_checkpoint_duration_seconds 1.5',
+    'holdfast_checkpoint_size_bytes 4096',
+    'holdfast_checkpoint_circuit_breaker_state{state="open"} 1',
+    'holdfast_checkpoint_errors_total{type="disk_full"} 2',
     'holdfast_recovery_actions_total{action="copyBlocks",result="failed"} 1',
   ]) {
     t.ok(text.includes(line), line);
   }
+});
+
+t.test('recoveries are told by what they are about', async (t) => {
+  const { text } = await world().ask('GET', '/api/v1/admin/recovery');
+  t.match(JSON.parse(text).groups, {
+    recovery: { totalFailuresDetected: 3, avgRtoSeconds: 0.5, rtoComplianceRate: 1 },
+    ...{ crash: [], rollback: { tailsReplaced: 9 }, snapshot: { failed: 2 } },
+    corruption: [{ type: 'corruption', recovered: 2 }],
+    repair: [{ name: 'copyBlocks' }],
+    healing: [],
+  });
+  const workers = JSON.parse((await world().ask('GET', '/api/v1/admin/workers')).text);
+  t.match(workers, { workers: [{ name: 'process' }, { name: 'lane 0', state: 'down' }] });
+  const operations = JSON.parse((await world().ask('GET', '/api/v1/admin/operations')).text);
+  t.same(operations, { count: 3, oldest: [] });
 });
 
 t.test('a node without a replica says so', async (t) => {

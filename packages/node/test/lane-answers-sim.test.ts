@@ -38,7 +38,7 @@ for (const loss of ['dies', 'hangs'] as const) {
   t.test(`a read of a shard whose lane ${loss} is answered by another replica`, async (t) => {
     const { client, clock, docs, ids, leader, run } = await makeWorld(11);
     await run(docs.upsert({ id: 7, vector: vectorOf(700) }));
-    // Nobody else can take the leadership just now: the replica that lacks the shard goes on leading.
+    // Nobody can take the leadership just now: the replica that lacks the shard goes on leading.
     leader.node.replica.handOver = async () => {};
     leader.host.loseLane(0, loss);
     const startMs = clock.monotonicMs();

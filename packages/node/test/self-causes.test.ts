@@ -21,6 +21,7 @@ function world(isEnabled = true) {
   const lane = (): LaneHealth => ({
     ...{ lane: 1, state: state.lane, restarts: 0, upSinceMs: 0 },
     lost: { hung: 0, leaking: 0, died: 0 },
+    pulse: { beat: 1, place: 'idle', heapUsedSizeBytes: 0, heapLimitSizeBytes: 0 },
   });
   const causes = new SelfCauses({ watched, lanes: () => [lane()], writes: () => state.writes });
   const kinds = (key: string): readonly string[] =>

@@ -31,6 +31,7 @@ export { InlineHost } from './host/inline-host.ts';
 export { LANE_READ_TASK_COUNT_MAX } from './host/lane.ts';
 export type { LaneEvent, LaneHealth, LaneLossCause } from './host/lane-events.ts';
 export { laneOfShard } from './host/lane-of.ts';
+export type { PulseSample } from './host/lane-pulse.ts';
 export type {
   LaneBatch,
   LaneReplay,

@@ -2,9 +2,11 @@
  * What pages, metrics and the command line see of the care of a node for its disk, and what of it
  * they may change. Only types: neither side imports the other's files.
  */
+import type { OpenOperation } from '../replica/proposals.ts';
 import type { RecoveryEvent } from './recovery-events.ts';
 import type { RecoveryStats } from './recovery-stats.ts';
 import type { ScrubReport, ScrubTotals } from './scrub-report.ts';
+import type { WorkerReport } from './workers.ts';
 
 export interface CareSettings {
   /** 0: only when asked for. */
@@ -33,6 +35,10 @@ export interface CareService {
   events(sinceNumber: number): readonly RecoveryEvent[];
   /** Looks at every file now, or joins the pass under way; the report lists every file. */
   check(): Promise<ScrubReport>;
+  /** Every worker of this node, looked at now. */
+  workers(): readonly WorkerReport[];
+  /** Writes under way on this node as leader: how many, and the oldest of them. */
+  operations(): { readonly count: number; readonly oldest: readonly OpenOperation[] };
   /** Takes effect at once, and lasts until the process ends. */
   configure(settings: Partial<CareSettings>): void;
 }

@@ -43,6 +43,8 @@ import type { SegmentRepairParts } from './segment-repair.ts';
 import type { CheckpointTrouble } from './self-causes.ts';
 import { SelfCauses } from './self-causes.ts';
 import { WatchedCauses } from './watched-causes.ts';
+import type { ProcessSample } from './workers.ts';
+import { Workers } from './workers.ts';
 
 export interface HealLimits {
   /** 0: never. */
@@ -97,7 +99,12 @@ export interface NodeCareParts {
   readonly timers: Timers;
   readonly defer: Defer;
   readonly logger: Logger;
+  /** Left out where there is no process of its own. */
+  readonly processSample?: () => ProcessSample;
 }
+
+/** Of writes under way, as pages show them. */
+const OPERATION_COUNT_MAX = 256;
 
 /** What of a running replica is looked at and asked. */
 export interface CaredReplica {
@@ -106,6 +113,7 @@ export interface CaredReplica {
     runInBackground(): void;
     onOutcome(listener: (trouble: CheckpointTrouble) => void): void;
   };
+  operations(countMax: number): ReturnType<CareService['operations']>;
   readonly fitness: { onChange(listener: (reasons: readonly string[]) => void): void };
   readonly membership: { readonly conf: ConfState };
   readonly applier: { readonly appliedIndex: LogIndex };
@@ -135,6 +143,7 @@ export class NodeCare {
   #scrubber: Scrubber | null = null;
   #divergence: Divergence | null = null;
   #timer: TimerHandle | null = null;
+  readonly #workers: Workers;
   #look: () => void = () => {};
   #nextLookMs = 0;
   #isStopped = false;
@@ -175,6 +184,12 @@ export class NodeCare {
       },
       { clock, timers, logger },
     );
+    this.#workers = new Workers({
+      nowMs: () => clock.monotonicMs(),
+      lanes: () => parts.host.health(),
+      log: () => ({ stats: wal.stats(), writes: wal.writes() }),
+      process: parts.processSample ?? null,
+    });
     this.watched = new WatchedCauses((cause) => this.recoveries.submit(cause));
     const { host } = parts;
     const own = { watched: this.watched, lanes: () => host.health(), writes: () => wal.writes() };
@@ -281,6 +296,8 @@ export class NodeCare {
         recoveries.retryParked();
         return scrubber.run();
       },
+      workers: () => this.#workers.look(),
+      operations: () => must(this.#replica).operations(OPERATION_COUNT_MAX),
       configure: (settings) => this.#configure(scrubber, settings),
     };
   }
@@ -327,6 +344,7 @@ export class NodeCare {
     const { lookIntervalMs } = this.#options.limits;
     if (lookIntervalMs === 0 || nowMs < this.#nextLookMs) return;
     this.#nextLookMs = nowMs + lookIntervalMs;
+    this.#workers.look();
     this.#look();
   }
 

@@ -14,6 +14,7 @@ import type { MembershipState, NodeStatus } from '../service-api.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import type { ChangeRequest } from './member-plan.ts';
+import type { ProposalOrigin } from './proposals.ts';
 import type { ReplicaLimits } from './replica-parts.ts';
 
 /** Membership as operators ask for it. */
@@ -40,7 +41,7 @@ export interface ExecutorReplica {
   nextStampMs(): number;
   /** Resolves when this node is a leader that may propose; rejects NOT_LEADER, NO_LEADER. */
   whenLeaderReady(deadlineMs: number): Promise<void>;
-  propose(bytes: Uint8Array, deadlineMs: number): Promise<ApplyResult>;
+  propose(bytes: Uint8Array, deadlineMs: number, origin: ProposalOrigin): Promise<ApplyResult>;
   linearizable(deadlineMs: number): Promise<LogIndex>;
   /** Rejects LEASE_DISABLED when the group does not allow leases. */
   lease(deadlineMs: number): Promise<LogIndex>;

@@ -14,8 +14,27 @@ import type { AppliedEntry } from './applier.ts';
 /** Writes waiting to be proposed or applied; over it the client is told to back off. */
 export const PENDING_PROPOSAL_COUNT_MAX = 8_192;
 
+/** What a write is, for whoever looks at what is under way. */
+export interface ProposalOrigin {
+  readonly kind: string;
+  /** `session/sequence`: the same in every attempt of a client. Null: without a session. */
+  readonly request: string | null;
+}
+
+/** A write under way. `waiting`: not in the log; `proposed`: at this place, not known committed. */
+export interface OpenOperation extends ProposalOrigin {
+  readonly state: 'waiting' | 'proposed' | 'committed';
+  readonly index: LogIndex | null;
+  readonly term: Term | null;
+  /** 0 and less: its time is over, and it is about to be told so. */
+  readonly remainingMs: number;
+}
+
+const NO_ORIGIN: ProposalOrigin = { kind: 'internal', request: null };
+
 interface Proposal {
   readonly bytes: Uint8Array;
+  readonly origin: ProposalOrigin;
   readonly deadlineMs: number;
   readonly resolve: (result: ApplyResult) => void;
   readonly reject: (error: HoldfastError) => void;
@@ -33,8 +52,24 @@ export class Proposals {
     return this.#waiting.length + this.#proposed.size;
   }
 
+  /** The oldest first, as they are known to be in the log; at most `countMax`. */
+  open(nowMs: number, commitIndex: number, countMax: number): readonly OpenOperation[] {
+    const operations: OpenOperation[] = [];
+    for (const [index, { deadlineMs, origin, term }] of this.#proposed) {
+      if (operations.length >= countMax) return operations;
+      const state = index <= commitIndex ? 'committed' : 'proposed';
+      operations.push({ ...origin, state, index, term, remainingMs: deadlineMs - nowMs });
+    }
+    for (const { deadlineMs, origin } of this.#waiting) {
+      if (operations.length >= countMax) return operations;
+      const place = { index: null, term: null, remainingMs: deadlineMs - nowMs };
+      operations.push({ ...origin, state: 'waiting', ...place });
+    }
+    return operations;
+  }
+
   /** Rejects definitely when the queue is full, or when it never got proposed in time. */
-  add(bytes: Uint8Array, deadlineMs: number): Promise<ApplyResult> {
+  add(bytes: Uint8Array, deadlineMs: number, origin = NO_ORIGIN): Promise<ApplyResult> {
     if (this.pendingCount >= PENDING_PROPOSAL_COUNT_MAX) {
       return Promise.reject(
         new HoldfastError('OVERLOADED', 'too many writes are under way; retry after the delay', {
@@ -43,7 +78,7 @@ export class Proposals {
       );
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ bytes, deadlineMs, resolve, reject });
+      this.#waiting.push({ bytes, origin, deadlineMs, resolve, reject });
     });
   }
 

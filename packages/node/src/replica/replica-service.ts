@@ -73,7 +73,7 @@ export class ReplicaService implements NodeService {
       sealLimits: replica.sealLimits,
       nextStampMs: () => replica.nextStampMs(),
       whenLeaderReady: (deadlineMs) => replica.whenLeaderReady(deadlineMs),
-      propose: (bytes, deadlineMs) => replica.propose(bytes, deadlineMs),
+      propose: (bytes, deadlineMs, origin) => replica.propose(bytes, deadlineMs, origin),
       linearizable: (deadlineMs) => replica.linearizable(deadlineMs),
       lease: (deadlineMs) => replica.lease(deadlineMs),
       stalenessMs: () => replica.stalenessMs(),

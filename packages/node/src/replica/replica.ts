@@ -39,6 +39,7 @@ import {
   makeReadmission,
 } from './member-parts.ts';
 import type { Membership } from './membership.ts';
+import type { OpenOperation, ProposalOrigin } from './proposals.ts';
 import { Proposals } from './proposals.ts';
 import { RaftCounters } from './raft-counters.ts';
 import { ReadGate } from './read-gate.ts';
@@ -264,12 +265,19 @@ export class Replica {
     await this.checkpointer.idle();
   }
 
+  /** Writes under way on this node as leader, and how many there are beside those told. */
+  operations(countMax: number): { count: number; oldest: readonly OpenOperation[] } {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const oldest = this.#proposals.open(nowMs, this.raftStatus().commit, countMax);
+    return { count: this.#proposals.pendingCount, oldest };
+  }
+
   /** Proposes an encoded command; resolves when it was applied here. */
-  propose(bytes: Uint8Array, deadlineMs: number): Promise<ApplyResult> {
+  propose(bytes: Uint8Array, deadlineMs: number, origin?: ProposalOrigin): Promise<ApplyResult> {
     if (this.#isStopped) return Promise.reject(shuttingDown());
     const writes = this.#parts.wal.writes();
     if (writes.state !== 'closed') return Promise.reject(writesBlocked(writes));
-    const result = this.#proposals.add(bytes, deadlineMs);
+    const result = this.#proposals.add(bytes, deadlineMs, origin);
     this.#driver.wake();
     return result;
   }

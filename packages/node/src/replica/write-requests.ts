@@ -205,7 +205,9 @@ export class WriteRequests {
       bodyHash: session === undefined ? 0n : hashBody(body),
       command,
     };
-    const result = await this.#replica.propose(encodeCommand(envelope), deadlineMs);
+    const request = session === undefined ? null : `${session.id}/${session.sequence}`;
+    const origin = { kind: typeof body[0] === 'string' ? body[0] : command.kind, request };
+    const result = await this.#replica.propose(encodeCommand(envelope), deadlineMs, origin);
     return writeAnswer(result, typeof body[0] === 'string' ? body[0] : command.kind);
   }
 

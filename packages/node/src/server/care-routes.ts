@@ -6,7 +6,8 @@ import { HoldfastError } from '@holdfast/base';
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
 import type { CareService } from '../heal/care-api.ts';
-import type { NodeService } from '../service-api.ts';
+import type { RecoveryStats } from '../heal/recovery-stats.ts';
+import type { NodeService, ReplicaActivity } from '../service-api.ts';
 
 const DAY_MS = 86_400_000;
 const settingsSchema = z.strictObject({
@@ -41,8 +42,14 @@ export function addCareRoutes(app: Hono, service: NodeService): void {
       throw new HoldfastError('REQUEST_INVALID', 'since: must be the number of an event');
     }
     const care = careOf(service);
-    return context.json({ stats: care.status().recoveries, events: care.events(since) });
+    const stats = care.status().recoveries;
+    const { activity } = service.status();
+    return context.json({ stats, groups: groupsOf(stats, activity), events: care.events(since) });
   });
+  app.get('/api/v1/admin/workers', (context) =>
+    context.json({ workers: careOf(service).workers() }),
+  );
+  app.get('/api/v1/admin/operations', (context) => context.json(careOf(service).operations()));
   app.post('/api/v1/admin/integrity-check', async (context) => {
     const care = careOf(service);
     const mode = context.req.query('mode') ?? 'sync';
@@ -55,6 +62,32 @@ export function addCareRoutes(app: Hono, service: NodeService): void {
     return context.json({ isRunning: isScrubbing, report: newest });
   });
 }
+
+/** The same counts by what they are about. */
+function groupsOf(
+  recoveries: RecoveryStats,
+  { checkpoint, lanes, raft, snapshots }: ReplicaActivity,
+) {
+  const { actions, causes, ...recovery } = recoveries;
+  const { outgoing: _outgoing, incoming: _incoming, ...sent } = snapshots;
+  const isRepair = ({ name }: { readonly name: string }): boolean => REPAIR_ACTIONS.has(name);
+  return {
+    recovery,
+    crash: lanes.map(({ lane, lost, restarts, state }) => ({ lane, state, restarts, lost })),
+    rollback: { tailsReplaced: raft.logTruncations, stepDowns: raft.stepDowns },
+    corruption: causes.filter(({ type }) => type === 'corruption' || type === 'divergence'),
+    repair: actions.filter(isRepair),
+    snapshot: { ...sent, checkpoint },
+    healing: actions.filter((action) => !isRepair(action)),
+  };
+}
+
+/** What makes files as they were; everything else heals what is not data. */
+const REPAIR_ACTIONS: ReadonlySet<string> = new Set([
+  ...['copyBlocks', 'newCheckpoint', 'rewriteRoot', 'rewriteIdentity', 'rewriteEpoch'],
+  ...['rewriteTermAndVote', 'rewriteEntries', 'mendLogFile', 'resync'],
+  ...['openDamagedState', 'fetchEntries'],
+]);
 
 /** Begins it and answers at once; the report is read with GET. */
 function start(context: Context, care: CareService): Response {

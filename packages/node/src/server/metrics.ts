@@ -153,7 +153,6 @@ const STATUS_GAUGES: readonly StatusNumber[] = [
     'Own wall clock minus the median of the voters; 0 while unknown.',
     (s) => (s.clockSkewMs ?? 0) / 1_000,
   ],
-  ['event_loop_delay_seconds', 'Event loop delay.', (s) => (s.eventLoopDelayMs ?? 0) / 1_000],
 ];
 
 const STATUS_COUNTERS: readonly StatusNumber[] = [

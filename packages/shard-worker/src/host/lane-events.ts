@@ -1,5 +1,6 @@
 /** What happens to the threads of lanes, for logs, metrics and whoever owns recoveries. */
 import type { HoldfastError } from '@holdfast/base';
+import type { PulseSample } from './lane-pulse.ts';
 
 /** `hung`: alive and silent. `leaking`: its heap is full. `died`: gone. */
 export type LaneLossCause = 'hung' | 'leaking' | 'died';
@@ -39,4 +40,6 @@ export interface LaneHealth {
   readonly lost: { readonly [Cause in LaneLossCause]: number };
   /** Monotonic milliseconds since which it has been up; null while it is down. */
   readonly upSinceMs: number | null;
+  /** Of the thread in place now. */
+  readonly pulse: PulseSample;
 }

@@ -89,7 +89,7 @@ export class SupervisedLane implements LanePort {
     const { lane } = this.#options;
     return {
       ...{ lane, state, restarts: this.#restarts, lost: { ...this.#lost } },
-      upSinceMs: this.#upSinceMs,
+      ...{ upSinceMs: this.#upSinceMs, pulse: this.#thread.pulse.sample() },
     };
   }
 
