@@ -59,5 +59,5 @@ function isWhole({ incarnation, node, path }: Hurt): boolean {
   if (!node.isRunning) return false;
   if (node.incarnation !== incarnation) return true;
   if (path === null) return !node.isLying;
-  return flawsOf(node).length === 0;
+  return flawsOf(node, path).length === 0;
 }

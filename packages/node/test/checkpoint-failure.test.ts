@@ -14,7 +14,7 @@ import { SESSION_WINDOW_MAX } from '../src/state/sessions.ts';
 import { SimCluster, type SimNode } from '../src/testing/sim-cluster.ts';
 
 const COLLECTION = 'docs';
-const create: Request = {
+const create: Extract<Request, { kind: 'createCollection' }> = {
   ...{ id: 1, kind: 'createCollection', name: COLLECTION, dimension: 2, metric: 'l2' },
   shardCount: 2,
 };
@@ -84,6 +84,25 @@ for (const [operation, fault] of SURVIVED) {
     }
   });
 }
+
+t.test('a collection whose first checkpoint failed is in the next one', async (t) => {
+  const { cluster, node } = await oneNode(5);
+  const { replica } = node.node;
+  for (const shard of [0, 1]) {
+    const name = `new-${shard}`;
+    await cluster.execute(node, { ...create, name });
+    const { uid } = must(replica.applier.meta.catalogue.all().find((one) => one.name === name));
+    const directory = `/data/collections/${uid}/${shard}`;
+    const lift = node.fileSystem.faults.add({
+      ...{ operation: 'write', pathContains: directory, fault: 'ENOSPC', times: 1_000 },
+    });
+    await t.rejects(cluster.scheduler.resolve(replica.checkpoint()), { code: 'FILE_IO' });
+    t.notOk(node.fileSystem.exists(directory), 'what the failed one left is gone');
+    lift();
+    const { shards } = await cluster.scheduler.resolve(replica.checkpoint());
+    t.equal(shards.length, 4 + 2 * shard, 'and its folder is there again');
+  }
+});
 
 t.test('a failed checkpoint ends only when the slowest lane has', async (t) => {
   const cluster = new SimCluster({

@@ -7,7 +7,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { must, SeededRandom } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
-import { NodeFileSystem, readAtomicJson, readWholeFile, writeAtomicFile } from '@holdfast/storage';
+import {
+  ChecksummedFileReader,
+  NodeFileSystem,
+  readAtomicJson,
+  readWholeFile,
+  writeAtomicFile,
+  writeChecksummedFile,
+} from '@holdfast/storage';
 import { CrashSignal, MemoryFileSystem } from '@holdfast/storage/testing';
 import type { Test } from 'tap';
 import tap from 'tap';
@@ -202,6 +209,22 @@ tap.test('every flipped byte is noticed before the loader is called', async (t) 
   t.ok(flipCount > 3000, `${flipCount} flips`);
   t.equal(fakes.loadCount, 0, 'the loader saw none of them');
   t.equal(loadGraph(place, 1, shard, fakes).kind, 'loaded', 'whole again');
+});
+
+tap.test('a sound graph file that is not the one its sidecar names is not loaded', async (t) => {
+  const fs = new MemoryFileSystem();
+  const fakes = new FakeGraphs(fs);
+  const { shard, place } = savedShard(fs, fakes);
+  fakes.loadCount = 0;
+  const path = graphFilePath(place, 1, 'graph');
+  const reader = ChecksummedFileReader.open(fs, path, 'graph');
+  const { algorithm, kind } = reader;
+  const payload = reader.readAll();
+  reader.close();
+  payload[payload.byteLength - 1]! ^= 1;
+  writeChecksummedFile(fs, path, { kind, algorithm }, [payload]);
+  t.match(loadGraph(place, 1, shard, fakes), { kind: 'damaged', reason: /fails its checksum/ });
+  t.equal(fakes.loadCount, 0, 'the loader did not see it');
 });
 
 /** A shard of forty rows whose graph is generation 1 on disk. */

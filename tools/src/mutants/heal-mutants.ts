@@ -65,6 +65,17 @@ const FILE_MUTANTS: readonly Mutant[] = [
   },
 ];
 
+const CHECKPOINT_MUTANTS: readonly Mutant[] = [
+  {
+    id: 'folder-is-made-once',
+    bug: 'the folder of a shard that went with a failed checkpoint is not made again',
+    source: 'this project: a simulated disk that refused the first checkpoint of a collection',
+    file: `${SHARD}/segment/checkpoint-writer.js`,
+    find: 'if (shardsWithDirectory.has(source) && place.fs.exists(directory))',
+    replace: 'if (shardsWithDirectory.has(source))',
+  },
+];
+
 const START_MUTANTS: readonly Mutant[] = [
   {
     id: 'log-is-given-up-at-once',
@@ -153,6 +164,7 @@ const REPLICA_MUTANTS: readonly Mutant[] = [
 
 export const HEAL_MUTANTS: readonly Mutant[] = [
   ...FILE_MUTANTS,
+  ...CHECKPOINT_MUTANTS,
   ...START_MUTANTS,
   ...REPLICA_MUTANTS,
 ];

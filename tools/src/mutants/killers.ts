@@ -80,7 +80,7 @@ const STORAGE_KILLERS = tests('storage', [
 const SHARD_KILLERS = [
   ...tests('shard-worker', ['checkpoint', 'segments', 'engine-model', 'format']),
   ...tests('shard-worker', ['lane-supervision', 'graph-cache']),
-  ...tests('node', ['lane-loss-sim', 'start-state', 'heal-start']),
+  ...tests('node', ['checkpoint-failure', 'lane-loss-sim', 'start-state', 'heal-start']),
 ];
 
 const NODE_KILLERS = tests('node', [

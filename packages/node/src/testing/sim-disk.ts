@@ -13,20 +13,28 @@ export function filesOnDisk({ fileSystem }: SimNode): readonly ScrubTarget[] {
   return listTargets({ fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots, walFiles });
 }
 
-/** What is wrong on the disk of a running node, by what its memory knows must be there. */
-export function flawsOf(node: SimNode): readonly string[] {
+/**
+ * What is wrong on the disk of a running node, by what its memory knows must be there: everywhere,
+ * or in one file alone.
+ */
+export function flawsOf(node: SimNode, path: string | null = null): readonly string[] {
   const { fileSystem } = node;
   const { roots } = node.node.replica.checkpointer;
   const files = { fileSystem, dataDirectory: DATA_DIRECTORY, roots: () => roots };
   const place = scrubPlaceOf(files, node.wal);
-  const found = listTargets(place).flatMap((target) =>
+  const isAskedFor = (target: ScrubTarget): boolean => path === null || target.path === path;
+  const targets = listTargets(place).filter(isAskedFor);
+  const found = targets.flatMap((target) =>
     target.kind === 'wal' ? [] : flawsOfFile(place, target),
   );
-  // A bad place of the log whose entries stand elsewhere misses nothing.
-  const lost = fsckDataDirectory(fileSystem, DATA_DIRECTORY)
+  return targets.some(({ kind }) => kind === 'wal') ? [...found, ...lostEntries(node)] : found;
+}
+
+/** A bad place of the log whose entries stand elsewhere misses nothing. */
+function lostEntries({ fileSystem }: SimNode): readonly string[] {
+  return fsckDataDirectory(fileSystem, DATA_DIRECTORY)
     .filter(({ severity, file }) => severity === 'damage' && file.includes('/wal'))
     .map(({ file, what }) => `${file}: ${what}`);
-  return [...found, ...lost];
 }
 
 function flawsOfFile(place: ScrubPlace, target: ScrubTarget): readonly string[] {

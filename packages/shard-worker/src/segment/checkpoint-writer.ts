@@ -109,13 +109,15 @@ const shardsWithDirectory = new WeakSet<Shard>();
 
 /**
  * Once per shard and process, level by level and even when the folder is there: the process that
- * made it may have died before its name was durable.
+ * made it may have died before its name was durable. Once more when it is gone: with what a failed
+ * checkpoint left the folder goes, if there was nothing else in it.
  */
 function* ensureDirectory(
   place: CheckpointPlace,
   { source, uid, shard }: CapturedShard,
 ): Steps<void> {
-  if (shardsWithDirectory.has(source)) return;
+  const directory = joinPath(place.dataDirectory, shardDirectory(uid, shard));
+  if (shardsWithDirectory.has(source) && place.fs.exists(directory)) return;
   let path = place.dataDirectory;
   for (const part of shardDirectory(uid, shard).split('/')) {
     path = joinPath(path, part);
