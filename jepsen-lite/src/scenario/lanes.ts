@@ -149,9 +149,10 @@ class Lanes {
     const node = victim === 'leader' ? leader : follower;
     const since = (await this.#events(node, 0)).at(-1)?.number ?? 0;
     const startMs = performance.now();
-    await this.#order(node, fault);
+    const ordered = this.#order(node, fault);
     const found = await this.#event(node, since, 'found');
     const noticedMs = performance.now() - startMs;
+    await ordered;
     const recovered = await this.#event(node, since, 'recovered');
     const tookMs = Number(recovered.facts.tookMs);
     const targetMs = must(TARGETS_MS[found.priority]);

@@ -94,6 +94,8 @@ export interface RaftCounts {
   readonly votesGranted: number;
   readonly roleChanges: number;
   readonly stepDowns: number;
+  /** Leaderships that began here. */
+  readonly leaderships: number;
   readonly transfersCompleted: number;
   readonly transfersFailed: number;
   readonly configurationChanges: number;

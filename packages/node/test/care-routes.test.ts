@@ -171,6 +171,8 @@ t.test('the metrics have the names that alerts are written for', async (t) => {
     'holdfast_recovery_duration_seconds_bucket{le="2",priority="P0"} 1',
     'holdfast_recovery_duration_seconds_bucket{le="1",priority="P0"} 0',
     'holdfast_recovery_overdue_total 0',
+    'holdfast_failover_count_total 12',
+    'holdfast_rollback_count_total 9',
     'holdfast_worker_up{worker="lane 0"} 0',
     'holdfast_event_loop_delay_seconds 0.25',
     'holdfast_operations_open 3',

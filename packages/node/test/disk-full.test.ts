@@ -91,6 +91,14 @@ class World {
     return metricOf(must(this.nodes.get(id)).addresses.public, name);
   }
 
+  /** What the node tells of its recovery of `key`, in order. */
+  async told(id: Id, key: string): Promise<readonly string[]> {
+    const address = must(this.nodes.get(id)).addresses.public;
+    const answer = await fetch(`http://${address}/api/v1/admin/recovery`);
+    const { events } = (await answer.json()) as { events: { key: string; kind: string }[] };
+    return events.flatMap((event) => (event.key === key ? event.kind : []));
+  }
+
   isBlocked = async (id: Id): Promise<boolean> =>
     (await this.metric(id, 'holdfast_wal_circuit_breaker_state{state="closed"}')) === 0;
 
@@ -146,6 +154,7 @@ async function fillAndFree(t: Test, role: 'leader' | 'follower'): Promise<void> 
     t.not((await client.admin.members()).leader.nodeId, full, 'another node leads');
   const some = must([...acknowledged.keys()][0]);
   t.equal((await docs.get(some, { withVector: true }))?.vector?.[0], acknowledged.get(some));
+  t.same((await world.told(full, 'log')).slice(0, 2), ['found', 'started']);
   const own = await HoldfastClient.connect({
     ...{ nodes: [must(world.nodes.get(full)).addresses.public], followsMembers: false },
     usesSession: false,
@@ -160,6 +169,7 @@ async function fillAndFree(t: Test, role: 'leader' | 'follower'): Promise<void> 
   while ((await lastIndex(full)) < (await lastIndex(must(IDS.find((id) => id !== full)))));
   for (let i = 0; i < 5; i++) await write();
   t.same([...codes], [], 'the client was refused nothing');
+  t.equal((await world.told(full, 'log')).at(-1), 'recovered', 'and the node has told it');
   const problems: string[] = [];
   const ids = [...acknowledged.keys()];
   for (let start = 0; start < ids.length; start += 500) {

@@ -11,6 +11,7 @@ export class RaftCounters {
     votesGranted: 0,
     roleChanges: 0,
     stepDowns: 0,
+    leaderships: 0,
     transfersCompleted: 0,
     transfersFailed: 0,
     configurationChanges: 0,
@@ -27,6 +28,7 @@ export class RaftCounters {
     for (const event of events) {
       const key = counterOf(event);
       if (key !== null) this.#counts[key] += 1;
+      if (event.kind === 'roleChanged' && event.role === 'leader') this.#counts.leaderships += 1;
     }
   }
 }

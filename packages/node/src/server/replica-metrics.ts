@@ -45,6 +45,8 @@ const COUNTERS: readonly ActivityNumber[] = [
   ['raft_pre_votes_total', 'Rounds of pre-votes this node started.', (a) => a.raft.preVotes],
   ['raft_votes_granted_total', 'Votes given to others.', (a) => a.raft.votesGranted],
   ['raft_role_changes_total', 'Changes of role, leader or term.', (a) => a.raft.roleChanges],
+  ['failover_count_total', 'Leaderships that began here.', (a) => a.raft.leaderships],
+  ['rollback_count_total', 'Uncommitted tails replaced.', (a) => a.raft.logTruncations],
   ['raft_step_downs_total', 'Leaderships that ended here.', (a) => a.raft.stepDowns],
   [
     'raft_transfers_completed_total',

@@ -19,6 +19,7 @@ const ACTIVITY: NodeStatus['activity'] = {
   lanes: [],
   raft: {
     ...{ elections: 1, preVotes: 2, votesGranted: 3, roleChanges: 4, stepDowns: 5 },
+    leaderships: 12,
     ...{ transfersCompleted: 6, transfersFailed: 7, configurationChanges: 8 },
     ...{ logTruncations: 9, diskStalls: 10, messagesRefused: 11 },
   },
