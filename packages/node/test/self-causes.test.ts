@@ -66,6 +66,20 @@ t.test('a lane that is said to be back and is not does not count as recovered', 
   t.same(kinds('lane 1'), ['found', 'started', 'failed', 'escalated']);
 });
 
+t.test('a lane that is lost again at once is not recovered by what was said before', async (t) => {
+  const { causes, state, kinds } = world();
+  state.lane = 'down';
+  causes.onLane({ kind: 'laneLost', lane: 1, cause: 'died', error });
+  causes.onLane({ kind: 'laneRecovered', lane: 1, downMs: 5, replayedEntryCount: 0 });
+  causes.onLane({ kind: 'laneLost', lane: 1, cause: 'died', error });
+  await turns();
+  t.same(kinds('lane 1'), ['found', 'started']);
+  state.lane = 'up';
+  causes.onLane({ kind: 'laneRecovered', lane: 1, downMs: 9, replayedEntryCount: 0 });
+  await turns();
+  t.same(kinds('lane 1'), ['found', 'started', 'recovered']);
+});
+
 t.test('a lane that is given up is an alarm that says so', async (t) => {
   const { causes, manager, state, kinds } = world();
   state.lane = 'givenUp';
