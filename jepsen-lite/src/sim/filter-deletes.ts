@@ -58,7 +58,9 @@ export class FilterDeletes {
         const isCertain = mayMatch && !Number.isNaN(value) && version <= one.floorIndex;
         if (isCertain && !timeline.has(index)) timeline.set(index, null);
         else if (mayMatch) this.#doubt(key, { version, index });
-        const isSure = isCertain && !isBlurred(key);
+        // Another delete may have been there first, even of the same group at the same time.
+        const isSure =
+          isCertain && !isBlurred(key) && !this.mayBeGone(key, version, value, index - 1);
         if (isSure) low += 1;
         if (mayMatch || isBlurred(key)) high += 1;
         const isClear = !isBlurred(key);

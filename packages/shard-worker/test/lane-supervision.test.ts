@@ -374,6 +374,32 @@ tap.test('a thread that hung at work is lost once, however long its successor ta
   await lane.close();
 });
 
+tap.test('a state that is opened over a lost lane ends its recovery, and is watched', async (t) => {
+  const { clock, events, threads, lane, open } = puppetLane();
+  await lane.post(open);
+  must(threads[0]).lose();
+  await lane.post({ ...open, appliedIndex: at(7) });
+  t.equal(lane.health.state, 'up');
+  clock.advance(16_000);
+  await settled();
+  t.equal(threads.length, 2, 'the recovery that waited is given up');
+  t.same(
+    events.map(({ kind }) => kind),
+    ['laneLost', 'laneRestarting', 'laneRecovered'],
+  );
+  must(threads[1]).pulse.enter('working');
+  for (let lookCount = 0; lookCount < 40; lookCount++) {
+    clock.advance(LANE_LOOK_INTERVAL_MS);
+    lane.look();
+    await settled();
+  }
+  t.ok(
+    events.slice(3).some(({ kind }) => kind === 'laneLost'),
+    'the new thread is looked at as well',
+  );
+  await lane.close();
+});
+
 tap.test('a lane that held for a minute starts its back-off anew', async (t) => {
   const { clock, events, threads, lane, open } = puppetLane();
   await lane.post(open);

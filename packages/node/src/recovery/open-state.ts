@@ -64,6 +64,8 @@ export class StateOpener {
   #wake: ((isStopped: boolean) => void) | null = null;
   #timer: TimerHandle | null = null;
   #isStopped = false;
+  /** Checksums of files that no member had, however often it was asked: older states name them too. */
+  readonly #nowhere = new Set<string>();
 
   constructor(options: StateOpenerOptions) {
     this.#options = options;
@@ -157,9 +159,13 @@ export class StateOpener {
       if (!isTold) tellDamage(this.#options.logger, root, damaged.flatMap(flawsOf));
       isTold = true;
       if (damaged.some(({ target }) => target.kind !== 'segment')) return false;
+      if (damaged.some(({ target }) => this.#nowhere.has(target.checksum))) return false;
       const rounds = await this.#repairAll(damaged);
       nowhereCount = rounds.isNowhere ? nowhereCount + 1 : 0;
-      if (nowhereCount >= NOWHERE_ROUND_COUNT_MAX) return false;
+      if (nowhereCount >= NOWHERE_ROUND_COUNT_MAX) {
+        for (const { target } of damaged) this.#nowhere.add(target.checksum);
+        return false;
+      }
       if (rounds.openCount > 0) await this.#sleep(RETRY_DELAY_MS);
     }
   }

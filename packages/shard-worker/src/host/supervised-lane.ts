@@ -151,16 +151,34 @@ export class SupervisedLane implements LanePort {
   /** Replaces whatever the lane holds: also a recovery under way is given up for it. */
   async #open(task: OpenTask): Promise<ShardReply> {
     assert(this.#state !== 'closed', 'a closed lane is not opened');
-    if (this.#state !== 'up') {
-      this.#generation += 1;
-      this.#timer?.cancel();
-      for (const held of this.#takeHeld()) held.reject(this.#refusal());
-      this.#replaceThread();
-      this.#isUp();
-    }
+    const wasLost = this.#state !== 'up';
+    if (wasLost) this.#giveUpRecovery();
     this.#opened = task;
     this.#index = task.appliedIndex;
-    return this.#thread.post(task);
+    const generation = this.#generation;
+    const reply = await this.#thread.post(task);
+    if (wasLost && reply.kind === 'opened' && generation === this.#generation) {
+      const downMs = this.#nowMs() - this.#lostAtMs;
+      this.#options.onEvent({
+        kind: 'laneRecovered',
+        lane: this.#options.lane,
+        downMs,
+        replayedEntryCount: 0,
+      });
+    }
+    return reply;
+  }
+
+  /** For a state that takes the place of the one it would have brought back. */
+  #giveUpRecovery(): void {
+    this.#generation += 1;
+    this.#timer?.cancel();
+    this.#timer = null;
+    for (const held of this.#takeHeld()) held.reject(this.#refusal());
+    const { lane, onFatal } = this.#options;
+    if (!this.#thread.kill()) onFatal(lossOf(lane, 'hangs inside the native graph library'));
+    this.#replaceThread();
+    this.#isUp();
   }
 
   async #postClose(task: ShardTask): Promise<ShardReply> {
