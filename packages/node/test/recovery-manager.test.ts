@@ -262,3 +262,21 @@ t.test('a stop ends what waits and waits for what runs', async (t) => {
   await stopped;
   t.equal(waiting.runs, 0);
 });
+
+t.test('every place of a cause is told once while it lasts, also one found later', async (t) => {
+  const { manager, settle } = world({ retryCountMax: 1 });
+  const placed = (offsets: readonly number[]): RecoveryCause => ({
+    ...causeOf('file', [action('mend', (run) => run > 1)]),
+    places: offsets.map((offset) => ({ offset, what: `rot at ${offset}` })),
+  });
+  const told = () =>
+    manager.events().flatMap(({ facts, kind }) => (kind === 'found' ? [facts.offset] : []));
+  manager.submit(placed([10, 20]));
+  manager.submit(placed([10, 20]));
+  manager.submit(placed([20, 30]));
+  t.same(told(), [10, 20, 30]);
+  await settle();
+  t.equal(manager.events().at(-1)?.kind, 'recovered');
+  manager.submit(placed([20]));
+  t.same(told(), [10, 20, 30, 20], 'what comes back after a repair is a new finding');
+});
