@@ -64,7 +64,7 @@ export class StateOpener {
   #wake: ((isStopped: boolean) => void) | null = null;
   #timer: TimerHandle | null = null;
   #isStopped = false;
-  /** Checksums of files that no member had, however often it was asked: older states name them too. */
+  /** Checksums of files that no member had, however often asked: older states name them too. */
   readonly #nowhere = new Set<string>();
 
   constructor(options: StateOpenerOptions) {

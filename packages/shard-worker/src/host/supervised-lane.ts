@@ -10,6 +10,8 @@
  * Invariants: a task is answered once, by a thread that stood exactly where the task belongs; an
  * apply that was posted to a lost thread is not posted again but rebuilt from the log, because its
  * bytes went with the thread.
+ *
+ * Over 400 lines because losses, tasks and recoveries of a lane turn on one state.
  */
 import type { Clock, LogIndex, TimerHandle, Timers } from '@holdfast/base';
 import { assert, HoldfastError, logIndex, RestartPolicy, toHoldfastError } from '@holdfast/base';
