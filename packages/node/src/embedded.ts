@@ -29,7 +29,8 @@ const EMBEDDED_NODE_ID = nodeId('embedded');
 const ANY_LOOPBACK_PORT = '127.0.0.1:0';
 
 /**
- * Opens (and on first use formats) `dataDir` and starts its node on free loopback ports.
+ * Opens (and on first use formats) `dataDir` and starts its node on free loopback ports. Resolves
+ * once it serves: whoever is given its address need not wait for a leader.
  * @throws HoldfastError DATA_DIR_LOCKED, DATA_DIR_FOREIGN, CONFIG_INVALID, or a storage code
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedClient> {
@@ -64,6 +65,10 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedCl
   try {
     const address = node.addresses.public;
     const client = await HoldfastClient.connect({ nodes: [address] });
+    await client.listCollections().catch(async (error: unknown) => {
+      await client.close();
+      throw error;
+    });
     const closeClient = client.close.bind(client);
     const close = async (): Promise<void> => {
       try {
