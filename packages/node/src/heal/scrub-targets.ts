@@ -93,15 +93,14 @@ export function listTargets(
   return [...targets, ...blockFiles(place)];
 }
 
-/** Those that are there, and those that must be: the newest one, and one before it. */
+/** Those that are there, and those that must be: the newest one, and one before it or its twin. */
 function rootTargets({
   dataDirectory,
   fileSystem,
   roots,
 }: CheckpointPlace): readonly ScrubTarget[] {
   const names = new Set(checkpointRootNames(fileSystem, dataDirectory));
-  if (roots().length > 0) names.add(CHECKPOINT_FILE_NAME);
-  if (roots().length > names.size) names.add(CHECKPOINT_PREVIOUS_FILE_NAME);
+  if (roots().length > 0) names.add(CHECKPOINT_FILE_NAME).add(CHECKPOINT_PREVIOUS_FILE_NAME);
   return [...names].map((path) => {
     return { kind: path === CHECKPOINT_FILE_NAME ? 'root' : 'previousRoot', path };
   });

@@ -211,16 +211,21 @@ export class DurableGroupLog implements GroupLog {
     committed: number,
   ): readonly LogIndex[] {
     const lost = this.indexesIn(fileId, from, to);
-    const lowest = lost[0] ?? 0;
-    const before: LogIndex[] = [];
-    for (let index = Math.max(this.firstIndex(), committed + 1); index < lowest; index++) {
+    if (lost.length === 0) return lost;
+    const doubted: LogIndex[] = [];
+    // Also above what is lost: an old entry that was written once more may stand in there.
+    for (
+      let index = Math.max(this.firstIndex(), committed + 1);
+      index <= this.lastIndex();
+      index++
+    ) {
       if (!this.#index.isPresent(index)) continue;
       const position = this.#index.position(index);
       const isBefore =
         position.fileId < fileId || (position.fileId === fileId && position.offset < from);
-      if (isBefore) before.push(logIndex(index));
+      if (isBefore) doubted.push(logIndex(index));
     }
-    return [...before, ...lost];
+    return [...doubted, ...lost].sort((left, right) => left - right);
   }
 
   truncateFrom(index: LogIndex): void {
