@@ -145,6 +145,18 @@ t.test('a delete by filter that took too many or too few is wrong', (t) => {
   t.end();
 });
 
+t.test('a delete by filter may come after another one that nobody was told of', (t) => {
+  for (const isUnknown of [true, false]) {
+    const one = history();
+    written(one, 1, [7], 10);
+    const first = one.startFilterDelete(1, [7, 8]);
+    one.filterDeleteFailed(first, [7, 8], !isUnknown);
+    deletedGroup(one, 12, 0);
+    t.equal(one.problems().length, isUnknown ? 0 : 1);
+  }
+  t.end();
+});
+
 t.test('what is written while a delete by filter is under way may stay or go', (t) => {
   for (const isGone of [true, false]) {
     const one = history();

@@ -58,12 +58,11 @@ export class FilterDeletes {
         const isCertain = mayMatch && !Number.isNaN(value) && version <= one.floorIndex;
         if (isCertain && !timeline.has(index)) timeline.set(index, null);
         else if (mayMatch) this.#doubt(key, { version, index });
-        // Another delete may have been there first, even of the same group at the same time.
-        const isSure =
-          isCertain && !isBlurred(key) && !this.mayBeGone(key, version, value, index - 1);
+        // Another delete that nobody was told of may have been there first.
+        const isClear = !isBlurred(key) && !this.mayBeGone(key, version, value, index - 1);
+        const isSure = isCertain && isClear;
         if (isSure) low += 1;
         if (mayMatch || isBlurred(key)) high += 1;
-        const isClear = !isBlurred(key);
         one.settle(key, isSure ? 'ok' : !mayMatch && isClear ? 'fail' : 'info');
       }
       if (count < low || count > high)

@@ -88,7 +88,14 @@ export const RARE_STATES = {
 export type RareState = keyof typeof RARE_STATES;
 
 /** So rare that a hundred seeds may miss them: how many seeds are expected to reach each. */
-const SEED_COUNT_OF_RAREST: ReadonlyMap<RareState, number> = new Map([['neverHadProven', 5_000]]);
+const SEED_COUNT_OF_RAREST: ReadonlyMap<RareState, number> = new Map([
+  ['neverHadProven', 5_000],
+  // Segments of small worlds are merged away before a scrub comes by; the others are one file each.
+  ['segmentRepaired', 1_000],
+  ['startRepairsSegment', 1_000],
+  ['rootRewritten', 1_000],
+  ['epochRewritten', 1_000],
+]);
 
 /** Seeds after which a suite without `state` has failed. */
 export const seedCountFor = (state: RareState): number =>
