@@ -137,6 +137,14 @@ const REPLICA_MUTANTS: readonly Mutant[] = [
     replace: '',
   },
   {
+    id: 'reopened-lane-stays-missed',
+    bug: 'nobody hears that a lane is back when a snapshot gave it its state, and its node never leads',
+    source: 'this project: a simulated lane that was lost while a snapshot was on its way',
+    file: `${SHARD}/host/supervised-lane.js`,
+    find: "if (wasLost && reply.kind === 'opened' && generation === this.#generation) {",
+    replace: "if (wasLost && reply.kind === 'failed') {",
+  },
+  {
     id: 'lane-answers-while-it-replays',
     bug: 'a lane that comes back answers reads before it stands where they belong',
     source: 'stale reads after a restore',
