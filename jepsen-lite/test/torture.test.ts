@@ -17,8 +17,8 @@ const SIZE = {
 } as const;
 /**
  * Left out of the suite so far: saved graphs, whole log files or whole batches that are gone, and
- * older contents that are sound in themselves. Scrubs find them since, which heal-torture.test shows
- * on virtual time; with real processes nobody has run them often enough. `npm run torture` spares
+ * older contents that are sound in themselves. Scrubs find them now, which heal-torture.test shows
+ * on virtual time; with real processes they were not run often enough. `npm run torture` spares
  * nothing.
  */
 const isSpared: PlanOptions['isSpared'] = (damage, fileKind) =>
