@@ -7,6 +7,7 @@ import { ProcessCluster } from '../cluster/process-cluster.ts';
 import type { ServerSettings } from '../cluster/server-command.ts';
 import { waitFor } from '../wait.ts';
 import { TortureClients } from './clients.ts';
+import type { FileKind } from './file-kinds.ts';
 import { finalChecks, sealedFiles } from './final-checks.ts';
 import { type DamageCounts, drawPlan, type PlannedDamage, type PlanOptions } from './plan.ts';
 import type { TortureReport } from './report.ts';
@@ -24,6 +25,10 @@ export interface TortureOptions {
   readonly isKept?: boolean;
   readonly checkpointIntervalMs?: number;
   readonly isSpared?: PlanOptions['isSpared'];
+  /** Every victim has files of these kinds before anything is damaged. */
+  readonly awaitedKinds?: readonly FileKind[];
+  /** False: what is damaged is judged by its repair alone, without the checks at the end. */
+  readonly isCheckedAtEnd?: boolean;
   /** Over the settings of a torture, for example to show that it can fail. */
   readonly settings?: ServerSettings;
   /** The damaging is given up when this much time has passed. */
@@ -50,6 +55,8 @@ const TORTURE_SETTINGS: ServerSettings = {
 };
 /** Long against the time to detection: a new checkpoint replaces the files of the one before. */
 const CHECKPOINT_INTERVAL_MS = 20_000;
+
+const AWAITED_KINDS: readonly FileKind[] = ['previousRoot', 'segment', 'growing'];
 
 const WRITER_COUNT = 3;
 const TURN_MS = 200;
@@ -130,14 +137,15 @@ class Torture {
     };
   }
 
-  /** Every kind of file is there: two checkpoints, and sealed segments named by them. */
+  /** Usually every kind of file: two checkpoints, and sealed segments named by them. */
   async #untilCheckpoints(): Promise<void> {
     for (const victim of this.#victims) await this.#restart(victim);
-    const what = 'files of every kind on every victim';
+    const awaited = this.#options.awaitedKinds ?? AWAITED_KINDS;
+    const what = `files of kind ${awaited.join(', ')} on every victim`;
     await waitFor({ what, timeoutMs: SETTLE_TIMEOUT_MS, pollIntervalMs: 250 }, () => {
       const isReady = this.#victims.every((victim) => {
         const kinds = new Set(victim.files().map(({ kind }) => kind));
-        return kinds.has('previousRoot') && kinds.has('segment') && kinds.has('growing');
+        return awaited.every((kind) => kinds.has(kind));
       });
       return isReady ? true : null;
     });
@@ -187,6 +195,7 @@ class Torture {
   async #ending(): Promise<readonly string[]> {
     const dead = this.#deadNodes();
     if (dead.length > 0) return [`${dead.join(', ')} ended:\n${this.#cluster.describeLogs()}`];
+    if (this.#options.isCheckedAtEnd === false) return [];
     return finalChecks(this.#cluster, this.#clients);
   }
 
