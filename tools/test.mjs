@@ -25,22 +25,6 @@ const FAILURES_SHOWN_MAX = 50;
 /** After an interruption tap gets this long to stop its test files before it is killed. */
 const STOP_GRACE_MS = 10_000;
 
-/**
- * Begun first, so that no long one is left alone at the end; the first of them use both processors
- * and mind no company. One that is not here is only begun later.
- */
-const LONG_FILES = [
-  'jepsen-lite/dist/test/sim.test.js',
-  'packages/raft/dist/test/hostile-peers.test.js',
-  'packages/node/dist/test/storm.test.js',
-  'jepsen-lite/dist/test/sim-replay.test.js',
-  'jepsen-lite/dist/test/torture.test.js',
-  'jepsen-lite/dist/test/process.test.js',
-  'jepsen-lite/dist/test/repair.test.js',
-  'jepsen-lite/dist/test/membership.test.js',
-  'jepsen-lite/dist/test/recover.test.js',
-];
-
 /** Compiled test files, relative to the root, that match one of the words (all without words). */
 function testFiles(words) {
   const files = [];
@@ -55,12 +39,7 @@ function testFiles(words) {
   const isWanted = (file) =>
     words.length === 0 ||
     words.some((word) => file.includes(word) || sourceOf(file).includes(word));
-  const wanted = files.filter(isWanted).sort();
-  const isLong = (file) => LONG_FILES.includes(file);
-  return [
-    ...LONG_FILES.filter((file) => wanted.includes(file)),
-    ...wanted.filter((f) => !isLong(f)),
-  ];
+  return files.filter(isWanted).sort();
 }
 
 function progressLine(reader, startedAt) {

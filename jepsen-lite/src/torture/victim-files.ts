@@ -22,18 +22,20 @@ const DIRECTORIES = ['.', 'meta', 'wal', 'collections'] as const;
 
 /**
  * A file that goes away meanwhile is left out. `known` are paths that a checkpoint was seen to
- * name; it grows: a segment that was made whole is a new file of the same name.
+ * name; it grows: a segment that was made whole is a new file of the same name. `ahead` are places
+ * of log files, by path, where a damage put a byte before anything was written there.
  */
 export function listVictimFiles(
   dataDirectory: string,
   known: Set<string> = new Set(),
+  ahead: ReadonlyMap<string, readonly number[]> = new Map(),
 ): readonly VictimFile[] {
   const checkpointMs = modifiedMs(join(dataDirectory, 'CHECKPOINT'));
   const files: VictimFile[] = [];
   for (const path of pathsIn(dataDirectory)) {
     const kind = kindOfPath(path);
     if (kind === null) continue;
-    const file = victimFile(dataDirectory, path, kind);
+    const file = victimFile(dataDirectory, path, kind, ahead.get(path) ?? []);
     if (file === null) continue;
     const isNamed = !/^(collections|meta)\//.test(path);
     const isOlder = (modifiedMs(join(dataDirectory, path)) ?? Infinity) <= (checkpointMs ?? 0);
@@ -54,11 +56,16 @@ function pathsIn(dataDirectory: string): readonly string[] {
   return paths.sort();
 }
 
-function victimFile(dataDirectory: string, path: string, kind: FileKind): VictimFile | null {
+function victimFile(
+  dataDirectory: string,
+  path: string,
+  kind: FileKind,
+  ahead: readonly number[],
+): VictimFile | null {
   const full = join(dataDirectory, path);
   try {
     const { ino, size } = statSync(full);
-    const contentSizeBytes = kind === 'wal' ? contentEnd(readFileSync(full)) : size;
+    const contentSizeBytes = kind === 'wal' ? contentEnd(readFileSync(full), ahead) : size;
     return { path, kind, inode: ino, sizeBytes: size, contentSizeBytes, isActive: false };
   } catch (error) {
     if (isGone(error)) return null;
@@ -75,7 +82,8 @@ function markActive(files: readonly VictimFile[]): readonly VictimFile[] {
   return files.map((file) => ({ ...file, isActive: file.kind === 'wal' && file.path >= active }));
 }
 
-function contentEnd(bytes: Buffer): number {
+function contentEnd(bytes: Buffer, ahead: readonly number[]): number {
+  for (const at of ahead) bytes[at] = 0;
   let end = bytes.byteLength;
   while (end > 0 && bytes[end - 1] === 0) end -= 1;
   return end;

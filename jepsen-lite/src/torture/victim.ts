@@ -30,6 +30,8 @@ const ATTEMPTS_PER_KIND = 64;
 
 interface Followed {
   injury: Injury;
+  /** Where the log was not yet written, and will be: the byte that was put there; else null. */
+  readonly ahead: { readonly at: number; readonly byte: number } | null;
   /** New checkpoints since. */
   rootChanges: number;
   goneSinceMs: number | null;
@@ -47,6 +49,8 @@ export class Victim {
   #rootInode: number | null = null;
   #notes: string[] = [];
   readonly #named = new Set<string>();
+  /** By path: places of the log that were damaged before they were written. */
+  readonly #ahead = new Map<string, number[]>();
   /** How often a planned damage was tried in vain, by its number. */
   readonly #attempts = new Map<number, number>();
 
@@ -82,7 +86,7 @@ export class Victim {
   }
 
   files(): readonly VictimFile[] {
-    return listVictimFiles(this.#dataDirectory, this.#named);
+    return listVictimFiles(this.#dataDirectory, this.#named, this.#ahead);
   }
 
   /** Keeps contents that will be old one day. */
@@ -150,8 +154,26 @@ export class Victim {
       ...{ eventNumber: this.#eventNumber, state: 'open', said: [] },
       ...{ detectedAtMs: null, repairedAtMs: null },
     };
-    this.#followed.push({ injury, rootChanges: 0, goneSinceMs: null });
+    const ahead = this.#aheadOf(file, spans);
+    this.#followed.push({ injury, ahead, rootChanges: 0, goneSinceMs: null });
     return true;
+  }
+
+  #aheadOf(file: VictimFile, [span]: readonly Span[]): Followed['ahead'] {
+    if (!file.isActive || span === undefined || span.from < file.contentSizeBytes) return null;
+    const byte = this.#contentOf(file.path)?.[span.from];
+    if (byte === undefined) return null;
+    this.#ahead.set(file.path, [...(this.#ahead.get(file.path) ?? []), span.from]);
+    return { at: span.from, byte };
+  }
+
+  /** The log has come to the place since, and there is something else now. */
+  #isOverwritten({ ahead, injury: { path } }: Followed): boolean {
+    if (ahead === null) return false;
+    const file = this.files().find((one) => one.path === path);
+    if (file === undefined || (file.isActive && file.contentSizeBytes <= ahead.at)) return false;
+    const byte = this.#contentOf(path)?.[ahead.at];
+    return byte !== undefined && byte !== ahead.byte;
   }
 
   #staleContent(file: VictimFile, ofKind: readonly VictimFile[]): Uint8Array | null {
@@ -223,7 +245,9 @@ export class Victim {
   }
 
   /** The product has let go of the damaged file, or written over it, before it said a word. */
-  #isGone({ injury, rootChanges }: Followed): boolean {
+  #isGone(one: Followed): boolean {
+    const { injury, rootChanges } = one;
+    if (this.#isOverwritten(one)) return true;
     const inode = inodeOf(join(this.#dataDirectory, injury.path));
     if (injury.damage !== 'delete') return inode !== injury.inode;
     if (inode !== null) return true;

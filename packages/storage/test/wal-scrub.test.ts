@@ -167,6 +167,15 @@ t.test('batches zeroed in the file that is written to are found', async (t) => {
   }
 });
 
+t.test('a batch whose first sector is zeroed is told where it began', (t) => {
+  const { fileSystem, wal } = writeLog();
+  const bytes = readWholeFile(fileSystem, pathOf(2)).slice();
+  const [, from, to] = batchOffsets(bytes);
+  replace(fileSystem, pathOf(2), bytes.fill(0, from, from! + 512));
+  t.match(scrub(fileSystem, wal, 2), [{ kind: 'batch', offset: from, end: to }]);
+  t.end();
+});
+
 t.test('rot behind the batches of a closed file is zeroed, and nothing else', async (t) => {
   const { fileSystem, wal } = writeLog();
   const before = readWholeFile(fileSystem, pathOf(2));

@@ -210,10 +210,13 @@ class WalFileLook {
     }
   }
 
-  /** Batches that cannot be seen, or are gone without a trace. */
+  /**
+   * Batches that cannot be seen, or are gone without a trace. The first of them began at `from`,
+   * also when what is left of it begins with zeros.
+   */
   #lost(from: number, to: number, what: string): void {
     const { end, start } = this.#used(from, to);
-    if (start < end) this.#hole(start, end, what);
+    if (start < end) this.#hole(from, end, what);
     else this.#hole(from, to, 'a batch is gone');
   }
 
