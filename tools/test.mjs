@@ -4,7 +4,7 @@
  *   npm test                         everything
  *   npm test -- wal raft/            files whose path contains one of the words
  *   npm test -- packages/raft/test/paper.test.ts
- *   JOBS=1 npm test                  test files at a time (2 unless told otherwise)
+ *   JOBS=1 npm test                  test files at a time (one more than processors unless told)
  *   TEST_SECONDS_MAX=900 npm test    stop the whole run after this time and count it as failed
  *
  * On a terminal one line shows the progress; elsewhere the TAP stream is passed through. Failures
@@ -14,6 +14,7 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ROOT, setupOrExit, workspaceFolders } from './setup.mjs';
@@ -52,7 +53,7 @@ function progressLine(reader, startedAt) {
 
 /** Runs tap to its end and returns its exit code; `reader` has seen every line. */
 function runTap(files, reader) {
-  const jobs = process.env.JOBS ?? '2';
+  const jobs = process.env.JOBS ?? String(availableParallelism() + 1);
   const args = ['--reporter=tap', `--jobs=${jobs}`, ...files];
   // a process group of its own: what the test files start is stopped with them
   const child = spawn(TAP, args, {
