@@ -16,11 +16,8 @@ import type { Trace } from './trace.ts';
 export const COLLECTION = 'registers';
 const CALL_TIMEOUT_MS = 3_000;
 const DIRECT_TIMEOUT_MS = 800;
-/**
- * Deadlines are looked at now and then only, and a read of a lane that hangs waits until somebody
- * notices, some five seconds; an answer later than this never comes.
- */
-const HANG_MS = 8_000;
+/** Deadlines are looked at now and then only; an answer later than this never comes. */
+const HANG_MS = 1_500;
 const CONNECT_RETRY_MS = 200;
 
 export interface SimClientParts {

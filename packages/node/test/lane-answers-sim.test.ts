@@ -3,8 +3,9 @@
  * replica, and what the client sees is one call that took a little longer.
  * Method: the client library over a simulated network, whole nodes whose lanes are lost.
  */
-import { SeededRandom } from '@holdfast/base';
+import { type HoldfastError, SeededRandom } from '@holdfast/base';
 import { HoldfastClient } from '@holdfast/client';
+import type { GetResult, Request } from '@holdfast/protocol';
 import t from 'tap';
 import { SimCluster, type SimNode } from '../src/testing/sim-cluster.ts';
 
@@ -54,6 +55,52 @@ for (const loss of ['dies', 'hangs'] as const) {
     await run(client.close());
   });
 }
+
+t.test('a read of a lane that hangs ends at its own deadline, and once', async (t) => {
+  const { client, cluster, clock, ids, leader, run } = await makeWorld(15);
+  const { replica, service } = leader.node;
+  leader.node.replica.handOver = async () => {};
+  // Until it knows how far behind it is at most.
+  await cluster.scheduler.until(() => replica.isCaughtUp, 1_000);
+  leader.host.loseLane(0, 'hangs');
+  const startMs = clock.monotonicMs();
+  const vector = vectorOf(3);
+  const filter = { must: [] };
+  const kinds = [
+    { kind: 'get', ids },
+    { kind: 'search', vector, k: 1 },
+    { kind: 'scroll', limit: 5 },
+    { kind: 'count' },
+    { kind: 'deleteByFilter', filter, limit: 1 },
+  ] as const;
+  const answers = kinds.flatMap((body) =>
+    (['linearizable', 'stale'] as const).map(async (consistency) => {
+      const request = { id: 1, collection: 'docs', ...body };
+      const asked = body.kind === 'deleteByFilter' ? request : { ...request, consistency };
+      const deadlineMs = leader.nowMs + 800;
+      const error = await service.execute(asked as Request, { deadlineMs }).then(
+        () => 'answered',
+        (thrown: HoldfastError) => thrown,
+      );
+      return { error, tookMs: clock.monotonicMs() - startMs };
+    }),
+  );
+  const late = await run(Promise.all(answers));
+  for (const { error, tookMs } of late) {
+    t.match(error, { code: 'REQUEST_TIMEOUT', details: { lanes: [0, 1] } });
+    t.ok(tookMs >= 800 && tookMs < 900, `${tookMs} ms`);
+  }
+  t.same(laneStates(leader), ['up', 'up'], 'nobody has noticed the hang yet');
+  t.equal(replica.lanes.counts.reads, 0, 'nothing waits any more');
+  t.ok(replica.lanes.counts.tasks > 0, 'the lane still has the tasks');
+  await cluster.scheduler.until(() => laneStates(leader).join() === 'down,up', 10_000);
+  await cluster.scheduler.until(() => laneStates(leader).join() === 'up,up', 10_000);
+  t.same(replica.lanes.counts, { reads: 0, tasks: 0 }, 'with the lost thread they are gone');
+  const request = { id: 2, kind: 'get', collection: 'docs', ids } as const;
+  const answer = await run(service.execute(request, { deadlineMs: leader.nowMs + 800 }));
+  t.equal((answer as GetResult).points.length, ROW_COUNT);
+  await run(client.close());
+});
 
 t.test('every recovery of a lane is told by the node that had it', async (t) => {
   const { client, cluster, leader, run } = await makeWorld(12);

@@ -2,7 +2,7 @@
  * Reads of clients: every replica may answer, after the read gate of the consistency asked for.
  */
 import type { LogIndex } from '@holdfast/base';
-import { HoldfastError, unreachable } from '@holdfast/base';
+import { HoldfastError, toHoldfastError, unreachable } from '@holdfast/base';
 import type {
   Consistency,
   CountRequest,
@@ -57,7 +57,7 @@ export class ReadRequests {
     const { host, lanes } = this.#replica;
     const { index, results } = await this.#read(request, deadlineMs, (definition) => {
       const byLane = idsByLane(host, definition, request.ids);
-      return lanes.read([...byLane.keys()], (lane) => ({
+      return lanes.read([...byLane.keys()], deadlineMs, (lane) => ({
         kind: 'get',
         uid: definition.uid,
         ids: byLane.get(lane) ?? [],
@@ -71,7 +71,7 @@ export class ReadRequests {
   async count(request: CountRequest, deadlineMs: number): Promise<ResultBody> {
     const { host, lanes } = this.#replica;
     const { index, results } = await this.#read(request, deadlineMs, (definition) =>
-      lanes.read(lanesOf(host, definition), () => ({
+      lanes.read(lanesOf(host, definition), deadlineMs, () => ({
         kind: 'count',
         uid: definition.uid,
         budgetMs: deadlineMs - this.#replica.nowMs(),
@@ -85,7 +85,7 @@ export class ReadRequests {
     const { host, lanes } = this.#replica;
     const limit = request.limit ?? SCROLL_LIMIT_DEFAULT;
     const { index, results } = await this.#read(request, deadlineMs, (definition) =>
-      lanes.read(lanesOf(host, definition), () => ({
+      lanes.read(lanesOf(host, definition), deadlineMs, () => ({
         kind: 'scroll',
         uid: definition.uid,
         budgetMs: deadlineMs - this.#replica.nowMs(),
@@ -110,7 +110,7 @@ export class ReadRequests {
       metric = definition.metric;
       const query = searchQuery(request, definition.uid, deadlineMs - this.#replica.nowMs());
       return searchCache.through(query, lanes.index, () =>
-        lanes.read(lanesOf(host, definition), () => ({ kind: 'search', query })),
+        lanes.read(lanesOf(host, definition), deadlineMs, () => ({ kind: 'search', query })),
       );
     });
     const { hits, plans } = mergeSearch(results, metric, request.k);
@@ -138,10 +138,12 @@ export class ReadRequests {
     const isLinearizable = (request.consistency ?? 'linearizable') === 'linearizable';
     const definition = this.#replica.meta.catalogue.byName(request.collection);
     if (isLinearizable && definition !== undefined) {
-      const early = orNull(() => post(definition));
+      const early = orError(() => post(definition));
       const confirmedIndex = await this.#replica.linearizable(deadlineMs);
       const answers = await early;
-      if (answers !== null && answers.index >= confirmedIndex) return answers;
+      if (answers instanceof HoldfastError) {
+        if (answers.code === 'REQUEST_TIMEOUT') throw answers;
+      } else if (answers.index >= confirmedIndex) return answers;
     } else {
       await this.#gate(request, deadlineMs);
     }
@@ -182,11 +184,11 @@ export class ReadRequests {
 }
 
 /** A read that failed too early to count is made again, and fails again if it must. */
-function orNull(read: () => Promise<LaneAnswers>): Promise<LaneAnswers | null> {
+async function orError(read: () => Promise<LaneAnswers>): Promise<LaneAnswers | HoldfastError> {
   try {
-    return read().catch(() => null);
-  } catch {
-    return Promise.resolve(null);
+    return await read();
+  } catch (thrown) {
+    return toHoldfastError(thrown);
   }
 }
 

@@ -371,6 +371,7 @@ export class Replica {
       this.#nextExpiryMs = nowMs + EXPIRY_INTERVAL_MS;
       this.#proposals.expire(nowMs);
       this.#reads.expire(nowMs);
+      this.lanes.expire(nowMs);
       this.#readiness.expire(nowMs);
       this.membership.expire(nowMs);
       this.#readmission.onTick(nowMs);
@@ -518,6 +519,7 @@ export class Replica {
     this.#proposals.abandon();
     this.#proposals.refuseWaiting(error);
     this.#reads.abandon(error);
+    this.lanes.abandon(error);
     this.membership.abandon(error);
     this.#readiness.end(error);
   }

@@ -126,7 +126,7 @@ export class WriteRequests {
       await this.#replica.linearizable(deadlineMs);
       // Another collection may have the name by now.
       definition = this.#writeTarget(request);
-      if (definition !== null) ops = await this.#matching(definition, filter, limit);
+      if (definition !== null) ops = await this.#matching(definition, filter, limit, deadlineMs);
     }
     const command: Command = {
       kind: 'write',
@@ -166,9 +166,10 @@ export class WriteRequests {
     definition: CollectionDefinition,
     filter: Filter,
     limit: number,
+    deadlineMs: number,
   ): Promise<readonly PointOp[]> {
     const { host, lanes } = this.#replica;
-    const { results } = await lanes.read(lanesOf(host, definition), () => ({
+    const { results } = await lanes.read(lanesOf(host, definition), deadlineMs, () => ({
       kind: 'scroll',
       uid: definition.uid,
       filter,

@@ -1,8 +1,12 @@
 /**
  * Collects the reads of one turn and posts them to the lanes as one task each: many searches cost
  * one message. All lanes see the same log index, and the answers are checked for it.
+ *
+ * Every read ends by its own deadline, whatever its lanes do: a lane that hangs is noticed seconds
+ * later, and its reads must not wait for that. What waits is bounded by the lanes' own limit of
+ * read tasks (LANE_READ_TASK_COUNT_MAX each).
  */
-import type { LogIndex } from '@holdfast/base';
+import type { HoldfastError, LogIndex } from '@holdfast/base';
 import type { LaneRead, ShardHost } from '@holdfast/shard-worker';
 import type { Applier } from '../replica/applier.ts';
 import type { Defer } from '../replica/group-host.ts';
@@ -20,6 +24,8 @@ export class LaneReader {
   readonly #applier: Applier;
   readonly #defer: Defer;
   #batches: ReadBatch[] = [];
+  /** Posted, and not answered by all of their lanes. */
+  readonly #posted = new Set<ReadBatch>();
 
   constructor(host: ShardHost, applier: Applier, defer: Defer) {
     this.#host = host;
@@ -32,15 +38,39 @@ export class LaneReader {
     return this.#applier.postedIndex;
   }
 
-  /** The definition must be read from the catalogue in the turn of this call. */
-  read(lanes: readonly number[], read: (lane: number) => LaneRead): Promise<LaneAnswers> {
+  /** Reads that somebody still waits for, and tasks that lanes have not answered. */
+  get counts(): { readonly reads: number; readonly tasks: number } {
+    let reads = 0;
+    for (const batch of this.#posted) reads += batch.pendingCount;
+    return { reads, tasks: this.#posted.size };
+  }
+
+  /**
+   * The definition must be read from the catalogue in the turn of this call. Rejects with
+   * REQUEST_TIMEOUT when the lanes have not answered by `deadlineMs`.
+   */
+  read(
+    lanes: readonly number[],
+    deadlineMs: number,
+    read: (lane: number) => LaneRead,
+  ): Promise<LaneAnswers> {
     let batch = this.#batches.at(-1);
     if (batch === undefined) this.#defer(() => this.#post());
     if (batch === undefined || batch.readCount >= READS_PER_TASK_MAX) {
       batch = new ReadBatch(this.#host);
       this.#batches.push(batch);
     }
-    return batch.add(lanes, read);
+    return batch.add(lanes, deadlineMs, read);
+  }
+
+  /** Ends what is over its time. A read may be late by the pause between two calls. */
+  expire(nowMs: number): void {
+    for (const batch of this.#posted) batch.expire(nowMs);
+  }
+
+  /** This replica answers nobody any more. */
+  abandon(error: HoldfastError): void {
+    for (const batch of this.#posted) batch.reject(error);
   }
 
   #post(): void {
@@ -48,10 +78,13 @@ export class LaneReader {
     this.#batches = [];
     for (const batch of batches) {
       const { index, results } = this.#applier.read(batch.readsPerLane);
-      results.then(
-        (perLane) => batch.settle(index, perLane),
-        (error: unknown) => batch.reject(error),
-      );
+      this.#posted.add(batch);
+      results
+        .then(
+          (perLane) => batch.settle(index, perLane),
+          (error: unknown) => batch.reject(error),
+        )
+        .finally(() => this.#posted.delete(batch));
     }
   }
 }

@@ -24,45 +24,82 @@ export interface LaneAnswers {
   readonly results: readonly LaneReadResult[];
 }
 
-type Settler = (index: LogIndex, perLane: readonly (readonly LaneReadResult[])[]) => void;
+interface PendingRead {
+  readonly lanes: readonly number[];
+  readonly deadlineMs: number;
+  readonly settle: (index: LogIndex, perLane: readonly (readonly LaneReadResult[])[]) => void;
+  readonly reject: (error: unknown) => void;
+}
 
-/** Reads of one turn, collected so that each lane gets one task. */
+/**
+ * Reads of one turn, collected so that each lane gets one task. Each is answered once: by the
+ * lanes, or at its deadline, after which nothing of it is kept and what lanes still say is dropped.
+ */
 export class ReadBatch {
   readonly readsPerLane: LaneRead[][];
-  readonly #settlers: Settler[] = [];
-  readonly #rejecters: ((error: unknown) => void)[] = [];
+  readonly #pending = new Set<PendingRead>();
+  #readCount = 0;
 
   constructor(host: ShardHost) {
     this.readsPerLane = Array.from({ length: host.laneCount }, () => []);
   }
 
+  /** Reads added, also those that were answered since. */
   get readCount(): number {
-    return this.#settlers.length;
+    return this.#readCount;
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size;
   }
 
   /** One read to each of `lanes`; resolves with their answers in that order. */
-  add(lanes: readonly number[], read: (lane: number) => LaneRead): Promise<LaneAnswers> {
+  add(
+    lanes: readonly number[],
+    deadlineMs: number,
+    read: (lane: number) => LaneRead,
+  ): Promise<LaneAnswers> {
     const positions = lanes.map((lane) => {
       const reads = must(this.readsPerLane[lane]);
       reads.push(read(lane));
       return { lane, position: reads.length - 1 };
     });
+    this.#readCount += 1;
     return new Promise((resolve, reject) => {
-      this.#rejecters.push(reject);
-      this.#settlers.push((index, perLane) => {
+      const settle: PendingRead['settle'] = (index, perLane) => {
         const results = positions.map(({ lane, position }) => must(perLane[lane]?.[position]));
         resolve({ index, results });
-      });
+      };
+      this.#pending.add({ lanes, deadlineMs, settle, reject });
     });
   }
 
   settle(index: LogIndex, perLane: readonly (readonly LaneReadResult[])[]): void {
-    for (const settler of this.#settlers) settler(index, perLane);
+    for (const { settle } of this.#pending) settle(index, perLane);
+    this.#pending.clear();
   }
 
   reject(error: unknown): void {
-    for (const rejecter of this.#rejecters) rejecter(error);
+    for (const { reject } of this.#pending) reject(error);
+    this.#pending.clear();
   }
+
+  /** Rejects what waits for longer than it may. */
+  expire(nowMs: number): void {
+    for (const read of this.#pending) {
+      if (nowMs < read.deadlineMs) continue;
+      this.#pending.delete(read);
+      read.reject(lanesTooLate(read.lanes));
+    }
+  }
+}
+
+/** Names all that were asked: which of them was late is told by the health of lanes. */
+function lanesTooLate(asked: readonly number[]): HoldfastError {
+  const lanes = [...asked].sort((left, right) => left - right);
+  const names = lanes.length === 1 ? `lane ${lanes[0]}` : `lanes ${lanes.join(', ')}`;
+  const message = `the read was not answered by ${names} in its time; ask again or another node`;
+  return new HoldfastError('REQUEST_TIMEOUT', message, { details: { lanes } });
 }
 
 /** Lanes that hold at least one shard of the collection, ascending. */
