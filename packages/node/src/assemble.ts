@@ -8,7 +8,6 @@
  */
 import type {
   Clock,
-  ConfState,
   EntryHasher,
   HardState,
   HoldfastError,
@@ -45,6 +44,7 @@ import { loadStartState } from './recovery/start-state.ts';
 import type { Defer } from './replica/group-host.ts';
 import { GroupHost } from './replica/group-host.ts';
 import { LaneReplayer } from './replica/lane-replayer.ts';
+import type { RotListener } from './replica/log-store.ts';
 import { LogStore } from './replica/log-store.ts';
 import { Replica } from './replica/replica.ts';
 import type { ReplicaLimits, ReplicaOptions } from './replica/replica-parts.ts';
@@ -54,7 +54,6 @@ import { pauseBy } from './replica/slices.ts';
 import type { ResultCacheOptions } from './routing/result-cache.ts';
 import { RESULT_CACHE_OFF } from './routing/result-cache.ts';
 import type { PeerTransport } from './service-api.ts';
-import type { MetaMachine } from './state/meta-machine.ts';
 
 export interface AssembleOptions {
   readonly identity: NodeIdentity;
@@ -141,9 +140,11 @@ export async function assembleNode(
   const { meta, roots } = early ?? (await opener.open(found));
   const root = roots[0] ?? null;
   await alignLogWithCheckpoint(wal, identity, root);
-  const core = makeCore(options, parts, startConf(identity, root), meta, () =>
-    replica.snapshots.offered(),
-  );
+  const logStore = new LogStore({
+    ...{ log, ...startConf(identity, root), applied: meta.appliedIndex },
+    snapshotMeta: () => replica.snapshots.offered(),
+  });
+  const core = makeCore(options, parts, logStore);
   const groups = new GroupHost(parts);
   const publicAddressOf = (nodeId: NodeId): string | null => {
     if (nodeId === identity.nodeId) return options.publicAddress();
@@ -159,13 +160,16 @@ export async function assembleNode(
     nextCheckpointId: checkpointNames(identity, parts.random),
     publicAddressOf,
   });
-  host.useReplay(replayerOf(replica, options, parts));
+  const onRot: RotListener = (index, rot) => care.mendRead(index, rot);
+  host.useReplay(replayerOf(replica, options, parts, onRot));
   healer.handOver({
     receive: (messages) => groups.receive(messages),
     leaderLastIndex: () => replica.leaderLastIndex(),
     confIndex: () => replica.confIndex(),
+    onRot: (index, rot) => void onRot(index, rot),
   });
   care.attach(replica);
+  logStore.onRot(orFail(onRot, replica));
   const { searchCache = RESULT_CACHE_OFF } = options;
   const service = new ReplicaService({
     ...{ ...parts, replica, identity, publicAddressOf, searchCache },
@@ -174,6 +178,15 @@ export async function assembleNode(
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
   return { replica, service, care, core };
+}
+
+/** What a replica itself cannot do without: its next start repairs the log first. */
+function orFail(onRot: RotListener, replica: Pick<Replica, 'fail'>): RotListener {
+  return async (index, rot) => {
+    const left = await onRot(index, rot);
+    if (left !== null) replica.fail(left);
+    return left;
+  };
 }
 
 function makeCare(
@@ -213,10 +226,11 @@ function replayerOf(
   { applier, checkpointer }: Replica,
   { identity, dataDirectory }: AssembleOptions,
   { fileSystem, wal, host, defer }: AssembleParts,
+  onRot: RotListener,
 ): LaneReplayer {
   const { votes } = applier;
   const place = { fileSystem, dataDirectory, wal, host, group: identity.group };
-  return new LaneReplayer({ ...place, checkpointer, votes, pause: pauseBy(defer) });
+  return new LaneReplayer({ ...place, checkpointer, votes, onRot, pause: pauseBy(defer) });
 }
 
 /** Unique per node and start. */
@@ -249,21 +263,8 @@ function recoverRoots(
   return readCheckpointRoots(fileSystem, dataDirectory).roots;
 }
 
-function makeCore(
-  options: AssembleOptions,
-  parts: AssembleParts,
-  { conf, confIndex }: { readonly conf: ConfState; readonly confIndex: LogIndex },
-  meta: MetaMachine,
-  snapshotMeta: () => CheckpointRoot['meta'] | null,
-): RaftCore {
+function makeCore(options: AssembleOptions, parts: AssembleParts, log: LogStore): RaftCore {
   const { identity, tickIntervalMs } = options;
-  const log = new LogStore({
-    log: parts.wal.groupLog(identity.group),
-    conf,
-    confIndex,
-    applied: meta.appliedIndex,
-    snapshotMeta,
-  });
   return new RaftCore(
     {
       id: identity.nodeId,

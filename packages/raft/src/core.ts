@@ -83,6 +83,7 @@ export class RaftCore {
     state.contact.tick(nowMs, state.electionTimeoutMs);
     state.bond.tick(nowMs, state.electionTimeoutMs);
     watchDisk(state);
+    state.log.tick();
     if (state.isLeader) {
       tickTransfer(state);
       tickLeader(state);

@@ -37,7 +37,10 @@ function isAppendDue(state: ReplicaState, peer: Progress): boolean {
   return Math.min(state.log.committed, peer.nextIndex - 1) > peer.sentCommit;
 }
 
-/** One append to `peer`, or a snapshot when its entries are gone. False when nothing was sent. */
+/**
+ * One append to `peer`, or a snapshot when its entries are gone. False when nothing was sent: also
+ * while the disk does not give them; the next answer to a heartbeat makes another try.
+ */
 function sendAppend(state: ReplicaState, peer: Progress): boolean {
   const { log, options } = state;
   const prevIndex = (peer.nextIndex - 1) as LogIndex;
@@ -48,6 +51,7 @@ function sendAppend(state: ReplicaState, peer: Progress): boolean {
   const low = peer.nextIndex as LogIndex;
   const entries =
     low < high && isWindowOpen ? log.entries(low, high, options.appendSizeBytesMax) : NO_ENTRIES;
+  if (entries === 'unreadable') return false;
   if (prevTerm === null || prevSum === null || entries === null) {
     sendSnapshot(state, peer);
     return false;

@@ -51,7 +51,8 @@ t.test(
           const got = log.entries(at(low), at(high), limit);
           const fitting = Math.max(1, Math.min(high - low, Math.floor(limit / size)));
           const expected = Array.from({ length: fitting }, (_, i) => low + i);
-          if (JSON.stringify(got?.map(({ index }) => index)) !== JSON.stringify(expected))
+          const indexes = got === 'unreadable' ? got : got?.map(({ index }) => index);
+          if (JSON.stringify(indexes) !== JSON.stringify(expected))
             t.fail(`${low}..${high} limit ${limit}`, { got });
         }
     t.pass('every range and limit');

@@ -3,6 +3,9 @@
  * answers peers from the moment the log is open, repairs files before the lanes open, and scrubs
  * and repairs while the replica runs. The RecoveryManager in here is the one that every other part
  * of the node hands its causes to.
+ *
+ * Over 400 lines because it ties the parts of the care to each other and to the node, and decides
+ * nothing else.
  */
 import type {
   Clock,
@@ -34,6 +37,7 @@ import type { HealedCheckpointer } from './file-healer.ts';
 import { FileHealer } from './file-healer.ts';
 import { Quarantine } from './quarantine.ts';
 import { RecoveryManager } from './recovery-manager.ts';
+import { RottenReads } from './rotten-reads.ts';
 import { ScrubPace } from './scrub-pace.ts';
 import { scrubPlaceOf } from './scrub-place.ts';
 import type { ScrubPlace } from './scrub-targets.ts';
@@ -142,6 +146,7 @@ export class NodeCare {
   #replica: CaredReplica | null = null;
   #scrubber: Scrubber | null = null;
   #divergence: Divergence | null = null;
+  #rottenReads: RottenReads | null = null;
   #timer: TimerHandle | null = null;
   readonly #workers: Workers;
   #look: () => void = () => {};
@@ -254,9 +259,21 @@ export class NodeCare {
       isSettled: (target, flaw) => healer.isSettled(target, flaw),
     });
     this.#scrubber = scrubber;
+    this.#rottenReads = new RottenReads({
+      ...{ scrubber, healer, recoveries: this.recoveries, log: wal.groupLog(identity.group) },
+      walFileIds: () => wal.files().map(({ fileId }) => fileId),
+    });
     this.#watchDigests(replica);
     replica.checkpoints.onOutcome((trouble) => this.causes.onCheckpoint(trouble));
     replica.fitness.onChange((reasons) => this.causes.onFitness(reasons));
+  }
+
+  /**
+   * An entry of the log could not be read. Resolves with null when it can, or is no part of the log
+   * any more; else with what is left. Only once there is a replica.
+   */
+  mendRead(index: LogIndex, rot: HoldfastError): Promise<HoldfastError | null> {
+    return must(this.#rottenReads, 'a read is mended for a replica').mend(index, rot);
   }
 
   #watchDigests(replica: CaredReplica): void {

@@ -7,6 +7,7 @@ import { HoldfastError, term } from '@holdfast/base';
 import type { RaftMessage, RepairLog } from '@holdfast/raft';
 import { answerEntryRequest } from '@holdfast/raft';
 import type { GroupLog } from '@holdfast/storage';
+import { rottenIndexOf } from '../replica/log-store.ts';
 
 export type EntryRequest = Extract<RaftMessage, { readonly kind: 'entryRequest' }>;
 
@@ -19,6 +20,8 @@ export interface EntryResponderOptions {
   /** Last index this node has handed out as leader; null when it does not lead. */
   readonly leaderLastIndex: () => LogIndex | null;
   readonly confIndex: () => LogIndex;
+  /** An entry could not be read: somebody mends it, and the peer asks again. */
+  readonly onRot?: (index: LogIndex, rot: HoldfastError) => void;
   readonly logger: Logger;
 }
 
@@ -61,6 +64,8 @@ export class EntryResponder {
     } catch (thrown) {
       if (!(thrown instanceof HoldfastError) || thrown.code !== 'WAL_CORRUPT') throw thrown;
       logger.error({ details: thrown.details }, thrown.message);
+      const index = rottenIndexOf(thrown);
+      if (index !== null) this.#options.onRot?.(index, thrown);
       return {
         kind: 'entryResponse' as const,
         requestId: request.requestId,

@@ -27,6 +27,8 @@ export interface RepairableReplica {
   /** Null when it does not lead. */
   leaderLastIndex(): LogIndex | null;
   confIndex(): LogIndex;
+  /** An entry could not be read for a peer. */
+  onRot(index: LogIndex, rot: HoldfastError): void;
 }
 
 export interface LogHealerOptions {
@@ -71,6 +73,7 @@ export class LogHealer {
       send: (messages) => transport.send(messages),
       leaderLastIndex: () => this.#replica?.leaderLastIndex() ?? null,
       confIndex: () => this.#replica?.confIndex() ?? this.#repair?.conf.confIndex ?? first,
+      onRot: (index, rot) => void this.#replica?.onRot(index, rot),
       logger,
     });
     transport.onMessages((messages) => this.#receive(messages));

@@ -4,7 +4,7 @@
  * entries again, aside of the living one, so the commands come out as they did the first time.
  */
 import type { Entry, GroupId, LogIndex } from '@holdfast/base';
-import { HoldfastError, logIndex, must } from '@holdfast/base';
+import { HoldfastError, logIndex, must, toHoldfastError } from '@holdfast/base';
 import type {
   LaneBatch,
   LaneCommand,
@@ -19,6 +19,8 @@ import type { MetaStep } from '../state/meta-machine.ts';
 import { MetaMachine } from '../state/meta-machine.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import { manifestReferences } from './checkpointer.ts';
+import type { RotListener } from './log-store.ts';
+import { rottenIndexOf } from './log-store.ts';
 import { loadMeta } from './meta-file.ts';
 import { shardCommand } from './shard-step.ts';
 import type { Pause } from './slices.ts';
@@ -36,6 +38,8 @@ export interface LaneReplayerOptions {
   readonly host: Pick<ShardHost, 'laneCount' | 'laneOf'>;
   readonly checkpointer: Pick<Checkpointer, 'roots' | 'pin'>;
   readonly votes: Pick<VoteMemory, 'knowsAfter' | 'wasRefused'>;
+  /** An entry could not be read: somebody mends it meanwhile. */
+  readonly onRot: RotListener;
   readonly pause: Pause;
 }
 
@@ -105,12 +109,23 @@ export class LaneReplayer implements LaneReplay {
   #next(lane: number, meta: MetaMachine, toIndex: LogIndex): LaneBatch {
     const fromIndex = logIndex(meta.appliedIndex + 1);
     const high = logIndex(Math.min(toIndex, meta.appliedIndex + BATCH_ENTRY_COUNT_MAX) + 1);
-    const entries = this.#log().entries(fromIndex, high, BATCH_SIZE_BYTES_MAX);
+    const entries = this.#read(fromIndex, high);
     if (entries === 'compacted') {
       throw new HoldfastError('SHARD_UNAVAILABLE', `the log gives no entry ${fromIndex} any more`);
     }
     const commands = entries.flatMap((entry) => this.#commandsOf(lane, entry, meta.step(entry)));
     return { fromIndex, toIndex: must(entries.at(-1)).index, commands };
+  }
+
+  /** Rot fails this attempt of the lane; the next ones find it repaired. */
+  #read(low: LogIndex, high: LogIndex): readonly Entry[] | 'compacted' {
+    try {
+      return this.#log().entries(low, high, BATCH_SIZE_BYTES_MAX);
+    } catch (thrown) {
+      const index = rottenIndexOf(thrown);
+      if (index !== null) void this.#options.onRot(index, toHoldfastError(thrown));
+      throw thrown;
+    }
   }
 
   #commandsOf(lane: number, { index }: Entry, step: MetaStep): readonly LaneCommand[] {

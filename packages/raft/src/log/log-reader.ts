@@ -30,9 +30,14 @@ export interface LogReader {
   sum(index: LogIndex): Uint8Array | 'compacted' | 'unavailable';
   /**
    * Entries low..high-1, cut after `sizeBytesMax` of encoded size but never empty when low < high.
-   * 'compacted' when low < firstIndex. Bytes were checksum-verified.
+   * 'compacted' when low < firstIndex. Bytes were checksum-verified. 'unreadable' when the disk
+   * gives something else for `low` just now and somebody makes it good: what needs it waits.
    */
-  entries(low: LogIndex, high: LogIndex, sizeBytesMax: number): readonly Entry[] | 'compacted';
+  entries(
+    low: LogIndex,
+    high: LogIndex,
+    sizeBytesMax: number,
+  ): readonly Entry[] | 'compacted' | 'unreadable';
   /** The newest snapshot that can be sent to a peer, or null. */
   snapshotMeta(): SnapshotMeta | null;
 }

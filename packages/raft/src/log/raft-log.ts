@@ -44,6 +44,8 @@ export class RaftLog {
   #durableSeq = 0;
   #savedHardState: HardState;
   #durableHardState: HardState;
+  /** The next entry to apply cannot be read just now; looked at again with every tick. */
+  #isApplyHeld = false;
 
   constructor(reader: LogReader, applyingSizeBytesMax: number) {
     const { hardState, applied } = reader.initialState();
@@ -186,8 +188,15 @@ export class RaftLog {
     return { index: 0 as LogIndex, term: 0 as Term };
   }
 
-  /** Entries low..high-1, cut by size, never empty; null when `low` is compacted. */
-  entries(low: LogIndex, high: LogIndex, sizeBytesMax: number): readonly Entry[] | null {
+  /**
+   * Entries low..high-1, cut by size, never empty; null when `low` is compacted. 'unreadable' when
+   * the disk does not give `low` just now: ask again.
+   */
+  entries(
+    low: LogIndex,
+    high: LogIndex,
+    sizeBytesMax: number,
+  ): readonly Entry[] | 'unreadable' | null {
     assert(low < high && high <= this.lastIndex + 1, 'log: range is empty or past the end', {
       low,
       high,
@@ -199,6 +208,7 @@ export class RaftLog {
     const cut = Math.min(high, tailStart) as LogIndex;
     const stored = this.#reader.entries(low, cut, sizeBytesMax);
     if (stored === 'compacted') return null;
+    if (stored === 'unreadable') return stored;
     assert(stored.length > 0 && stored[0]!.index === low, 'log: reader returned another range', {
       low,
       cut,
@@ -323,7 +333,7 @@ export class RaftLog {
   hasApply(): boolean {
     if (this.#base !== null) return false;
     if (this.#snapshotToApply !== null) return true;
-    return this.applying < this.#appliable() && this.#window.hasRoom;
+    return this.applying < this.#appliable() && this.#window.hasRoom && !this.#isApplyHeld;
   }
 
   /** The next batch for the state machine: committed, durable here, in order, without a gap. */
@@ -340,8 +350,17 @@ export class RaftLog {
     const high = (last + 1) as LogIndex;
     const entries = this.entries(low, high, this.#window.roomBytes);
     assert(entries !== null, 'log: entries were compacted before they were applied', { low, high });
+    if (entries === 'unreadable') {
+      this.#isApplyHeld = true;
+      return null;
+    }
     this.#window.start(entries);
     return { kind: 'entries', entries };
+  }
+
+  /** Time has passed: what could not be read may be readable again. */
+  tick(): void {
+    this.#isApplyHeld = false;
   }
 
   setApplied(index: LogIndex): void {

@@ -115,7 +115,8 @@ export function loadConfHistory(reader: LogReader): ConfHistory {
   let low = Math.max(confIndex + 1, reader.firstIndex()) as LogIndex;
   while (low < end) {
     const entries = reader.entries(low, end, SCAN_SIZE_BYTES_MAX);
-    assert(entries !== 'compacted' && entries.length > 0, 'the log cannot be read', { low, end });
+    const isGiven = entries !== 'compacted' && entries !== 'unreadable' && entries.length > 0;
+    assert(isGiven, 'the log cannot be read', { low, end });
     for (const entry of entries) {
       if (entry.type !== 'conf') continue;
       history.push({ conf: decodeConf(entry.data).conf, confIndex: entry.index });

@@ -68,7 +68,7 @@ function send(state: ReplicaState, { confIndex, matchIndex, member }: Farewell):
   const low = (matchIndex + 1) as LogIndex;
   const high = (confIndex + 1) as LogIndex;
   const entries = low < high ? log.entries(low, high, options.appendSizeBytesMax) : [];
-  if (entries === null) return;
+  if (entries === null || entries === 'unreadable') return;
   state.sendToMember(member, {
     kind: 'append',
     prevIndex: matchIndex,
