@@ -3,6 +3,7 @@
  * without a person and without a wrong answer.
  * Method: whole nodes on memory disks and virtual time; bytes are changed behind the node's back.
  */
+import type { RowsInBlocks } from '@holdfast/shard-worker';
 import { fsckDataDirectory } from '@holdfast/storage';
 import t, { type Test } from 'tap';
 import type { SimCluster, SimNode } from '../src/testing/sim-cluster.ts';
@@ -50,6 +51,18 @@ t.test('a flipped bit of a segment is found and one block comes from a replica',
   t.ok(Number(facts.bytesMoved) < 3 * BLOCK_SIZE_BYTES, 'a block was moved, not a file');
   expectEqualSegments(t, cluster);
   t.same(await scrub(cluster, node), [], 'nothing is left to find');
+  await expectHealed(t, cluster, 240);
+});
+
+t.test('a block that every copy has lost is told with the points in it', async (t) => {
+  const cluster = await clusterWithSegments(6, 7);
+  const [path] = filesOf(cluster.node(0), SEGMENT);
+  for (const node of cluster.nodes) node.fileSystem.flipBit(`${DATA}/${path}`, 70_000, 3);
+  const events = await scrub(cluster, cluster.node(1));
+  const { facts } = events.find(({ kind }) => kind === 'escalated')!;
+  t.match(facts, { code: 'SEGMENT_LOST', reason: /with points 31, 32, .*; perhaps \d+; 1\d more/ });
+  const { rows } = (facts as { details: { rows: RowsInBlocks } }).details;
+  t.equal(rows.ids.length + rows.doubtfulIds.length, 16, 'at most so many are named');
   await expectHealed(t, cluster, 240);
 });
 

@@ -83,6 +83,8 @@ export {
   verifyCheckpoint,
   verifyShardFiles,
 } from './segment/references.ts';
+export type { RowsInBlocks } from './segment/rows-in-blocks.ts';
+export { describeRows, rowsInBlocks } from './segment/rows-in-blocks.ts';
 export type {
   Conflict,
   GraphStats,

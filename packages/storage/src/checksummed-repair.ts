@@ -45,6 +45,11 @@ export class BlockFileShape {
     this.sizeBytes = fileSizeBytes(payloadSizeBytes, this.#facts.sizeBytes);
   }
 
+  /** Of all blocks without their checksums. */
+  get contentSizeBytes(): number {
+    return this.#payloadSizeBytes;
+  }
+
   /** Of a block with its checksum. */
   positionOf(block: number): number {
     const recordSizeBytes = BLOCK_SIZE_BYTES + this.#facts.sizeBytes;
@@ -63,6 +68,16 @@ export class BlockFileShape {
     const payloadSizeBytes = bytes.byteLength - this.#facts.sizeBytes;
     const expected = blockChecksum(this.#facts, bytes.subarray(0, payloadSizeBytes), block);
     return Buffer.compare(expected, bytes.subarray(payloadSizeBytes)) === 0;
+  }
+
+  /**
+   * The content of a block as it stands, zeros where the file ends early: to describe damage, never
+   * to serve or repair anything. @throws HoldfastError FILE_IO
+   */
+  readUnverified(handle: FileHandle, block: number): Uint8Array {
+    const bytes = new Uint8Array(this.sizeOf(block) - this.#facts.sizeBytes);
+    handle.read(bytes, this.positionOf(block));
+    return bytes;
   }
 
   /** A block with its checksum; null when it does not pass it. @throws HoldfastError FILE_IO */

@@ -20,7 +20,7 @@
 import type { Logger, LogIndex, Member } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
 import type { SavedGraphFile } from '@holdfast/shard-worker';
-import { parseSegmentPath, quarantineGeneration } from '@holdfast/shard-worker';
+import { describeRows, parseSegmentPath, quarantineGeneration } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, Wal, WalFlaw } from '@holdfast/storage';
 import {
   CHECKPOINT_GENERATION_COUNT_MAX,
@@ -37,7 +37,7 @@ import type { Quarantine } from './quarantine.ts';
 import type { RecoveryAction, RecoveryCause } from './recovery-manager.ts';
 import type { AnyFlaw, ScrubTarget } from './scrub-targets.ts';
 import type { Finding } from './scrubber.ts';
-import type { SegmentRepairParts } from './segment-repair.ts';
+import type { SegmentRepairParts, SegmentRepairResult } from './segment-repair.ts';
 import { repairSegment } from './segment-repair.ts';
 
 /** A generation is given up by every new checkpoint; more are never kept. */
@@ -196,7 +196,7 @@ export class FileHealer {
           case 'postponed':
             throw postponed(target.path, result.what);
           case 'lost':
-            throw lost(target.path, result.blocks);
+            throw segmentLost(target.path, result);
           default:
             return unreachable(result);
         }
@@ -271,9 +271,13 @@ function postponed(path: string, what: string): HoldfastError {
   return new HoldfastError('REPAIR_POSTPONED', message, { details: { path, what } });
 }
 
-function lost(path: string, blocks: readonly number[]): HoldfastError {
+/** Names the points as well, as far as the damaged copies tell. */
+export function segmentLost(
+  path: string,
+  { blocks, rows }: Extract<SegmentRepairResult, { readonly kind: 'lost' }>,
+): HoldfastError {
   const message =
-    `${path}: blocks ${blocks.join(', ')} are damaged in every copy of the cluster; the rows in ` +
-    'them are never served from it: restore a backup';
-  return new HoldfastError('SEGMENT_LOST', message, { details: { path, blocks: [...blocks] } });
+    `${path}: blocks ${blocks.join(', ')} are damaged in every copy of the cluster, with ` +
+    `${describeRows(rows)}; they are never served from it: restore a backup`;
+  return new HoldfastError('SEGMENT_LOST', message, { details: { path, blocks, rows } });
 }

@@ -287,7 +287,7 @@ export class RecoveryManager {
       this.#close(one);
     } else {
       this.#tell('failed', cause, { action: action.name, durationMs, ...outcome.facts });
-      this.#next(one, action);
+      this.#next(one, action, outcome.facts);
     }
     this.#pump();
   }
@@ -302,8 +302,8 @@ export class RecoveryManager {
       // A broken invariant is not for a recovery to survive.
       if (!(thrown instanceof HoldfastError)) throw thrown;
       await this.#undo(cause, action);
-      const { code, message } = toHoldfastError(thrown);
-      return { isHelped: false, facts: { code, reason: message } };
+      const { code, details, message } = toHoldfastError(thrown);
+      return { isHelped: false, facts: { code, reason: message, details } };
     }
   }
 
@@ -313,8 +313,8 @@ export class RecoveryManager {
     this.#tell('undone', cause, { action: action.name });
   }
 
-  /** Again after a while, or the next action, or nothing more. */
-  #next(one: Case, action: RecoveryAction): void {
+  /** Again after a while, or the next action, or nothing more; then a person is told why. */
+  #next(one: Case, action: RecoveryAction, failure: object): void {
     const { cause } = one;
     if (this.#isStopped) {
       this.#close(one);
@@ -334,7 +334,7 @@ export class RecoveryManager {
       return;
     }
     this.#ledger.given(cause.type);
-    this.#tell('escalated', cause, { lastAction: action.name });
+    this.#tell('escalated', cause, { what: cause.what, lastAction: action.name, ...failure });
     if (this.#parked.size < PARKED_COUNT_MAX) {
       this.#parked.set(cause.key, this.#parts.clock.monotonicMs());
     }

@@ -11,7 +11,8 @@
 import type { Logger, Member, NodeId } from '@holdfast/base';
 import type { BlockResponse, CareFile } from '@holdfast/protocol';
 import { CARE_BLOCK_COUNT_MAX } from '@holdfast/protocol';
-import { segmentPath } from '@holdfast/shard-worker';
+import type { RowsInBlocks } from '@holdfast/shard-worker';
+import { rowsInBlocks, segmentPath } from '@holdfast/shard-worker';
 import type { FileSystem } from '@holdfast/storage';
 import {
   BlockFilePatch,
@@ -54,7 +55,13 @@ export type SegmentRepairResult =
    */
   | { readonly kind: 'postponed'; readonly what: string; readonly isNowhere: boolean }
   /** Every member answered, and none has these blocks of this file. */
-  | { readonly kind: 'lost'; readonly what: string; readonly blocks: readonly number[] };
+  | {
+      readonly kind: 'lost';
+      readonly what: string;
+      readonly blocks: readonly number[];
+      /** Points in these blocks, as far as this copy tells. */
+      readonly rows: RowsInBlocks;
+    };
 
 interface Offer {
   readonly peer: Member;
@@ -165,7 +172,7 @@ async function attempt(
     const goneBad = await inSlices(patch.copyRest(new Set(bad)), pause);
     const wanted = [...bad, ...goneBad].toSorted((left, right) => left - right);
     const fetched = await fetchBlocks(parts, plan, wanted, patch);
-    if (fetched.missing.length > 0) return withoutBlocks(plan, fetched.missing);
+    if (fetched.missing.length > 0) return await withoutBlocks(parts, plan, fetched.missing);
     if (!(await inSlices(patch.prove(file.checksum), pause))) return 'mismatch';
     keepDamaged(parts, plan, wanted);
     makeParent(fileSystem, path);
@@ -216,14 +223,17 @@ async function fetchBlocks(
   return { missing, sources: helpers, bytesMoved };
 }
 
-function withoutBlocks(
-  { isEveryoneHeard, sources }: Plan,
+async function withoutBlocks(
+  { fileSystem, pause }: SegmentRepairParts,
+  { isEveryoneHeard, path, shape, sources }: Plan,
   blocks: readonly number[],
-): SegmentRepairResult {
+): Promise<SegmentRepairResult> {
   // A whole copy that did not give all of it just now will give it the next time.
   const isLost = isEveryoneHeard && sources.length > 0 && !sources[0]?.answer.isWhole;
   const what = `${blocks.length} blocks are damaged in every copy that could be asked`;
-  return isLost ? { kind: 'lost', what, blocks } : { kind: 'postponed', what, isNowhere: false };
+  if (!isLost) return { kind: 'postponed', what, isNowhere: false };
+  const rows = await inSlices(rowsInBlocks(fileSystem, path, shape, blocks), pause);
+  return { kind: 'lost', what, blocks, rows };
 }
 
 /** Few bad blocks are kept by themselves; of another file all of it. */

@@ -16,6 +16,7 @@ import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
 import { damagesOf, isDamage, parseSegmentPath } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, GroupLog, NodeIdentity } from '@holdfast/storage';
 import { checkpointRootNames, joinPath, scrubBlockFile } from '@holdfast/storage';
+import { segmentLost } from '../heal/file-healer.ts';
 import type { NodeCare } from '../heal/node-care.ts';
 import type { AnyFlaw, ScrubTarget } from '../heal/scrub-targets.ts';
 import { blockFiles } from '../heal/scrub-targets.ts';
@@ -215,8 +216,7 @@ export class StateOpener {
           break;
         case 'lost':
           openCount += 1;
-          this.#failure = `SEGMENT_LOST: ${path}: ${result.what} (${result.blocks.join(', ')})`;
-          logger.error({ path, blocks: result.blocks }, this.#failure);
+          this.#failure = describeLost(segmentLost(path, result), logger);
           break;
       }
     }
@@ -317,4 +317,9 @@ function newLifeNeeded(
       'what it has into quarantine and joins anew',
     { cause, details: { group: identity.group } },
   );
+}
+
+function describeLost({ code, details, message }: HoldfastError, logger: Logger): string {
+  logger.error({ code, details }, message);
+  return `${code}: ${message}`;
 }
