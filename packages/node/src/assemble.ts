@@ -35,6 +35,7 @@ import {
 } from '@holdfast/storage';
 import type { HealLimits } from './heal/node-care.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
+import type { MakeScrubReader } from './heal/scrub-reader.ts';
 import type { ProcessSample } from './heal/workers.ts';
 import type { Recovery } from './recovery/heal-log.ts';
 import { LogHealer, startConf } from './recovery/heal-log.ts';
@@ -97,6 +98,8 @@ export interface AssembleParts {
   readonly onFailure: (error: HoldfastError) => void;
   /** Left out where there is no process of its own. */
   readonly processSample?: () => ProcessSample;
+  /** As NodeCareParts has it. */
+  readonly scrubReader?: MakeScrubReader;
   /** Something has to be done first that may take long; told at once, before any waiting. */
   readonly onRecovery?: (recovery: Recovery) => void;
 }

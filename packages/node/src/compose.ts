@@ -26,6 +26,7 @@ import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
 import type { HealLimits } from './heal/node-care.ts';
+import { ScrubThread } from './heal/scrub-thread.ts';
 import type { ProcessSample } from './heal/workers.ts';
 import { WebSocketPeerTransport } from './peer/peer-transport.ts';
 import { createPinoLogger } from './pino-logger.ts';
@@ -42,6 +43,7 @@ import {
 } from './recovery/new-life.ts';
 import { breakerOptions } from './replica/checkpoint-schedule.ts';
 import { LaneAlarms } from './replica/lane-alarms.ts';
+import { pauseBy } from './replica/slices.ts';
 import type { ResultCacheOptions } from './routing/result-cache.ts';
 import { checkBind } from './server/listen.ts';
 import { PublicServer } from './server/public-server.ts';
@@ -54,6 +56,8 @@ const LOG_CACHE_SIZE_BYTES = 4 * 1024 * 1024;
 /** What graphs need is no hurry: searches scan meanwhile. */
 const LOOK_INTERVAL_MS = 5_000;
 
+const defer = (callback: () => void): void => void setImmediate(callback);
+const pause = pauseBy(defer);
 const SEAMS = { clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS };
 
 export interface StartNodeOverrides {
@@ -123,9 +127,9 @@ async function openNode(
         joinAddresses: joinAddresses(fileSystem, config),
       },
       {
-        ...{ ...common, fileSystem, wal, host, transport, onRecovery, onFailure },
-        defer: (callback) => setImmediate(callback),
+        ...{ ...common, fileSystem, wal, host, transport, defer, onRecovery, onFailure },
         ...{ hash: createEntryHasher(), processSample: sampleProcess(opened) },
+        scrubReader: (bytesPerSecMax) => new ScrubThread({ ...common, pause, bytesPerSecMax }),
       },
     ).catch((thrown: unknown) => {
       beginNewLifeAfter(thrown, { ...life, identity });

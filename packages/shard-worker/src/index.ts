@@ -23,7 +23,7 @@ export type { GraphCacheOptions } from './graph-cache/graph-cache.ts';
 export { GRAPH_CACHE_LIMITS } from './graph-cache/graph-cache.ts';
 export { quarantineGeneration } from './graph-cache/quarantine.ts';
 export type { SavedGraphFile } from './graph-cache/saved-graphs.ts';
-export { listSavedGraphFiles, scrubSavedGraphFile } from './graph-cache/saved-graphs.ts';
+export { listSavedGraphFiles, lookAtSavedGraph } from './graph-cache/saved-graphs.ts';
 export type { GraphSidecar } from './graph-cache/sidecar.ts';
 export { readSidecar } from './graph-cache/sidecar.ts';
 export type { InlineHostOptions } from './host/inline-host.ts';

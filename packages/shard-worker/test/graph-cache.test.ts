@@ -12,6 +12,7 @@ import {
   NodeFileSystem,
   readAtomicJson,
   readWholeFile,
+  scrubLook,
   writeAtomicFile,
   writeChecksummedFile,
 } from '@holdfast/storage';
@@ -28,7 +29,7 @@ import { loadGraph } from '../src/graph-cache/load.ts';
 import { quarantineGeneration } from '../src/graph-cache/quarantine.ts';
 import { saveGraph } from '../src/graph-cache/save.ts';
 import type { SavedGraphFile } from '../src/graph-cache/saved-graphs.ts';
-import { listSavedGraphFiles, scrubSavedGraphFile } from '../src/graph-cache/saved-graphs.ts';
+import { listSavedGraphFiles, lookAtSavedGraph } from '../src/graph-cache/saved-graphs.ts';
 import { InlineHost } from '../src/host/inline-host.ts';
 import type { CollectionDefinition, GraphChoice } from '../src/model.ts';
 import type { PointOp } from '../src/point-op.ts';
@@ -289,7 +290,7 @@ tap.test('a scrubber finds damage in saved graphs by file and offset', async (t)
   t.match(sidecar, { uid: UID, shard: 0, generation: 1, kind: 'json' });
   t.same(others, []);
   const flawsOf = (file: SavedGraphFile | undefined) => {
-    const steps = scrubSavedGraphFile(fs, '/data', must(file));
+    const steps = scrubLook(fs, lookAtSavedGraph(fs, '/data', must(file)));
     for (;;) {
       const step = steps.next();
       if (step.done === true) return step.value;

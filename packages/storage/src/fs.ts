@@ -74,6 +74,16 @@ export const isFileIoError = (error: unknown, code: string): boolean =>
 export const isDiskFullError = (error: unknown): boolean =>
   error instanceof HoldfastError && error.details.cause === 'disk-full';
 
+/** For reading; null when there is no such file. @throws HoldfastError FILE_IO */
+export function openOrNull(fileSystem: FileSystem, path: string): FileHandle | null {
+  try {
+    return fileSystem.open(path, 'read');
+  } catch (error) {
+    if (isFileIoError(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
+
 /** Joins with single slashes; does not resolve dots. */
 export function joinPath(first: string, ...rest: readonly string[]): string {
   let path = first;

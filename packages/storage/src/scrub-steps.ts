@@ -11,7 +11,7 @@ import { createStreamDigest } from './checksum.ts';
 import { CHECKSUMMED_FILE_HEADER_SIZE_BYTES } from './checksummed-layout.ts';
 import { BlockFileShape, readHeaderBytes } from './checksummed-repair.ts';
 import type { FileHandle, FileSystem } from './fs.ts';
-import { isFileIoError } from './fs.ts';
+import { isFileIoError, openOrNull } from './fs.ts';
 
 /** One place where a file is not what it must be. */
 export interface FileFlaw {
@@ -113,15 +113,6 @@ export function flaw(
   actual: string | null = null,
 ): FileFlaw {
   return { offset, what, expected, actual };
-}
-
-function openOrNull(fileSystem: FileSystem, path: string): FileHandle | null {
-  try {
-    return fileSystem.open(path, 'read');
-  } catch (error) {
-    if (isFileIoError(error, 'ENOENT')) return null;
-    throw error;
-  }
 }
 
 /** Null when the header is damaged. */

@@ -152,6 +152,52 @@ for (const [what, injure] of INJURIES) {
   });
 }
 
+t.test('a long log file is read once and in steps, and every flaw has its place', async (t) => {
+  const fileSystem = new MemoryFileSystem();
+  const fileSizeBytes = 4 * 1024 * 1024;
+  const options = { ...SMALL_WAL, fileSizeBytes, batchSizeBytesMax: fileSizeBytes };
+  const wal = InlineWal.open({ fileSystem, directory: WAL_DIRECTORY, options });
+  const log = wal.groupLog(GROUP_ONE);
+  for (const sizeBytes of [300_000, 900_000, 100, 700_000, 200_000, 5_000, 260_000, 90_000]) {
+    const first = log.lastIndex() + 1;
+    const entries = makeEntries(sumAt(log, first - 1), first, 1, { sizeBytes });
+    wal.append(makeAppend({ entries, hardState: makeHardState(1, first - 1) }));
+    wal.pump();
+  }
+  const path = pathOf(1);
+  const bytes = readWholeFile(fileSystem, path).slice();
+  const offsets = batchOffsets(bytes);
+  const steps = scrubWalFile(fileSystem, WAL_DIRECTORY, 1);
+  let readBytes = 0;
+  for (let step = steps.next(); step.done !== true; step = steps.next()) {
+    t.ok(step.value <= 256 * 1024);
+    readBytes += step.value;
+  }
+  t.equal(readBytes, fileSizeBytes);
+  for (const [i, offset] of offsets.slice(0, -1).entries()) {
+    const next = offsets[i + 1]!;
+    fileSystem.flipBit(path, offset + 10);
+    const lost = scrub(fileSystem, wal, 1);
+    t.match(lost, [{ kind: 'batch', offset, end: next, what: 'a batch has lost its header' }]);
+    fileSystem.flipBit(path, offset + 10);
+    for (const at of [offset + 70, offset + 160, next - 300, next - 1]) {
+      fileSystem.flipBit(path, at);
+      const [flaw, ...others] = scrub(fileSystem, wal, 1);
+      t.same(others, []);
+      t.ok(flaw!.offset >= offset && flaw!.offset <= at, `${at}: ${JSON.stringify(flaw)}`);
+      t.ok(flaw!.end > at && flaw!.end <= next, `${at}: ${JSON.stringify(flaw)}`);
+      fileSystem.flipBit(path, at);
+    }
+  }
+  for (const at of [fileSizeBytes - 1, fileSizeBytes - 1_000_000]) {
+    fileSystem.flipBit(path, at);
+    const offset = at - (at % 512);
+    t.match(scrub(fileSystem, wal, 1), [{ kind: 'zeros', offset, end: offset + 512 }]);
+    fileSystem.flipBit(path, at);
+  }
+  t.same(scrub(fileSystem, wal, 1), []);
+});
+
 t.test('batches zeroed in the file that is written to are found', async (t) => {
   const { fileSystem, wal } = writeLog();
   const active = wal.files().at(-1)!.fileId;

@@ -38,8 +38,9 @@ import { FileHealer } from './file-healer.ts';
 import { Quarantine } from './quarantine.ts';
 import { RecoveryManager } from './recovery-manager.ts';
 import { RottenReads } from './rotten-reads.ts';
-import { ScrubPace } from './scrub-pace.ts';
 import { scrubPlaceOf } from './scrub-place.ts';
+import type { MakeScrubReader } from './scrub-reader.ts';
+import { inlineReaders } from './scrub-reader.ts';
 import type { ScrubPlace } from './scrub-targets.ts';
 import { blockFiles } from './scrub-targets.ts';
 import { Scrubber } from './scrubber.ts';
@@ -105,6 +106,8 @@ export interface NodeCareParts {
   readonly logger: Logger;
   /** Left out where there is no process of its own. */
   readonly processSample?: () => ProcessSample;
+  /** Left out: the scrubber reads on the thread of the node. */
+  readonly scrubReader?: MakeScrubReader;
 }
 
 /** Of writes under way, as pages show them. */
@@ -251,9 +254,11 @@ export class NodeCare {
       peers: () => this.peers,
       look: (target) => scrubber.look(target),
     });
-    const pace = new ScrubPace(limits.scrubBytesPerSecMax, { clock, timers, pause: this.#pause });
+    const inline = inlineReaders(fileSystem, { clock, timers, pause: this.#pause });
+    const { scrubReader = inline } = this.#parts;
     const scrubber: Scrubber = new Scrubber({
-      ...{ clock, timers, logger, pace, place: this.#place },
+      ...{ clock, timers, logger, place: this.#place },
+      reader: scrubReader(limits.scrubBytesPerSecMax),
       intervalMs: limits.scrubIntervalMs,
       onFinding: (finding) => this.recoveries.submit(healer.causeOf(finding)),
       isSettled: (target, flaw) => healer.isSettled(target, flaw),
@@ -370,8 +375,8 @@ export class NodeCare {
     this.#isStopped = true;
     this.#timer?.cancel();
     this.#client.stop();
-    await this.#scrubber?.stop();
     const stopped = this.recoveries.stop();
+    await this.#scrubber?.stop();
     this.watched.stop();
     await stopped;
   }

@@ -5,12 +5,14 @@
 import type { GroupId } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
 import type { SavedGraphFile } from '@holdfast/shard-worker';
-import { checkpointFiles, listSavedGraphFiles, scrubSavedGraphFile } from '@holdfast/shard-worker';
+import { checkpointFiles, listSavedGraphFiles, lookAtSavedGraph } from '@holdfast/shard-worker';
 import type {
   CheckpointRoot,
   EpochRecord,
   FileFlaw,
   FileSystem,
+  ScrubLook,
+  ScrubSteps,
   TermAndVote,
   WalFileFacts,
   WalFlaw,
@@ -25,11 +27,10 @@ import {
   IDENTITY_FILE_NAME,
   joinPath,
   listWalFiles,
+  lookAtFile,
   parentDirectory,
   readIdentity,
-  scrubBlockFile,
   scrubSmallFile,
-  scrubWalFile,
   WAL_DIRECTORY_NAME,
   walFileNameOf,
 } from '@holdfast/storage';
@@ -44,10 +45,12 @@ export type ScrubTarget =
   | { readonly kind: BlockFileKind; readonly path: string; readonly checksum: string }
   | { readonly kind: 'wal'; readonly path: string; readonly fileId: number }
   | { readonly kind: 'graph'; readonly path: string; readonly file: SavedGraphFile }
-  | {
-      readonly kind: 'root' | 'previousRoot' | 'identity' | 'identityCopy' | 'epoch' | 'hardState';
-      readonly path: string;
-    };
+  | StateFileTarget;
+
+interface StateFileTarget {
+  readonly kind: 'root' | 'previousRoot' | 'identity' | 'identityCopy' | 'epoch' | 'hardState';
+  readonly path: string;
+}
 
 /** Where the files of checkpoints are. */
 export interface CheckpointPlace {
@@ -66,7 +69,6 @@ export interface ScrubPlace extends CheckpointPlace {
 }
 
 export type AnyFlaw = FileFlaw | WalFlaw;
-export type TargetSteps = Generator<number, readonly AnyFlaw[], undefined>;
 
 /** @throws HoldfastError FILE_IO */
 export function listTargets(
@@ -138,21 +140,36 @@ function filesOf(
   }
 }
 
-/** Looks at one target. @throws HoldfastError FILE_IO */
-export function scrubTarget(place: ScrubPlace, target: ScrubTarget): TargetSteps {
+/** How one target is looked at, by what is known right now. @throws HoldfastError FILE_IO */
+export function lookOf(place: ScrubPlace, target: ScrubTarget): ScrubLook {
   const { dataDirectory, fileSystem } = place;
-  const path = joinPath(dataDirectory, target.path);
-  const wal = joinPath(dataDirectory, WAL_DIRECTORY_NAME);
   switch (target.kind) {
     case 'segment':
     case 'growing':
     case 'manifest':
-    case 'meta':
-      return scrubBlockFile(fileSystem, path, target.checksum);
-    case 'wal':
-      return scrubWalFile(fileSystem, wal, target.fileId, factsOf(place, target.fileId));
+    case 'meta': {
+      const path = joinPath(dataDirectory, target.path);
+      return lookAtFile({ kind: 'blockFile', path, checksum: target.checksum });
+    }
+    case 'wal': {
+      const { fileId } = target;
+      const directory = joinPath(dataDirectory, WAL_DIRECTORY_NAME);
+      const expected = factsOf(place, fileId);
+      return lookAtFile({ kind: 'logFile', directory, fileId, expected });
+    }
     case 'graph':
-      return scrubSavedGraphFile(fileSystem, dataDirectory, target.file);
+      return lookAtSavedGraph(fileSystem, dataDirectory, target.file);
+    default:
+      return { kind: 'small', steps: stateFileSteps(place, target) };
+  }
+}
+
+/** Of the files that are judged by what the process knows; all of them are small. */
+function stateFileSteps(place: ScrubPlace, target: StateFileTarget): ScrubSteps {
+  const { dataDirectory, fileSystem } = place;
+  const path = joinPath(dataDirectory, target.path);
+  const wal = joinPath(dataDirectory, WAL_DIRECTORY_NAME);
+  switch (target.kind) {
     case 'root':
     case 'previousRoot':
       return scrubRoot(fileSystem, dataDirectory, target.path, place.roots());
@@ -167,7 +184,7 @@ export function scrubTarget(place: ScrubPlace, target: ScrubTarget): TargetSteps
     case 'hardState':
       return scrubHardState(fileSystem, wal, baseName(target.path), place.hardStates());
     default:
-      return unreachable(target);
+      return unreachable(target.kind);
   }
 }
 

@@ -6,17 +6,17 @@
  * of the state: so neither a write under way nor a file that was let go of is one. Every finding is
  * told once per place, until the place is sound again.
  *
- * It reads through the file system, so it sees what a restart of the process, a repair or a
- * snapshot would see; of pages that the system still holds in memory it sees the memory
- * (docs/adr/0026).
+ * What reads and hashes is its reader: in a node a thread of its own (docs/adr/0031). It sees what
+ * a restart of the process, a repair or a snapshot would see; of pages that the system still holds
+ * in memory it sees the memory (docs/adr/0026).
  */
 import type { Clock, HoldfastError, Logger, Timers } from '@holdfast/base';
 import { HoldfastError as HoldfastFailure } from '@holdfast/base';
-import type { ScrubPace } from './scrub-pace.ts';
+import type { ScrubReader } from './scrub-reader.ts';
 import type { ScrubReport, ScrubTotals } from './scrub-report.ts';
 import { ScrubReports } from './scrub-report.ts';
 import type { AnyFlaw, ScrubPlace, ScrubTarget } from './scrub-targets.ts';
-import { listTargets, scrubTarget } from './scrub-targets.ts';
+import { listTargets, lookOf } from './scrub-targets.ts';
 
 /** Longer than any write of one batch. */
 const CONFIRM_DELAY_MS = 50;
@@ -31,7 +31,8 @@ export interface Finding {
 
 export interface ScrubberOptions {
   readonly place: ScrubPlace;
-  readonly pace: ScrubPace;
+  /** Stopped with the scrubber. */
+  readonly reader: ScrubReader;
   /** From the end of one pass to the begin of the next; 0: only when asked for. */
   readonly intervalMs: number;
   readonly clock: Clock;
@@ -84,11 +85,11 @@ export class Scrubber {
   }
 
   get bytesPerSecMax(): number {
-    return this.#options.pace.bytesPerSecMax;
+    return this.#options.reader.bytesPerSecMax;
   }
 
   set bytesPerSecMax(bytesPerSec: number) {
-    this.#options.pace.bytesPerSecMax = bytesPerSec;
+    this.#options.reader.bytesPerSecMax = bytesPerSec;
   }
 
   onTick(nowMs: number): void {
@@ -111,6 +112,7 @@ export class Scrubber {
   /** Nothing is read any more; resolves when the pass under way has ended. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    await this.#options.reader.stop();
     await this.#pass?.catch(() => undefined);
   }
 
@@ -135,6 +137,7 @@ export class Scrubber {
       if (this.#isStopped) break;
       const startMs = clock.monotonicMs();
       const flaws = await this.#lookSafely(target);
+      if (flaws === null) break;
       report.looked(target, flaws, clock.monotonicMs() - startMs);
       const open = flaws.filter((flaw) => !this.#options.isSettled(target, flaw));
       if (open.length > 0) this.#options.onFinding({ target, flaws: open });
@@ -144,11 +147,12 @@ export class Scrubber {
     return ended;
   }
 
-  /** A file that the disk refuses to read is damaged as a whole. */
-  async #lookSafely(target: ScrubTarget): Promise<readonly AnyFlaw[]> {
+  /** A file that the disk refuses to read is damaged as a whole. Null: stopped meanwhile. */
+  async #lookSafely(target: ScrubTarget): Promise<readonly AnyFlaw[] | null> {
     try {
       return await this.look(target);
     } catch (error) {
+      if (this.#isStopped) return null;
       if (!isUnreadable(error)) throw error;
       const what = `the disk refuses to read it: ${error.message}`;
       return [{ offset: null, what, expected: null, actual: null }];
@@ -156,14 +160,10 @@ export class Scrubber {
   }
 
   async #read(target: ScrubTarget): Promise<readonly AnyFlaw[]> {
-    const { pace, place } = this.#options;
-    const steps = scrubTarget(place, target);
-    for (;;) {
-      const step = steps.next();
-      if (step.done === true) return step.value;
-      this.#reports.bytesRead(step.value);
-      await pace.after(step.value);
-    }
+    const { place, reader } = this.#options;
+    const { flaws, sizeBytes } = await reader.look(lookOf(place, target));
+    this.#reports.bytesRead(sizeBytes);
+    return flaws;
   }
 
   #isGone(target: ScrubTarget): boolean {

@@ -1,8 +1,8 @@
 /** The disk of a simulated machine, judged from outside: whatever its node knows of it or not. */
-import { fsckDataDirectory, joinPath, readCheckpointRoots } from '@holdfast/storage';
+import { fsckDataDirectory, joinPath, readCheckpointRoots, scrubLook } from '@holdfast/storage';
 import { scrubPlaceOf } from '../heal/scrub-place.ts';
 import type { ScrubPlace, ScrubTarget } from '../heal/scrub-targets.ts';
-import { blockFiles, listTargets, scrubTarget } from '../heal/scrub-targets.ts';
+import { blockFiles, listTargets, lookOf } from '../heal/scrub-targets.ts';
 import type { SimNode } from './sim-node.ts';
 import { DATA_DIRECTORY } from './sim-node.ts';
 
@@ -38,7 +38,7 @@ function lostEntries({ fileSystem }: SimNode): readonly string[] {
 }
 
 function flawsOfFile(place: ScrubPlace, target: ScrubTarget): readonly string[] {
-  const steps = scrubTarget(place, target);
+  const steps = scrubLook(place.fileSystem, lookOf(place, target));
   for (;;) {
     const step = steps.next();
     if (step.done === true) return step.value.map(({ what }) => `${target.path}: ${what}`);

@@ -6,13 +6,8 @@
  * both is `quarantineGeneration` and a new save: a graph is only a cache.
  */
 import { HoldfastError } from '@holdfast/base';
-import type { FileSystem, ScrubSteps } from '@holdfast/storage';
-import {
-  COLLECTIONS_DIRECTORY_NAME,
-  joinPath,
-  scrubBlockFile,
-  scrubSmallFile,
-} from '@holdfast/storage';
+import type { FileSystem, ScrubLook } from '@holdfast/storage';
+import { COLLECTIONS_DIRECTORY_NAME, joinPath, scrubSmallFile } from '@holdfast/storage';
 import type { GraphCachePlace } from './files.ts';
 import { graphFilePath, listGenerations } from './files.ts';
 import type { GraphSidecar } from './sidecar.ts';
@@ -45,23 +40,28 @@ export function listSavedGraphFiles(
   return found;
 }
 
-/** What is wrong with one file of a saved graph right now. @throws HoldfastError FILE_IO */
-export function* scrubSavedGraphFile(
+/** How one file of a saved graph is looked at right now. @throws HoldfastError FILE_IO */
+export function lookAtSavedGraph(
   fs: FileSystem,
   dataDirectory: string,
   file: SavedGraphFile,
-): ScrubSteps {
+): ScrubLook {
   const place = { fs, dataDirectory, uid: file.uid, shard: file.shard };
   const path = joinPath(dataDirectory, file.path);
-  const sidecarPath = graphFilePath(place, file.generation, 'json');
   if (file.kind === 'json') {
-    return yield* scrubSmallFile(fs, path, () => assertOwn(readSidecar(fs, path), path, place));
+    const verify = (): void => assertOwn(readSidecar(fs, path), path, place);
+    return { kind: 'small', steps: scrubSmallFile(fs, path, verify) };
   }
-  const checksum = checksumIn(fs, sidecarPath);
-  const flaws = yield* scrubBlockFile(fs, path, checksum ?? '');
-  const isNamed = checksum !== null || flaws.some(({ offset }) => offset !== null);
-  // Without a checksum to compare with only its blocks speak; what is wrong is the sidecar.
-  return isNamed || !fs.exists(path) ? flaws : [];
+  const checksum = checksumIn(fs, graphFilePath(place, file.generation, 'json'));
+  return {
+    kind: 'file',
+    job: { kind: 'blockFile', path, checksum: checksum ?? '' },
+    judge: (flaws) => {
+      const isNamed = checksum !== null || flaws.some(({ offset }) => offset !== null);
+      // Without a checksum to compare with only its blocks speak; what is wrong is the sidecar.
+      return isNamed || !fs.exists(path) ? flaws : [];
+    },
+  };
 }
 
 function assertOwn(sidecar: GraphSidecar, file: string, { shard, uid }: GraphCachePlace): void {

@@ -37,14 +37,18 @@ export interface ParsedBatch {
       };
 }
 
-/** The batch whose header is at `offset`, or null when no valid header is there. */
+/**
+ * The batch whose header is at `offset` of `bytes`, or null when no valid header is there. `bytes`
+ * starts at `fileOffset` of its file, and offsets in what is returned are those of the file.
+ */
 export function readBatch(
   bytes: Uint8Array,
   fileId: number,
   offset: number,
   mask: number,
+  fileOffset = 0,
 ): ParsedBatch | null {
-  const header = decodeBatchHeader(bytes, fileId, offset, mask);
+  const header = decodeBatchHeader(bytes, fileId, offset, mask, fileOffset);
   if (header === null) return null;
   const confirmation = readConfirmation(bytes, offset, header);
   const sizeBytes = batchSizeBytes(header.confirmationSizeBytes, header.payloadSizeBytes);
@@ -52,16 +56,16 @@ export function readBatch(
   const end = start + header.payloadSizeBytes;
   const isWhole =
     end <= bytes.byteLength && crc32c(bytes.subarray(start, end)) === header.payloadChecksum;
-  const { items, unknownTypeAt } = salvageBatch(bytes, header, offset, mask);
+  const { items, unknownTypeAt } = salvageBatch(bytes, header, offset, mask, fileOffset);
   const records = items.flatMap((item) => (item.kind === 'record' ? [item.record] : []));
-  const place = { header, offset, sizeBytes, confirmation };
+  const place = { header, offset: fileOffset + offset, sizeBytes, confirmation };
   if (isWhole && records.length === header.recordCount && records.length === items.length) {
     return { ...place, content: { kind: 'whole', records } };
   }
   const first = items.find((item) => item.kind !== 'record');
   const what = first === undefined ? 'batch payload fails its checksum' : first.what;
   const index = first?.kind === 'named' && first.name.index > 0 ? first.name.index : null;
-  const damage = { items, what, offset: first?.offset ?? start, index, unknownTypeAt };
+  const damage = { items, what, offset: first?.offset ?? fileOffset + start, index, unknownTypeAt };
   return { ...place, content: { kind: 'damaged', ...damage } };
 }
 

@@ -171,12 +171,16 @@ export function encodeBatchHeader(
   return bytes;
 }
 
-/** Null when the bytes at `offset` are no batch header written there. */
+/**
+ * Null when the bytes at `offset` are no batch header written there; `bytes` starts at
+ * `fileOffset` of its file.
+ */
 export function decodeBatchHeader(
   bytes: Uint8Array,
   fileId: number,
   offset: number,
   mask: number,
+  fileOffset = 0,
 ): BatchHeader | null {
   if (offset + BATCH_HEADER_SIZE_BYTES > bytes.byteLength) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset, BATCH_HEADER_SIZE_BYTES);
@@ -184,7 +188,9 @@ export function decodeBatchHeader(
   const checksum = crc32c(bytes.subarray(offset, offset + 60));
   if (view.getUint32(60, true) !== (checksum ^ mask) >>> 0) return null;
   if (view.getUint16(4, true) !== WAL_FORMAT_VERSION) return null;
-  if (readU64(view, 8) !== fileId || view.getUint32(44, true) !== offset) return null;
+  if (readU64(view, 8) !== fileId || view.getUint32(44, true) !== fileOffset + offset) {
+    return null;
+  }
   return {
     batch: readU64(view, 16),
     watermark: readU64(view, 24),

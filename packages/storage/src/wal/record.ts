@@ -186,17 +186,18 @@ const unnamed = (what: string, offset: number): RecordOutcome => ({
   sizeBytes: 0,
 });
 
-/** The first place in [from, end) where a valid record header is, or null. */
+/** The first place in [from, end) where a valid record header is, or null; as `readRecord`. */
 export function findRecord(
   bytes: Uint8Array,
   from: number,
   end: number,
   mask: number,
+  fileOffset = 0,
 ): number | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let offset = from; offset + RECORD_HEADER_SIZE_BYTES <= end; offset++) {
-    const isCandidate = view.getUint32(offset + SUM_END, true) === offset;
-    if (isCandidate && isHeader(bytes, offset, 0, mask)) return offset;
+    const isCandidate = view.getUint32(offset + SUM_END, true) === fileOffset + offset;
+    if (isCandidate && isHeader(bytes, offset, fileOffset, mask)) return offset;
   }
   return null;
 }

@@ -30,16 +30,17 @@ export interface Salvage {
   readonly unknownTypeAt: number | null;
 }
 
-/** The payload of a batch whose header verifies. */
+/** The payload of a batch whose header verifies; `bytes` starts at `fileOffset` of its file. */
 export function salvageBatch(
   bytes: Uint8Array,
   header: BatchHeader,
   offset: number,
   mask: number,
+  fileOffset: number,
 ): Salvage {
   const start = payloadStart(header, offset);
   const end = Math.min(bytes.byteLength, start + header.payloadSizeBytes);
-  const { items, unknownTypeAt } = salvage(bytes, start, end, mask);
+  const { items, unknownTypeAt } = salvage(bytes, start, end, mask, fileOffset);
   const found = items.filter((item) => item.kind !== 'gap').length;
   const gaps = items.length - found;
   if (gaps !== 1) return { items, unknownTypeAt };
@@ -56,25 +57,31 @@ export function salvageRegion(
   mask: number,
   what: string,
 ): Salvage {
-  const { items, unknownTypeAt } = salvage(bytes, from, to, mask);
+  const { items, unknownTypeAt } = salvage(bytes, from, to, mask, 0);
   const gap: SalvageItem = { kind: 'gap', offset: from, what, lostCount: null };
   const isOpenEnded = items.at(-1)?.kind !== 'gap';
   return { items: [gap, ...items, ...(isOpenEnded ? [gap] : [])], unknownTypeAt };
 }
 
-function salvage(bytes: Uint8Array, start: number, end: number, mask: number): Salvage {
+function salvage(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  mask: number,
+  fileOffset: number,
+): Salvage {
   const items: SalvageItem[] = [];
   let unknownTypeAt: number | null = null;
   let at = start;
   while (at < end) {
-    const outcome = readRecord(bytes, at, end, mask);
+    const outcome = readRecord(bytes, at, end, mask, fileOffset);
     if (outcome.kind === 'record') {
       items.push(outcome);
       at += outcome.record.sizeBytes;
       continue;
     }
     if (outcome.kind === 'unknownType') {
-      unknownTypeAt ??= at;
+      unknownTypeAt ??= fileOffset + at;
     } else if (outcome.name !== null) {
       const { name, offset, what } = outcome;
       items.push({ kind: 'named', name, offset, what });
@@ -82,8 +89,8 @@ function salvage(bytes: Uint8Array, start: number, end: number, mask: number): S
       continue;
     }
     const what = outcome.kind === 'damaged' ? outcome.what : 'record type is unknown';
-    items.push({ kind: 'gap', offset: at, what, lostCount: null });
-    at = findRecord(bytes, at + 1, end, mask) ?? end;
+    items.push({ kind: 'gap', offset: fileOffset + at, what, lostCount: null });
+    at = findRecord(bytes, at + 1, end, mask, fileOffset) ?? end;
   }
   return { items, unknownTypeAt };
 }

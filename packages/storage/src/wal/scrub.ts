@@ -12,16 +12,19 @@
 import type { GroupId } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import type { FileSystem } from '../fs.ts';
-import { isFileIoError } from '../fs.ts';
+import { openOrNull } from '../fs.ts';
 import type { FileFlaw } from '../scrub-steps.ts';
 import { flaw } from '../scrub-steps.ts';
 import type { ParsedBatch } from './batch-reader.ts';
 import { readBatch } from './batch-reader.ts';
 import type { WalFileFacts } from './file-facts.ts';
+import { FileWindow } from './file-window.ts';
+import type { BatchHeader } from './format.ts';
 import {
-  alignBatch,
   BATCH_ALIGNMENT_BYTES,
+  batchSizeBytes,
   checksumMask,
+  decodeBatchHeader,
   decodeFileHeader,
   epochOf,
   FILE_HEADER_SIZE_BYTES,
@@ -33,8 +36,6 @@ import {
 } from './format.ts';
 import type { WalRecord } from './record.ts';
 import { decodeGroupSummary, decodeHardState } from './record-payload.ts';
-
-const STEP_SIZE_BYTES = 256 * 1024;
 
 /** A flaw of a log file, and what its repair needs to know. */
 export interface WalFlaw extends FileFlaw {
@@ -86,32 +87,59 @@ export function* scrubWalFile(
   expected: WalFileFacts | null = null,
 ): WalScrubSteps {
   const path = walFilePath(directory, fileId);
-  const bytes = yield* readInSteps(fileSystem, path);
-  if (bytes === null && expected === null) return [];
-  const look = new WalFileLook(bytes ?? new Uint8Array(0), fileId, expected);
-  if (bytes === null) look.missing();
-  else yield* look.batches();
+  const look = new WalFileLook(fileId, expected);
+  const isThere = yield* lookAt(fileSystem, path, look);
+  if (!isThere && expected === null) return [];
+  if (!isThere) look.missing();
   if (look.needsBefore) {
-    const before = yield* readInSteps(fileSystem, walFilePath(directory, fileId - 1));
-    yield* look.follow(before ?? new Uint8Array(0));
+    const before = new WalFileLook(fileId - 1, null);
+    yield* lookAt(fileSystem, walFilePath(directory, fileId - 1), before);
+    look.follow(before);
   }
-  if (bytes === null) return look.flaws;
-  look.header(path);
+  if (isThere) look.header(path);
   return look.flaws;
+}
+
+/** False when there is no such file. */
+function* lookAt(
+  fileSystem: FileSystem,
+  path: string,
+  look: WalFileLook,
+): Generator<number, boolean, undefined> {
+  const handle = openOrNull(fileSystem, path);
+  if (handle === null) return false;
+  try {
+    yield* look.batches(new FileWindow(handle));
+    return true;
+  } finally {
+    handle.close();
+  }
+}
+
+/** From the first byte that is not zero to behind the last one, aligned as batches are. */
+interface UsedRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The next batch, and what is not zero before it. */
+interface FoundBatch {
+  readonly batch: ParsedBatch | null;
+  readonly used: UsedRange | null;
 }
 
 class WalFileLook {
   readonly flaws: WalFlaw[] = [];
-  readonly #bytes: Uint8Array;
   readonly #fileId: number;
   readonly #mask: number;
   readonly #expected: WalFileFacts | null;
-  #first: ParsedBatch | null = null;
+  /** The page of the file header. */
+  #head = new Uint8Array(0);
+  #first: BatchHeader | null = null;
   /** By the batches looked at so far; replaced, never changed: flaws hold it. */
   #committed: ReadonlyMap<GroupId, number> = new Map();
 
-  constructor(bytes: Uint8Array, fileId: number, expected: WalFileFacts | null) {
-    this.#bytes = bytes;
+  constructor(fileId: number, expected: WalFileFacts | null) {
     this.#fileId = fileId;
     this.#mask = checksumMask(fileId);
     this.#expected = expected;
@@ -130,49 +158,44 @@ class WalFileLook {
   }
 
   /** Learns that from the file before. */
-  *follow(before: Uint8Array): Generator<number, undefined, undefined> {
-    const earlier = new WalFileLook(before, this.#fileId - 1, null);
-    yield* earlier.batches();
-    const known = earlier.#committed;
+  follow(before: WalFileLook): void {
+    const known = before.#committed;
     for (const [i, flaw] of this.flaws.entries()) {
       if (flaw.committed?.size === 0) this.flaws[i] = { ...flaw, committed: known };
     }
   }
 
-  *batches(): Generator<number, undefined, undefined> {
+  *batches(window: FileWindow): Generator<number, undefined, undefined> {
+    yield* window.hold(0, FIRST_BATCH_OFFSET);
+    this.#head = window.bytes.slice(0, FIRST_BATCH_OFFSET);
     let offset = FIRST_BATCH_OFFSET;
     /** Number of the batch before; 0 at the start of the file. */
     let before = 0;
-    let yieldedAt = offset;
     for (;;) {
-      if (offset - yieldedAt >= STEP_SIZE_BYTES) {
-        yield 0;
-        yieldedAt = offset;
-      }
-      const { batch, isZero } = yield* this.#next(offset);
+      const { batch, used } = yield* this.#next(window, offset);
       if (batch === null) {
-        this.#end(offset, before, isZero);
+        this.#end(offset, before, used, window.sizeBytes);
         return;
       }
       const isFirstMissing = before === 0 && batch.offset > FIRST_BATCH_OFFSET;
       const hasGap = isFirstMissing || (before !== 0 && batch.header.watermark !== before);
-      if (hasGap) this.#lost(offset, batch.offset, 'a batch has lost its header');
-      else if (!isZero) this.#unused(offset, batch.offset, true);
+      if (hasGap) this.#lost(used, offset, batch.offset);
+      else if (used !== null) this.#unused(used, true);
       before = batch.header.batch;
-      this.#first ??= batch;
-      this.#batch(batch);
+      this.#first ??= batch.header;
+      this.#batch(batch, window);
       offset = batch.offset + batch.sizeBytes;
     }
   }
 
   header(path: string): void {
-    const bytes = this.#bytes;
+    const bytes = this.#head;
     const first = this.#first;
     const isBlank = first === null && isZeroRange(bytes, 0, FILE_HEADER_SIZE_BYTES);
     const isUsed = this.#expected !== null;
     if ((!isBlank || isUsed) && !hasHeader(bytes, this.#fileId, path)) {
       const what = 'the file header fails its checksum';
-      const { batch: number = 0, watermark = 0 } = first?.header ?? {};
+      const { batch: number = 0, watermark = 0 } = first ?? {};
       const known = { epoch: epochOf(number), watermark };
       const place = { offset: 0, end: FILE_HEADER_SIZE_BYTES, fileId: this.#fileId };
       this.flaws.push({ ...flaw(0, what, null), ...place, kind: 'header', ...known });
@@ -184,9 +207,8 @@ class WalFileLook {
   }
 
   /** Behind the last batch that can be seen. */
-  #end(offset: number, before: number, isZero: boolean): void {
+  #end(offset: number, before: number, used: UsedRange | null, length: number): void {
     const { isClosed = false, lastBatch = 0, sizeBytes = 0 } = this.#expected ?? {};
-    const length = this.#bytes.byteLength;
     const end = Math.max(length, sizeBytes);
     if (before < lastBatch) {
       const isCut = length < sizeBytes;
@@ -194,18 +216,18 @@ class WalFileLook {
       this.#hole(Math.min(offset, end), end, what);
       return;
     }
-    if (!isZero) this.#unused(offset, length, isClosed);
+    if (used !== null) this.#unused(used, isClosed);
     if (length < sizeBytes) this.#zeros(length, sizeBytes, 'it is cut behind its batches', true);
   }
 
-  #batch(batch: ParsedBatch): void {
-    const { confirmation, content, header, offset, sizeBytes } = batch;
+  #batch({ confirmation, content, header, offset, sizeBytes }: ParsedBatch, window: FileWindow) {
     const payload = payloadStart(header, offset);
     const payloadEnd = payload + header.payloadSizeBytes;
     if (content.kind === 'whole') this.#noteCommits(content.records);
     else this.#add('batch', payload, payloadEnd, content.what);
     if (confirmation === null) this.#add('note', offset, payload, 'a confirmation has rot');
-    if (!isZeroRange(this.#bytes, payloadEnd, offset + sizeBytes)) {
+    const { bytes, start } = window;
+    if (!isZeroRange(bytes, payloadEnd - start, offset + sizeBytes - start)) {
       this.#zeros(payloadEnd, offset + sizeBytes, 'the space behind a batch has rot', true);
     }
   }
@@ -214,25 +236,13 @@ class WalFileLook {
    * Batches that cannot be seen, or are gone without a trace. The first of them began at `from`,
    * also when what is left of it begins with zeros.
    */
-  #lost(from: number, to: number, what: string): void {
-    const { end, start } = this.#used(from, to);
-    if (start < end) this.#hole(from, end, what);
-    else this.#hole(from, to, 'a batch is gone');
+  #lost(used: UsedRange | null, from: number, to: number): void {
+    if (used === null) this.#hole(from, to, 'a batch is gone');
+    else this.#hole(from, used.end, 'a batch has lost its header');
   }
 
-  #unused(from: number, to: number, isEnclosed: boolean): void {
-    const { end, start } = this.#used(from, to);
+  #unused({ end, start }: UsedRange, isEnclosed: boolean): void {
     this.#zeros(start, end, 'space that holds no batch is not zero', isEnclosed);
-  }
-
-  /** From the first byte in [from, to) that is not zero to behind the last one, aligned. */
-  #used(from: number, to: number): { readonly start: number; readonly end: number } {
-    let first = from;
-    while (first < to && this.#bytes[first] === 0) first += 1;
-    let last = to;
-    while (last > first && this.#bytes[last - 1] === 0) last -= 1;
-    const start = first - (first % BATCH_ALIGNMENT_BYTES);
-    return first === to ? { start: to, end: to } : { start, end: Math.min(to, alignBatch(last)) };
   }
 
   #zeros(offset: number, end: number, what: string, isEnclosed: boolean): void {
@@ -260,18 +270,34 @@ class WalFileLook {
     this.flaws.push({ ...flaw(offset, what, null), offset, end, fileId: this.#fileId, kind });
   }
 
-  *#next(
-    from: number,
-  ): Generator<number, { batch: ParsedBatch | null; isZero: boolean }, undefined> {
-    const bytes = this.#bytes;
-    let isZero = true;
-    for (let at = from; at < bytes.byteLength; at += BATCH_ALIGNMENT_BYTES) {
-      const batch = readBatch(bytes, this.#fileId, at, this.#mask);
-      if (batch !== null) return { batch, isZero };
-      isZero &&= isZeroRange(bytes, at, Math.min(at + BATCH_ALIGNMENT_BYTES, bytes.byteLength));
-      if ((at - from) % STEP_SIZE_BYTES === 0) yield 0;
+  *#next(window: FileWindow, from: number): Generator<number, FoundBatch, undefined> {
+    let used = null as UsedRange | null;
+    for (let at = from; ; ) {
+      yield* window.hold(at, at + BATCH_ALIGNMENT_BYTES);
+      if (at >= window.sizeBytes) return { batch: null, used };
+      const zeroEnd = zeroBlocksEnd(window, at);
+      if (zeroEnd > at) {
+        at = zeroEnd;
+        continue;
+      }
+      const batch = yield* this.#batchAt(window, at);
+      if (batch !== null) return { batch, used };
+      const end = Math.min(at + BATCH_ALIGNMENT_BYTES, window.sizeBytes);
+      used = { start: used?.start ?? at, end };
+      at += BATCH_ALIGNMENT_BYTES;
     }
-    return { batch: null, isZero };
+  }
+
+  /** Afterwards the window holds all of the batch. */
+  *#batchAt(window: FileWindow, at: number): Generator<number, ParsedBatch | null, undefined> {
+    const fileId = this.#fileId;
+    const mask = this.#mask;
+    const { bytes, start } = window;
+    const header = decodeBatchHeader(bytes, fileId, at - start, mask, start);
+    if (header === null) return null;
+    const { confirmationSizeBytes, payloadSizeBytes } = header;
+    yield* window.hold(at, at + batchSizeBytes(confirmationSizeBytes, payloadSizeBytes));
+    return readBatch(window.bytes, fileId, at - window.start, mask, window.start);
   }
 }
 
@@ -287,37 +313,22 @@ function hasHeader(bytes: Uint8Array, fileId: number, path: string): boolean {
 
 const ZEROS = Buffer.alloc(64 * 1024);
 
+/** Behind the last whole block of zeros that is held from `at` on, or the end of the file. */
+function zeroBlocksEnd({ bytes, sizeBytes, start }: FileWindow, at: number): number {
+  const end = bytes.byteLength - ((start + bytes.byteLength - at) % BATCH_ALIGNMENT_BYTES);
+  let to = at - start;
+  if (bytes[to] !== 0) return at;
+  for (let step = ZEROS.byteLength; step >= BATCH_ALIGNMENT_BYTES; step /= 2) {
+    while (to + step <= end && isZeroRange(bytes, to, to + step)) to += step;
+  }
+  const isTail = to === end && start + bytes.byteLength === sizeBytes;
+  return isTail && isZeroRange(bytes, end, bytes.byteLength) ? sizeBytes : start + to;
+}
+
 function isZeroRange(bytes: Uint8Array, start: number, end: number): boolean {
   for (let at = start; at < end; at += ZEROS.byteLength) {
     const piece = bytes.subarray(at, Math.min(end, at + ZEROS.byteLength));
     if (Buffer.compare(piece, ZEROS.subarray(0, piece.byteLength)) !== 0) return false;
   }
   return true;
-}
-
-function* readInSteps(
-  fileSystem: FileSystem,
-  path: string,
-): Generator<number, Uint8Array | null, undefined> {
-  let handle: ReturnType<FileSystem['open']>;
-  try {
-    handle = fileSystem.open(path, 'read');
-  } catch (error) {
-    if (isFileIoError(error, 'ENOENT')) return null;
-    throw error;
-  }
-  try {
-    const bytes = new Uint8Array(handle.sizeBytes());
-    let filled = 0;
-    while (filled < bytes.byteLength) {
-      const piece = bytes.subarray(filled, filled + STEP_SIZE_BYTES);
-      const count = handle.read(piece, filled);
-      if (count === 0) break;
-      filled += count;
-      yield count;
-    }
-    return bytes.subarray(0, filled);
-  } finally {
-    handle.close();
-  }
 }
