@@ -1,8 +1,9 @@
 /**
  * How fast the scrubber reads: at most a rate that can be changed while it runs, and less when
- * others want the thread. What it watches is the thread itself: a pause that comes back late says
- * that requests were waiting, and then it stays away for a multiple of that, up to a bound, so that
- * a pass ends also on a node that is never idle.
+ * others want what it runs on. What it watches is its own thread: a pause that comes back late says
+ * that somebody had to wait, or that the processor was given to others, and then it stays away for
+ * a multiple of that, up to a bound, so that a pass ends also on a node that is never idle. On the
+ * thread of the scrubber the system's priorities do the most of it (docs/adr/0031).
  */
 import type { Clock, Timers } from '@holdfast/base';
 import { assert } from '@holdfast/base';
