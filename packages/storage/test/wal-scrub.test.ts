@@ -213,6 +213,33 @@ t.test('batches zeroed in the file that is written to are found', async (t) => {
   }
 });
 
+t.test('each damaged record of a batch is told where it is', (t) => {
+  const fileSystem = new MemoryFileSystem();
+  const wal = open(fileSystem);
+  append(wal, 8);
+  append(wal, 1);
+  const isPayload = (byte: number, i: number, bytes: Uint8Array): boolean =>
+    byte !== 0 && bytes[i + 1] === byte;
+  const before = readWholeFile(fileSystem, pathOf(1));
+  // Behind those of the start.
+  const [from, to] = batchOffsets(before).slice(-2);
+  const [first, second] = [0.4, 0.8].map((share) => {
+    const at = Math.floor(from! + (to! - from!) * share);
+    return before.findIndex((byte, i, bytes) => i >= at && isPayload(byte, i, bytes));
+  });
+  for (const at of [first!, second!]) fileSystem.flipBit(pathOf(1), at);
+  const flaws = scrub(fileSystem, wal, 1);
+  t.equal(flaws.length, 2, JSON.stringify(flaws));
+  for (const [i, at] of [first!, second!].entries()) {
+    t.match(flaws[i], { kind: 'batch' });
+    t.ok(flaws[i]!.offset <= at && at < flaws[i]!.end);
+    t.ok(flaws[i]!.end - flaws[i]!.offset < 1_024, 'one record, not the batch');
+  }
+  const lost = flaws.flatMap((one) => wal.entriesLostBy(GROUP_ONE, one));
+  t.equal(lost.length, 2, 'and no entry beside them is doubted');
+  t.end();
+});
+
 t.test('a batch whose first sector is zeroed is told where it began', (t) => {
   const { fileSystem, wal } = writeLog();
   const bytes = readWholeFile(fileSystem, pathOf(2)).slice();

@@ -36,6 +36,7 @@ import {
 } from './format.ts';
 import type { WalRecord } from './record.ts';
 import { decodeGroupSummary, decodeHardState } from './record-payload.ts';
+import type { SalvageItem } from './salvage.ts';
 
 /** A flaw of a log file, and what its repair needs to know. */
 export interface WalFlaw extends FileFlaw {
@@ -127,6 +128,11 @@ interface FoundBatch {
   readonly batch: ParsedBatch | null;
   readonly used: UsedRange | null;
 }
+
+type DamagedContent = Extract<ParsedBatch['content'], { readonly kind: 'damaged' }>;
+
+/** A batch of small records may have thousands. */
+const FLAWS_PER_BATCH_MAX = 64;
 
 class WalFileLook {
   readonly flaws: WalFlaw[] = [];
@@ -224,12 +230,30 @@ class WalFileLook {
     const payload = payloadStart(header, offset);
     const payloadEnd = payload + header.payloadSizeBytes;
     if (content.kind === 'whole') this.#noteCommits(content.records);
-    else this.#add('batch', payload, payloadEnd, content.what);
+    else this.#damaged(content, payload, payloadEnd);
     if (confirmation === null) this.#add('note', offset, payload, 'a confirmation has rot');
     const { bytes, start } = window;
     if (!isZeroRange(bytes, payloadEnd - start, offset + sizeBytes - start)) {
       this.#zeros(payloadEnd, offset + sizeBytes, 'the space behind a batch has rot', true);
     }
+  }
+
+  /**
+   * One flaw per damaged record: rot that is told stays until its file goes, and more may come. Of
+   * a batch with too many of them the rest is one.
+   */
+  #damaged({ items, what }: DamagedContent, payload: number, payloadEnd: number): void {
+    let told = 0;
+    for (const [i, item] of items.entries()) {
+      if (item.kind === 'record') continue;
+      told += 1;
+      const isLast = told === FLAWS_PER_BATCH_MAX;
+      const end = isLast ? payloadEnd : offsetOf(items[i + 1], payloadEnd);
+      this.#add('batch', item.offset, end, item.what);
+      if (isLast) return;
+    }
+    // Each record is sound and their number or order is not.
+    if (told === 0) this.#add('batch', payload, payloadEnd, what);
   }
 
   /**
@@ -299,6 +323,11 @@ class WalFileLook {
     yield* window.hold(at, at + batchSizeBytes(confirmationSizeBytes, payloadSizeBytes));
     return readBatch(window.bytes, fileId, at - window.start, mask, window.start);
   }
+}
+
+function offsetOf(item: SalvageItem | undefined, end: number): number {
+  if (item === undefined) return end;
+  return item.kind === 'record' ? item.record.offset : item.offset;
 }
 
 /** Another version, by a flipped bit or not, is no header that this program can vouch for. */
