@@ -25,7 +25,7 @@ function readOptions(): TortureOptions & { readonly report: string | undefined }
     options: {
       ...{ flips: count('0'), truncate: count('0'), 'zero-page': count('0'), swap: count('0') },
       ...{ stale: count('0'), delete: count('0'), seed: count(String(Date.now() % 1_000_000)) },
-      ...{ nodes: count('1'), outstanding: count('20'), shards: count('4'), segments: count('2') },
+      ...{ nodes: count('1'), outstanding: count('20'), shards: count('2'), segments: count('2') },
       ...{ minutes: count('60'), report: { type: 'string' }, keep: { type: 'boolean' } },
     },
   });

@@ -24,16 +24,17 @@ export interface FileKindFacts {
   /** Share of the draws. */
   readonly weight: number;
   /**
-   * True: a file of a checkpoint, which the repair of another one replaces. Only one of them is
-   * damaged at a time in a node, or most would be gone before anybody could look.
+   * The repair of one of these files replaces the others: those of a checkpoint, the two copies of
+   * term and vote. Only one of them is damaged at a time in a node, or most would be gone before
+   * anybody could look.
    */
-  readonly isOfCheckpoint: boolean;
+  readonly replacedWith: 'checkpoint' | 'hardState' | null;
   /** True: there is an older or another content of the kind that is sound in itself. */
   readonly hasStaleContent: boolean;
 }
 
-const ofCheckpoint = { isOfCheckpoint: true, hasStaleContent: true } as const;
-const onItsOwn = { isOfCheckpoint: false, hasStaleContent: true } as const;
+const ofCheckpoint = { replacedWith: 'checkpoint', hasStaleContent: true } as const;
+const onItsOwn = { replacedWith: null, hasStaleContent: true } as const;
 
 export const FILE_KINDS: readonly FileKindFacts[] = [
   { kind: 'segment', pattern: /^collections\/.*\.seg$/, weight: 30, ...onItsOwn },
@@ -46,10 +47,13 @@ export const FILE_KINDS: readonly FileKindFacts[] = [
   // Written once: there is no older one.
   {
     ...{ kind: 'identity', pattern: /^identity\.json$/, weight: 6 },
-    ...{ isOfCheckpoint: false, hasStaleContent: false },
+    ...{ replacedWith: null, hasStaleContent: false },
   },
   { kind: 'epoch', pattern: /^wal\/EPOCH$/, weight: 6, ...onItsOwn },
-  { kind: 'hardState', pattern: /^wal\/TERM-[AB]$/, weight: 6, ...onItsOwn },
+  {
+    ...{ kind: 'hardState', pattern: /^wal\/TERM-[AB]$/, weight: 6 },
+    ...{ replacedWith: 'hardState', hasStaleContent: true },
+  },
   { kind: 'graph', pattern: /^collections\/.*\/graph-\d+\.(graph|json)$/, weight: 6, ...onItsOwn },
 ];
 

@@ -2,7 +2,7 @@
  * One node whose files are damaged: what it says, what was done to it, and what became of it.
  *
  * Invariants: at most one open injury per file, so that one event answers for one damage; at most
- * one in the files of checkpoints; and no place of a log file is hit twice, because rot there stays
+ * one in files that are replaced together; and no place of a log file is hit twice, because rot there stays
  * until the file goes, and is told once.
  */
 import { readFileSync } from 'node:fs';
@@ -115,11 +115,12 @@ export class Victim {
   damage(drawn: PlannedDamage, isBusy: (path: string) => boolean): boolean {
     const attempt = this.#attempts.get(drawn.number) ?? 0;
     const planned = movedOn(drawn, attempt);
-    const { isOfCheckpoint } = factsOf(planned.fileKind);
+    const { replacedWith } = factsOf(planned.fileKind);
     const isTaken = this.injuries.some(
-      (injury) => isOpen(injury) && factsOf(injury.fileKind).isOfCheckpoint,
+      (injury) => isOpen(injury) && factsOf(injury.fileKind).replacedWith === replacedWith,
     );
-    if (isOfCheckpoint && (isTaken || !this.#isCheckpointYoung())) return false;
+    if (replacedWith !== null && isTaken) return false;
+    if (replacedWith === 'checkpoint' && !this.#isCheckpointYoung()) return false;
     const all = this.files().filter(({ kind, sizeBytes }) => {
       return kind === planned.fileKind && sizeBytes > 0;
     });
@@ -180,7 +181,7 @@ export class Victim {
     const older = this.#archive.get(file.path) ?? null;
     if (older !== null) this.#archive.delete(file.path);
     const isMadeOften = ['segment', 'graph'].includes(file.kind);
-    const isNamedByContent = isMadeOften || factsOf(file.kind).isOfCheckpoint;
+    const isNamedByContent = isMadeOften || factsOf(file.kind).replacedWith === 'checkpoint';
     if (older !== null || !isNamedByContent) return older;
     const other = ofKind.find(({ path }) => {
       return path !== file.path && !this.isOpenAt(path) && extname(path) === extname(file.path);
@@ -251,7 +252,8 @@ export class Victim {
     const inode = inodeOf(join(this.#dataDirectory, injury.path));
     if (injury.damage !== 'delete') return inode !== injury.inode;
     if (inode !== null) return true;
-    if (factsOf(injury.fileKind).isOfCheckpoint) return rootChanges >= GENERATION_COUNT;
+    if (factsOf(injury.fileKind).replacedWith === 'checkpoint')
+      return rootChanges >= GENERATION_COUNT;
     const oldest = this.files().find(({ kind }) => kind === 'wal')?.path ?? '';
     return injury.fileKind === 'wal' && injury.path < oldest;
   }
