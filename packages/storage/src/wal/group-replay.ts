@@ -255,7 +255,10 @@ export class GroupReplay {
       this.#isHardStateInDoubt ||
       (known.hardState?.term === hardState?.term && known.hardState?.vote === hardState?.vote);
     if (isSameLog && isSameHardState) return;
-    throw contradiction(`group ${this.log.group} is not as the records before say`);
+    const ends = `${lastIndex} after ${base.index}`;
+    const knownEnds = `${known.lastIndex} after ${known.base.index}`;
+    const what = isSameLog ? 'another term and vote' : `it ends at ${ends}, not at ${knownEnds}`;
+    throw contradiction(`group ${this.log.group} is not as the records before say: ${what}`);
   }
 }
 

@@ -43,8 +43,13 @@ export function salvageBatch(
   const { items, unknownTypeAt } = salvage(bytes, start, end, mask, fileOffset);
   const found = items.filter((item) => item.kind !== 'gap').length;
   const gaps = items.length - found;
-  if (gaps !== 1) return { items, unknownTypeAt };
   const lostCount = Math.max(0, header.recordCount - found);
+  if (gaps === 0 && lostCount > 0) {
+    // The file was cut between two of its records, or before the first.
+    const gap = { kind: 'gap', offset: end, what: 'the batch is cut off', lostCount } as const;
+    return { items: [...items, gap], unknownTypeAt };
+  }
+  if (gaps !== 1) return { items, unknownTypeAt };
   const counted = items.map((item) => (item.kind === 'gap' ? { ...item, lostCount } : item));
   return { items: counted, unknownTypeAt };
 }
