@@ -4,7 +4,13 @@
  */
 import t from 'tap';
 import type { SimCluster, SimNode } from '../src/testing/sim-cluster.ts';
-import { clusterWithSegments, expectHealed, upsertBatch } from './support/healing.ts';
+import {
+  clusterWithSegments,
+  DATA,
+  expectHealed,
+  filesOf,
+  upsertBatch,
+} from './support/healing.ts';
 
 async function follower(cluster: SimCluster): Promise<SimNode> {
   const leader = await cluster.leader();
@@ -51,3 +57,21 @@ for (const loss of ['dies', 'hangs'] as const) {
     t.match(lane, { restarts: 1, lost: loss === 'dies' ? { died: 1 } : { hung: 1 } });
   });
 }
+
+t.test(
+  'a lane that finds every checkpoint damaged stops its node, which starts whole',
+  async (t) => {
+    const cluster = await clusterWithSegments(3, 3);
+    const node = await follower(cluster);
+    const paths = filesOf(node, /\.meta$/);
+    for (const path of paths) node.fileSystem.flipBit(`${DATA}/${path}`, 70);
+    node.host.loseLane(0, 'dies');
+    await upsertBatch(cluster, 3);
+    await cluster.scheduler.until(() => node.state === 'failed', 120_000);
+    t.match(node.failure, { code: 'FILE_CORRUPT' }, 'a new checkpoint would need this very lane');
+    node.kill();
+    await node.start();
+    t.ok(hasLanes(node));
+    await expectHealed(t, cluster, 160);
+  },
+);

@@ -15,6 +15,7 @@
  */
 import type { Clock, LogIndex, TimerHandle, Timers } from '@holdfast/base';
 import { assert, HoldfastError, logIndex, RestartPolicy, toHoldfastError } from '@holdfast/base';
+import { isDamage } from '../segment/file-damage.ts';
 import type { ShardReply, ShardTask, WriteOutcome } from '../tasks.ts';
 import type { LaneEvent, LaneHealth, LaneLossCause } from './lane-events.ts';
 import type { LanePort } from './lane-fan-out.ts';
@@ -52,6 +53,13 @@ type OpenTask = Extract<ShardTask, { readonly kind: 'open' }>;
 type OrderedTask = Extract<ShardTask, { readonly kind: 'apply' | 'vote' }>;
 
 /** A task that keeps its place until it is answered. */
+/**
+ * What replaces damaged files of a checkpoint is the next one, and that needs every lane: a lane
+ * that waits for it waits for itself. So the node stops, and its start falls back or asks the
+ * others. Not at once: segments come from peers, and another generation is tried each time.
+ */
+const DAMAGED_ATTEMPT_COUNT_MAX = 5;
+
 interface Held {
   readonly task: OrderedTask;
   isPosted: boolean;
@@ -75,6 +83,8 @@ export class SupervisedLane implements LanePort {
   #lostAtMs = 0;
   #upSinceMs: number | null;
   #restarts = 0;
+  /** Restarts since the last good one that met only damaged files. */
+  #damagedInRow = 0;
   readonly #lost: { [Cause in LaneLossCause]: number } = { hung: 0, leaking: 0, died: 0 };
 
   constructor(options: SupervisedLaneOptions) {
@@ -230,6 +240,7 @@ export class SupervisedLane implements LanePort {
 
   #isUp(): void {
     this.#state = 'up';
+    this.#damagedInRow = 0;
     this.#upSinceMs = this.#nowMs();
     this.#policy.started(this.#nowMs());
   }
@@ -297,8 +308,10 @@ export class SupervisedLane implements LanePort {
       this.#generation += 1;
       const error = toHoldfastError(thrown);
       this.#options.onEvent({ kind: 'laneRestartFailed', lane: this.#options.lane, error });
-      if (this.#thread.kill()) this.#retryLater();
-      else this.#options.onFatal(error);
+      this.#damagedInRow = isDamage(error) ? this.#damagedInRow + 1 : 0;
+      if (!this.#thread.kill()) this.#options.onFatal(error);
+      else if (this.#damagedInRow >= DAMAGED_ATTEMPT_COUNT_MAX) this.#fail(error);
+      else this.#retryLater();
     });
   }
 
