@@ -203,3 +203,30 @@ t.test('the source of a block is the whole copy that lags least', async (t) => {
   const events = await scrub(cluster, node);
   t.same(events.at(-1)?.facts.sources, [leader.id]);
 });
+
+t.test(
+  'a segment that was merged away everywhere else is outlived by new checkpoints',
+  async (t) => {
+    const cluster = await clusterWithSegments(4, 12);
+    const leader = await cluster.leader();
+    const node = cluster.nodes.find((one) => one !== leader)!;
+    const [path] = filesOf(node, SEGMENT) as [string];
+    // Dead rows make segments merge; the others forget what they merged, this one has not yet.
+    for (let batch = 0; batch < 4; batch++) await upsertBatch(cluster, batch);
+    await cluster.digests();
+    for (let round = 0; round < 4; round++) {
+      for (const other of cluster.nodes) {
+        if (other !== node) await cluster.scheduler.resolve(other.node.replica.checkpoint());
+      }
+      await upsertBatch(cluster, 4 + round);
+      await cluster.digests();
+    }
+    for (const other of cluster.nodes)
+      t.equal(filesOf(other, SEGMENT).includes(path), other === node);
+    node.fileSystem.remove(`${DATA}/${path}`);
+    const events = await scrub(cluster, node);
+    t.match(events.at(-1), { kind: 'recovered', key: path, facts: { action: 'newCheckpoint' } });
+    t.same(await scrub(cluster, node), [], 'nothing is left to find');
+    await expectHealed(t, cluster, 320);
+  },
+);

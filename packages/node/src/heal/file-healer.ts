@@ -4,7 +4,7 @@
  *
  * | damaged | made good by |
  * |---|---|
- * | sealed segment | blocks of other replicas |
+ * | sealed segment | blocks of other replicas; of one that was merged away: new checkpoints |
  * | growing file, manifest, meta file | a new checkpoint from memory |
  * | CHECKPOINT | written again from memory; the one before: a new checkpoint |
  * | identity, EPOCH | written again from memory |
@@ -64,6 +64,8 @@ export interface FileHealerOptions {
   readonly segments: Omit<SegmentRepairParts, 'quarantine'>;
   readonly entries: Pick<EntryFetcher, 'fetch'>;
   readonly quarantine: Quarantine;
+  /** What the newest checkpoint is made of, by path. */
+  readonly newestFiles: () => ReadonlySet<string>;
   /** Up to here every entry of the log is committed: what was applied is. */
   readonly committedIndex: () => LogIndex;
   /** The other members, as the newest configuration has them. */
@@ -108,7 +110,7 @@ export class FileHealer {
     const walDirectory = joinPath(dataDirectory, WAL_DIRECTORY_NAME);
     switch (target.kind) {
       case 'segment':
-        return [this.#copyBlocks(target)];
+        return [this.#copyBlocks(target), this.#outlive(target)];
       case 'growing':
       case 'manifest':
       case 'meta':
@@ -221,6 +223,24 @@ export class FileHealer {
         return { renewals };
       },
       verify: () => this.#isSound(target),
+    };
+  }
+
+  /**
+   * A segment that has been merged into another since is named by old generations only, and the
+   * others may have let it go long ago: nobody has its blocks, and nobody needs them any more.
+   */
+  #outlive(target: ScrubTarget): RecoveryAction {
+    const { checkpointer, newestFiles } = this.#options;
+    const renew = this.#renew(target);
+    return {
+      ...renew,
+      attemptCountMax: 1,
+      run: async () => {
+        await checkpointer.renew();
+        if (newestFiles().has(target.path)) throw postponed(target.path, 'the state needs it');
+        return renew.run();
+      },
     };
   }
 

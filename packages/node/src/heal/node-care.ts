@@ -252,6 +252,10 @@ export class NodeCare {
       quarantine: this.quarantine,
       committedIndex: () => replica.applier.appliedIndex,
       peers: () => this.peers,
+      newestFiles: () => {
+        const roots = (): readonly CheckpointRoot[] => replica.checkpointer.roots.slice(0, 1);
+        return new Set(blockFiles({ fileSystem, dataDirectory, roots }).map(({ path }) => path));
+      },
       look: (target) => scrubber.look(target),
     });
     const inline = inlineReaders(fileSystem, { clock, timers, pause: this.#pause });

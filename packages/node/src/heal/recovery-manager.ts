@@ -252,7 +252,12 @@ export class RecoveryManager {
       if (next === undefined || this.#isStopped || !this.#hasPlaceFor(next.cause)) return;
       this.#ready.shift();
       this.#running.add(next);
-      void this.#attempt(next);
+      // In a task of its own: nobody who waits for a recovery may take it for an answer.
+      this.#attempt(next).catch((thrown: unknown) => {
+        this.#parts.timers.after(0, () => {
+          throw thrown;
+        });
+      });
     }
   }
 
