@@ -142,6 +142,17 @@ t.test('an older CHECKPOINT.previous that was put back is replaced', async (t) =
   await expectHealed(t, cluster, 160);
 });
 
+t.test('the twin of the first checkpoint is written again when it is deleted', async (t) => {
+  const cluster = await clusterWithSegments(2, 8);
+  const node = await follower(cluster);
+  const twin = bytesOf(node, 'CHECKPOINT.previous');
+  t.equal(Buffer.compare(twin, bytesOf(node, 'CHECKPOINT')), 0, 'the first one stands twice');
+  node.fileSystem.remove(`${DATA}/CHECKPOINT.previous`);
+  await expectRepaired(t, cluster, node, ['CHECKPOINT.previous']);
+  t.ok(node.fileSystem.exists(`${DATA}/CHECKPOINT.previous`));
+  await expectHealed(t, cluster, 80);
+});
+
 const GRAPH_FOLDER = 'collections/2/0';
 
 /** As a lane leaves it; the scrubber looks at bytes only. */
