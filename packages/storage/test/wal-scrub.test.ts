@@ -7,7 +7,8 @@ import { logIndex } from '@holdfast/base';
 import t from 'tap';
 import { joinPath, readWholeFile } from '../src/fs.ts';
 import { MemoryFileSystem } from '../src/testing/memory-fs.ts';
-import { walFilePath } from '../src/wal/format.ts';
+import { readBatch } from '../src/wal/batch-reader.ts';
+import { checksumMask, walFilePath } from '../src/wal/format.ts';
 import { InlineWal } from '../src/wal/inline-wal.ts';
 import type { WalFlaw } from '../src/wal/scrub.ts';
 import { scrubWalFile } from '../src/wal/scrub.ts';
@@ -237,6 +238,18 @@ t.test('each damaged record of a batch is told where it is', (t) => {
   }
   const lost = flaws.flatMap((one) => wal.entriesLostBy(GROUP_ONE, one));
   t.equal(lost.length, 2, 'and no entry beside them is doubted');
+  t.end();
+});
+
+t.test('what a cut between two records took is told where the bytes end', (t) => {
+  const bytes = readWholeFile(writeLog().fileSystem, pathOf(2));
+  const [, from, to] = batchOffsets(bytes);
+  const read = (end: number) =>
+    readBatch(bytes.subarray(from, end), 2, 0, checksumMask(2), from!)?.content;
+  const whole = read(to!);
+  const second = whole?.kind === 'whole' ? whole.records[1] : undefined;
+  const cut = read(second!.offset);
+  t.match(cut, { kind: 'damaged', offset: second!.offset, what: 'the batch is cut off' });
   t.end();
 });
 

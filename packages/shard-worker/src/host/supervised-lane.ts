@@ -52,7 +52,6 @@ const RESTART_LOOK_INTERVAL_MS = 1_000;
 type OpenTask = Extract<ShardTask, { readonly kind: 'open' }>;
 type OrderedTask = Extract<ShardTask, { readonly kind: 'apply' | 'vote' }>;
 
-/** A task that keeps its place until it is answered. */
 /**
  * What replaces damaged files of a checkpoint is the next one, and that needs every lane: a lane
  * that waits for it waits for itself. So the node stops, and its start falls back or asks the
@@ -60,6 +59,7 @@ type OrderedTask = Extract<ShardTask, { readonly kind: 'apply' | 'vote' }>;
  */
 const DAMAGED_ATTEMPT_COUNT_MAX = 5;
 
+/** A task that keeps its place until it is answered. */
 interface Held {
   readonly task: OrderedTask;
   isPosted: boolean;

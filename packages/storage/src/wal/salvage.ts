@@ -46,8 +46,8 @@ export function salvageBatch(
   const lostCount = Math.max(0, header.recordCount - found);
   if (gaps === 0 && lostCount > 0) {
     // The file was cut between two of its records, or before the first.
-    const gap = { kind: 'gap', offset: end, what: 'the batch is cut off', lostCount } as const;
-    return { items: [...items, gap], unknownTypeAt };
+    const gap = { kind: 'gap', offset: fileOffset + end, what: 'the batch is cut off' } as const;
+    return { items: [...items, { ...gap, lostCount }], unknownTypeAt };
   }
   if (gaps !== 1) return { items, unknownTypeAt };
   const counted = items.map((item) => (item.kind === 'gap' ? { ...item, lostCount } : item));
