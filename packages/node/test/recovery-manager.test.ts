@@ -101,6 +101,11 @@ t.test(
     manager.submit(causeOf('a', [useless]));
     await settle();
     t.equal(kinds('a').at(-1), 'escalated');
+    t.match(
+      manager.events().at(-1)?.facts,
+      { what: 'a is broken', lastAction: 'useless', reason: 'the cause is still there' },
+      'with what was wrong, what was tried and why it did not help',
+    );
     t.same(manager.parkedKeys, ['a']);
     manager.submit(causeOf('a', [useless]));
     await settle();
@@ -111,6 +116,34 @@ t.test(
     t.equal(kinds('a').at(-1), 'recovered', 'until somebody asks for it');
   },
 );
+
+t.test('of alternatives the one that has helped more often goes first', async (t) => {
+  const { manager, settle } = world({ retryCountMax: 0 });
+  const order: string[] = [];
+  const ladderOf = (ranks: readonly [number, number]) =>
+    (['weak', 'strong'] as const).map((name, i) => ({
+      ...{ name, rank: ranks[i]! },
+      run: async () => {
+        order.push(name);
+        return {};
+      },
+      verify: async () => name === 'strong',
+    }));
+  const recover = async (key: string, ranks: readonly [number, number]) => {
+    order.length = 0;
+    manager.submit(causeOf(key, ladderOf(ranks)));
+    await settle();
+    return [...order];
+  };
+  for (const key of ['a', 'b', 'c']) t.same(await recover(key, [0, 0]), ['weak', 'strong'], key);
+  t.same(await recover('d', [0, 0]), ['strong'], 'three failures are enough to tell');
+  t.same(await recover('e', [0, 1]), ['weak', 'strong'], 'what is more drastic never overtakes');
+  const other = { ...causeOf('f', ladderOf([0, 0])), type: 'other' };
+  order.length = 0;
+  manager.submit(other);
+  await settle();
+  t.same(order, ['weak', 'strong'], 'of another cause nothing is known');
+});
 
 t.test('an action that rejects failed; its error is in the event', async (t) => {
   const { manager, settle } = world({ retryCountMax: 0 });

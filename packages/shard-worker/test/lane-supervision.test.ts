@@ -33,6 +33,16 @@ const QUICK = { delayMsMin: 5, delayMsMax: 20, attemptCountMax: 10, stableAfterM
 class RecordedLog implements LaneReplay {
   #batches: HostApplyBatch[] = [];
   #start: ShardHostOpenOptions = { appliedIndex: at(0), definitions: [], manifests: [] };
+  #whenFree: Promise<void> = Promise.resolve();
+
+  /** No lane comes back until the function that this gives is called. */
+  hold(): () => void {
+    let free = (): void => {};
+    this.#whenFree = new Promise((resolve) => {
+      free = resolve;
+    });
+    return free;
+  }
 
   record({ fromIndex, toIndex, perLane }: HostApplyBatch): void {
     const copies = perLane.map((commands) => commands.map(copied));
@@ -44,6 +54,7 @@ class RecordedLog implements LaneReplay {
   }
 
   async begin(lane: number) {
+    await this.#whenFree;
     const start = this.#start;
     let atIndex: number = start.appliedIndex;
     const run = {
@@ -136,13 +147,17 @@ function order(host: ShardHost, index: number, lane: number, id: number) {
 }
 
 const FAULTS = [
-  { name: 'hangs', id: LANE_FAULT_IDS.hang, cause: 'hung' },
-  { name: 'exits', id: LANE_FAULT_IDS.exit, cause: 'died' },
-  { name: 'throws between tasks', id: LANE_FAULT_IDS.throwLater, cause: 'died' },
-  { name: 'fills its heap', id: LANE_FAULT_IDS.leak, cause: 'leaking' },
+  { name: 'hangs', id: LANE_FAULT_IDS.hang, cause: 'hung', isLostAtOnce: true },
+  { name: 'exits', id: LANE_FAULT_IDS.exit, cause: 'died', isLostAtOnce: true },
+  {
+    ...{ name: 'throws between tasks', id: LANE_FAULT_IDS.throwLater },
+    ...{ cause: 'died', isLostAtOnce: false },
+  },
+  { name: 'fills its heap', id: LANE_FAULT_IDS.leak, cause: 'leaking', isLostAtOnce: false },
 ] as const;
 
-for (const { name, id, cause } of FAULTS) {
+// How soon a hang is noticed is shown on virtual time below: here a machine may be busy.
+for (const { name, id, cause, isLostAtOnce } of FAULTS) {
   tap.test(`a lane that ${name} is replaced and answers as if nothing had happened`, async (t) => {
     const setup = await supervised(t, { heapSizeMbMax: 48 });
     const { driver, model, host, log, events, when } = setup;
@@ -153,17 +168,13 @@ for (const { name, id, cause } of FAULTS) {
     log.checkpointed({ appliedIndex: at(appliedIndex), definitions: [definition], manifests });
     await writeBoth(t, setup, random, 40);
 
-    const startMs = performance.now();
-    const [, lostLane] = [0, host.laneOf(UID, 0)];
+    const lostLane = host.laneOf(UID, 0);
     const otherLane = 1 - lostLane;
+    const free = log.hold();
     const ordered = order(host, driver.appliedIndex, lostLane, id);
-    await when('laneLost');
-    const noticedMs = performance.now() - startMs;
-    const lost = events.find((event) => event.kind === 'laneLost');
-    t.match(lost, { lane: lostLane, cause });
-    t.ok(noticedMs < 5_000, `noticed after ${Math.round(noticedMs)} ms`);
+    t.match(await when('laneLost'), { lane: lostLane, cause });
     const refused = (await ordered)[lostLane];
-    if (id !== LANE_FAULT_IDS.throwLater)
+    if (isLostAtOnce)
       t.match(refused, [{ kind: 'error', error: { code: 'SHARD_UNAVAILABLE', definite: true } }]);
 
     // The other lane answers while this one is away; a read of both says so, never half of it.
@@ -174,7 +185,9 @@ for (const { name, id, cause } of FAULTS) {
     await t.rejects(host.digests(at(driver.appliedIndex)), { code: 'SHARD_UNAVAILABLE' });
 
     // Writes wait for it and come out right.
-    await writeBoth(t, setup, random, 5);
+    const writing = writeBoth(t, setup, random, 5);
+    free();
+    await writing;
     t.match(await when('laneRecovered'), { lane: lostLane });
     t.same(await driver.digests(), await model.digests(), 'the same rows as the model');
     t.same(

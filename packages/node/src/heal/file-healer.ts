@@ -117,7 +117,11 @@ export class FileHealer {
       case 'previousRoot':
         return [this.#renew(target)];
       case 'root':
-        return [this.#write('rewriteRoot', target, () => this.#rewriteRoot()), this.#renew(target)];
+        // Either leaves a root of the newest state: alternatives.
+        return [
+          { ...this.#write('rewriteRoot', target, () => this.#rewriteRoot()), rank: 0 },
+          { ...this.#renew(target), rank: 0 },
+        ];
       case 'identity':
         return [
           this.#write('rewriteIdentity', target, () =>

@@ -9,6 +9,9 @@
  * A cause that no action has helped is parked with an alarm; handed in again it is only counted,
  * until the parking time is over or somebody asks for it (`retryParked`).
  *
+ * Alternatives in a ladder take their turns by how often they have helped (S1-41); the order of how
+ * drastic actions are stays.
+ *
  * The most urgent waits least: a P0 that finds every place taken gets one more. What others wait
  * for (a lane, the log) takes no place and waits for none: three repairs that wait for a lane must
  * not keep it from coming back.
@@ -34,6 +37,11 @@ export interface RecoveryAction {
   verify(): Promise<boolean>;
   /** Takes back what `run` did, when it did not help. */
   undo?(): Promise<void>;
+  /**
+   * Actions of equal rank are alternatives, none more drastic than the other: the one that has
+   * helped more often goes first. Left out: its place in the ladder, which nothing changes.
+   */
+  readonly rank?: number;
   /** For one that repeats itself: attempts for one cause. Left out: as the options say. */
   readonly attemptCountMax?: number;
 }
@@ -98,6 +106,8 @@ const PLACES_TOLD_COUNT_MAX = 1_024;
 
 interface Case {
   readonly cause: RecoveryCause;
+  /** The cause's own, with alternatives in the order of their success. */
+  readonly ladder: readonly RecoveryAction[];
   readonly foundAtMs: number;
   rung: number;
   attempt: number;
@@ -176,7 +186,8 @@ export class RecoveryManager {
       return;
     }
     const alarm = this.#alarmFor(cause);
-    const one: Case = { cause, foundAtMs: nowMs, rung: 0, attempt: 0, timer: null, alarm };
+    const ladder = this.#ordered(cause);
+    const one: Case = { cause, ladder, foundAtMs: nowMs, rung: 0, attempt: 0, timer: null, alarm };
     this.#open.set(cause.key, one);
     this.#ready.push(one);
     this.#pump();
@@ -268,6 +279,17 @@ export class RecoveryManager {
     return placed.length < this.#options.concurrencyMax + (isPressing ? 1 : 0);
   }
 
+  /** A more drastic action never overtakes a less drastic one, however often it has helped. */
+  #ordered({ ladder, type }: RecoveryCause): readonly RecoveryAction[] {
+    const places = ladder.map((action, place) => ({
+      action,
+      rank: action.rank ?? place,
+      rate: this.#ledger.successRateOf(type, action.name),
+    }));
+    places.sort((left, right) => left.rank - right.rank || right.rate - left.rate);
+    return places.map(({ action }) => action);
+  }
+
   #alarmFor(cause: RecoveryCause): TimerHandle {
     const targetMs = RECOVERY_TARGETS_MS[cause.priority];
     return this.#parts.timers.after(targetMs, () => {
@@ -278,12 +300,12 @@ export class RecoveryManager {
 
   async #attempt(one: Case): Promise<void> {
     const { cause } = one;
-    const action = must(cause.ladder[one.rung], 'a recovery has an action to try');
+    const action = must(one.ladder[one.rung], 'a recovery has an action to try');
     const startMs = this.#parts.clock.monotonicMs();
     this.#tell('started', cause, { action: action.name, attempt: one.attempt + 1 });
     const outcome = await this.#run(cause, action);
     const durationMs = this.#parts.clock.monotonicMs() - startMs;
-    this.#ledger.tried(action.name, outcome.isHelped, durationMs);
+    this.#ledger.tried(cause.type, action.name, outcome.isHelped, durationMs);
     this.#running.delete(one);
     if (outcome.isHelped) {
       const tookMs = this.#parts.clock.monotonicMs() - one.foundAtMs;
@@ -334,7 +356,7 @@ export class RecoveryManager {
     }
     one.rung += 1;
     one.attempt = 0;
-    if (one.rung < cause.ladder.length) {
+    if (one.rung < one.ladder.length) {
       this.#ready.push(one);
       return;
     }

@@ -39,12 +39,19 @@ export interface RecoveryStats {
   readonly parked: number;
 }
 
+/** Fewer attempts say nothing about an action. */
+const ATTEMPTS_THAT_COUNT_MIN = 3;
+/** Of an action that nothing is known about. */
+const UNKNOWN_RATE = 0.5;
+
 interface Mutable<Stats> {
   readonly [name: string]: { -readonly [Key in keyof Stats]: Stats[Key] };
 }
 
 export class RecoveryLedger {
   readonly #actions = new Map<string, Mutable<ActionStats>[string]>();
+  /** By type of cause and name of action: both are few and fixed. */
+  readonly #outcomes = new Map<string, { attempts: number; successes: number }>();
   readonly #causes = new Map<string, Mutable<CauseStats>[string]>();
   #recovered = 0;
   #withinTarget = 0;
@@ -56,7 +63,12 @@ export class RecoveryLedger {
     this.#cause(type).found += 1;
   }
 
-  tried(name: string, isHelped: boolean, durationMs: number): void {
+  tried(type: string, name: string, isHelped: boolean, durationMs: number): void {
+    const key = `${type} ${name}`;
+    const outcomes = this.#outcomes.get(key) ?? { attempts: 0, successes: 0 };
+    this.#outcomes.set(key, outcomes);
+    outcomes.attempts += 1;
+    outcomes.successes += isHelped ? 1 : 0;
     let action = this.#actions.get(name);
     if (action === undefined) {
       action = { name, attempts: 0, successes: 0, durationMsTotal: 0 };
@@ -65,6 +77,12 @@ export class RecoveryLedger {
     action.attempts += 1;
     action.successes += isHelped ? 1 : 0;
     action.durationMsTotal += durationMs;
+  }
+
+  /** How often the action has helped against causes of this type since the process started. */
+  successRateOf(type: string, name: string): number {
+    const { attempts = 0, successes = 0 } = this.#outcomes.get(`${type} ${name}`) ?? {};
+    return attempts < ATTEMPTS_THAT_COUNT_MIN ? UNKNOWN_RATE : successes / attempts;
   }
 
   recovered(type: string, priority: RecoveryPriority, tookMs: number): void {

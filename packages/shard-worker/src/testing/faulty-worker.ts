@@ -18,13 +18,17 @@ function obey(id: unknown): void {
   if (id === LANE_FAULT_IDS.hang) hang();
   if (id === LANE_FAULT_IDS.hangAtNextApply) isHangingAtApply = true;
   if (id === LANE_FAULT_IDS.exit) process.exit(3);
-  // Reachable objects until the heap is full.
-  if (id === LANE_FAULT_IDS.leak)
-    for (;;) leak.push(Array.from({ length: 1_000 }, (_, i) => ({ i })));
+  if (id === LANE_FAULT_IDS.leak) leakOn();
   if (id === LANE_FAULT_IDS.throwLater)
     setTimeout(() => {
       throw new Error('thrown between tasks');
     }, 0);
+}
+
+/** Reachable objects until the heap is full, with a pause after each: a leak is no silence. */
+function leakOn(): void {
+  leak.push(Array.from({ length: 1_000 }, (_, i) => ({ i })));
+  setImmediate(leakOn);
 }
 
 function hang(): never {
