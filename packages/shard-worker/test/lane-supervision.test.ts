@@ -160,7 +160,7 @@ const FAULTS = [
 for (const { name, id, cause, isLostAtOnce } of FAULTS) {
   tap.test(`a lane that ${name} is replaced and answers as if nothing had happened`, async (t) => {
     const setup = await supervised(t, { heapSizeMbMax: 48 });
-    const { driver, model, host, log, events, when } = setup;
+    const { driver, model, host, log, when } = setup;
     const random = new SeededRandom(7);
     await writeBoth(t, setup, random, 40);
     const manifests = await driver.checkpoint();
