@@ -2,8 +2,8 @@
  * One node whose files are damaged: what it says, what was done to it, and what became of it.
  *
  * Invariants: at most one open injury per file, so that one event answers for one damage; at most
- * one in files that are replaced together; and no place of a log file is hit twice, because rot there stays
- * until the file goes, and is told once.
+ * one in files that are replaced together; and no place of a log file is hit twice, because rot
+ * there stays until the file goes, and is told once.
  */
 import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
