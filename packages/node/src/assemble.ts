@@ -187,7 +187,7 @@ export async function assembleNode(
 function orFail(onRot: RotListener, replica: Pick<Replica, 'fail'>): RotListener {
   return async (index, rot) => {
     const left = await onRot(index, rot);
-    if (left !== null) replica.fail(left);
+    if (left !== null && left.code !== 'SHUTTING_DOWN') replica.fail(left);
     return left;
   };
 }

@@ -92,6 +92,18 @@ t.test('rot that is met while a peer mends its own log is repaired on both', asy
   t.ok(leader.isRunning);
 });
 
+t.test('a node that stops while it has an entry repaired stops as ever', async (t) => {
+  const { cluster, laggard, leader } = await clusterWithLaggard(24);
+  rot(leader, 12);
+  await laggard.start();
+  const { care, replica } = leader.node;
+  const isBusy = () => care.recoveries.events().length > 0;
+  await cluster.scheduler.until(isBusy, 20_000);
+  const stopped = replica.stop().then(() => care.stop());
+  await cluster.scheduler.resolve(stopped);
+  t.equal(leader.failure, null);
+});
+
 t.test('a node whose recoveries are off stops at rot that a peer needs, as ever', async (t) => {
   const { cluster, laggard, leader } = await clusterWithLaggard(23, false);
   rot(leader, 12);

@@ -383,6 +383,7 @@ export class NodeCare {
     await this.#scrubber?.stop();
     this.watched.stop();
     await stopped;
+    await this.#rottenReads?.stop();
   }
 
   #receive(from: CareAddress, message: CareMessage): void {

@@ -6,7 +6,7 @@
  * One repair per entry is under way, however many ask for it.
  */
 import type { HoldfastError, LogIndex } from '@holdfast/base';
-import { logIndex, toHoldfastError } from '@holdfast/base';
+import { HoldfastError as HoldfastFailure, logIndex, toHoldfastError } from '@holdfast/base';
 import type { GroupLog } from '@holdfast/storage';
 import { baseName, WAL_DIRECTORY_NAME, walFileNameOf } from '@holdfast/storage';
 import { rottenIndexOf } from '../replica/log-store.ts';
@@ -30,6 +30,7 @@ export class RottenReads {
   readonly #parts: RottenReadsParts;
   readonly #mending = new Map<LogIndex, Promise<HoldfastError | null>>();
   readonly #waiting = new Map<string, (() => void)[]>();
+  #isStopped = false;
 
   constructor(parts: RottenReadsParts) {
     this.#parts = parts;
@@ -38,25 +39,35 @@ export class RottenReads {
     });
   }
 
-  /** Null: the entry can be read, or is no part of the log any more. Else why it cannot. */
+  /**
+   * Null: the entry can be read, or is no part of the log any more. Else why it cannot; with
+   * SHUTTING_DOWN nobody has found out.
+   */
   mend(index: LogIndex, rot: HoldfastError): Promise<HoldfastError | null> {
     const known = this.#mending.get(index);
     if (known !== undefined) return known;
     const mending = this.#mend(index, rot)
-      .catch(toHoldfastError)
+      .catch((thrown: unknown) => (this.#isStopped ? stopping() : toHoldfastError(thrown)))
       .finally(() => this.#mending.delete(index));
     this.#mending.set(index, mending);
     return mending;
   }
 
+  /** Nothing is read any more when it resolves. Call it when nothing is repaired any more. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const key of this.#waiting.keys()) this.#onEnd(key);
+    await Promise.all(this.#mending.values());
+  }
+
   async #mend(index: LogIndex, first: HoldfastError): Promise<HoldfastError | null> {
     const { healer, recoveries, scrubber } = this.#parts;
     let rot = first;
-    for (let count = 0; count < MEND_COUNT_MAX; count++) {
+    for (let count = 0; count < MEND_COUNT_MAX && !this.#isStopped; count++) {
       const target = this.#fileOf(rot);
       const found = target === null ? [] : await scrubber.look(target);
       const flaws = found.filter((flaw) => target !== null && !healer.isSettled(target, flaw));
-      if (target !== null && flaws.length > 0) {
+      if (target !== null && flaws.length > 0 && !this.#isStopped) {
         recoveries.submit(healer.causeOf({ target, flaws }));
         if (recoveries.isOpen(target.path)) await this.#whenEnded(target.path);
       }
@@ -64,7 +75,7 @@ export class RottenReads {
       if (left === null) return null;
       rot = left;
     }
-    return rot;
+    return this.#isStopped ? stopping() : rot;
   }
 
   #fileOf(rot: HoldfastError): (ScrubTarget & { readonly kind: 'wal' }) | null {
@@ -103,3 +114,6 @@ export class RottenReads {
     for (const resolve of waiting) resolve();
   }
 }
+
+const stopping = (): HoldfastError =>
+  new HoldfastFailure('SHUTTING_DOWN', 'this node stops; its log is looked at when it starts');
