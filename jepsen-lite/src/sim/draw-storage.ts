@@ -8,23 +8,13 @@ import type { Damage, DamagedFile, SimPlan, StorageFault, TimedFault } from './p
 
 type StorageFaultKind = StorageFault['kind'];
 
-/**
- * Damage that no scrub finds yet in these files: an old root or EPOCH that is sound in itself, and
- * a log file that is cut, erased or gone. It is not drawn; flips of the log are.
- */
-const UNDETECTED: Readonly<Partial<Record<DamagedFile, readonly Damage[]>>> = {
-  root: ['stale'],
-  previousRoot: ['stale'],
-  epoch: ['stale'],
-  wal: ['truncate', 'zeroPage', 'swap', 'stale', 'delete'],
-};
-
 const DAMAGES: readonly Damage[] = ['flip', 'truncate', 'zeroPage', 'swap', 'stale', 'delete'];
 
 /** As often as there are of them on a disk, or nearly so. */
 const DAMAGED_FILES: readonly DamagedFile[] = [
   ...(['segment', 'segment', 'segment', 'growing', 'growing', 'manifest', 'meta'] as const),
-  ...(['root', 'previousRoot', 'identity', 'identityCopy', 'epoch', 'hardState', 'wal'] as const),
+  ...(['root', 'previousRoot', 'identity', 'identityCopy', 'epoch', 'hardState'] as const),
+  ...(['wal', 'wal', 'wal'] as const),
 ];
 
 function pick<Item>(random: SeededRandom, items: readonly Item[]): Item {
@@ -33,13 +23,12 @@ function pick<Item>(random: SeededRandom, items: readonly Item[]): Item {
 
 function drawDamage(random: SeededRandom): StorageFault {
   const file = pick(random, DAMAGED_FILES);
-  const damages = DAMAGES.filter((damage) => !UNDETECTED[file]?.includes(damage));
-  const isDown = file !== 'wal' && random.nextBelow(2) === 0;
+  const isDown = random.nextBelow(2) === 0;
   return {
     kind: 'damageFile',
     node: node(random),
     file,
-    damage: pick(random, damages),
+    damage: pick(random, DAMAGES),
     downMs: isDown ? span(random, 2_000) : null,
     salt: random.nextU32(),
   };
@@ -93,7 +82,8 @@ export function drawStorageFaults(seed: number, durationMs: number): readonly Ti
 export function drawCare(seed: number): SimPlan['care'] {
   const random = new SeededRandom(deriveSeed(seed, 'care'));
   return {
-    scrubIntervalMs: pick(random, [0, 500, 2_000, 8_000]),
+    // A pass costs as much as a second of everything else, and all disks are scrubbed in the end.
+    scrubIntervalMs: pick(random, [0, 2_000, 5_000, 12_000]),
     digestVerifyIntervalMs: pick(random, [0, 700, 3_000]),
     writeBreakerTimeoutMs: pick(random, [300, 2_000]),
   };

@@ -1,5 +1,5 @@
 /** Carries out the faults of a plan, undoes each after its time, and everything at the end. */
-import type { NodeId } from '@holdfast/base';
+import type { LogFields, NodeId } from '@holdfast/base';
 import { assert, deriveSeed, SeededRandom, toHoldfastError, unreachable } from '@holdfast/base';
 import { isFatalForNode, type SimCluster, type SimNode } from '@holdfast/node/testing';
 import { DamageFaults } from './damage-faults.ts';
@@ -8,6 +8,7 @@ import { MemberFaults } from './member-faults.ts';
 import { NetworkFaults } from './network-faults.ts';
 import type { Operator } from './operator.ts';
 import type { Fault, FaultKind, NodeFault, NodePick, SimPlan } from './plan.ts';
+import type { RareState } from './rare-state-table.ts';
 import { rotLog } from './rot.ts';
 import { StorageFaults } from './storage-faults.ts';
 import { Supervisor } from './supervisor.ts';
@@ -73,7 +74,9 @@ export class FaultDriver {
 
   /** Arms every fault of the plan, from now on. */
   begin(): void {
-    for (const { atMs, fault } of this.#parts.plan.faults) {
+    for (const timed of this.#parts.plan.faults) {
+      const { atMs, fault } = timed;
+      this.#storage.prepare(timed);
       this.#after(atMs, () => {
         if (!this.#isHealed) this.#strike(fault);
       });
@@ -84,6 +87,11 @@ export class FaultDriver {
   look(node: SimNode): void {
     if (!this.#isHealed) this.#members.look(node);
     this.#supervisor.look(node);
+  }
+
+  /** To be called for every line that a node logs. */
+  stateOf(node: SimNode, fields: LogFields, message: string): RareState | null {
+    return this.#damage.stateOf(node, fields, message);
   }
 
   /** Ends every fault and starts every node that is down. */

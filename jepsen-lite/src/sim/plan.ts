@@ -146,7 +146,7 @@ export type DamagedFile =
   | 'hardState'
   | 'wal';
 
-/** `swap`: two pieces change places. `stale`: the content of another file of the same kind. */
+/** `swap`: two pieces change places. `stale`: what it was once, or what another of its kind is. */
 export type Damage = 'flip' | 'truncate' | 'zeroPage' | 'swap' | 'stale' | 'delete';
 
 export type StorageFault =

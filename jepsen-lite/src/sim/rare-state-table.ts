@@ -75,6 +75,10 @@ export const RARE_STATES = {
   epochRewritten: 'a running node writes its damaged EPOCH once more',
   hardStateRewritten: 'a running node writes both copies of term and vote anew',
   logEntriesRewritten: 'a running node writes entries of a damaged place of its log once more',
+  cutLogFileMended: 'what a file of the log lacks that was cut is written once more while running',
+  lostLogFileMended: 'what stood in a deleted file of the log is written once more while running',
+  oldLogFileMended: 'what a file of the log lacks that was put back is written while running',
+  staleFileReplaced: 'a running node replaces a file that was put back as it once was',
   startRepairsSegment: 'a start repairs a damaged segment from a peer',
   startFallsBack: 'a start uses an older checkpoint because the newest one is damaged',
   replicaDiverges: 'a replica learns that the majority holds something else',
@@ -95,6 +99,9 @@ const SEED_COUNT_OF_RAREST: ReadonlyMap<RareState, number> = new Map([
   ['startRepairsSegment', 1_000],
   ['rootRewritten', 1_000],
   ['epochRewritten', 1_000],
+  ['cutLogFileMended', 1_000],
+  ['lostLogFileMended', 1_000],
+  ['oldLogFileMended', 1_000],
 ]);
 
 /** Seeds after which a suite without `state` has failed. */

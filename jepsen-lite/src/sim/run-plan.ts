@@ -272,6 +272,8 @@ class SimRun {
       },
       onLog: (node, fields, message) => {
         this.#rare.onLog(node, fields, message);
+        const mended = this.#faults.stateOf(node, fields, message);
+        if (mended !== null) this.#rare.count(mended);
         this.#trace.note(`${node.id} ${message}`, () => {
           return `${node.id} ${message} ${JSON.stringify(fields.event ?? fields)}`;
         });

@@ -1,8 +1,9 @@
 /** Damage of disks, refused writes, lost lanes and diverged replicas of a running cluster. */
 import { unreachable } from '@holdfast/base';
 import type { SimCluster, SimNode } from '@holdfast/node/testing';
+import { logFilesOf } from './damage.ts';
 import type { DamageFault, DamageFaults } from './damage-faults.ts';
-import type { StorageFault } from './plan.ts';
+import type { StorageFault, TimedFault } from './plan.ts';
 import type { Supervisor } from './supervisor.ts';
 import type { Trace } from './trace.ts';
 
@@ -19,6 +20,7 @@ type DiskRefusal = Extract<StorageFault, { readonly kind: 'diskRefusal' }>;
 
 /** A cluster that is not whole may be by then. */
 const RETRY_MS = 2_000;
+const STALE_AGE_MS_MAX = 6_000;
 /** Of two nodes neither is in the minority. */
 const DIVERGING_NODE_COUNT_MIN = 3;
 /** Of one life: the time until a lane comes back doubles each time. */
@@ -36,6 +38,15 @@ export class StorageFaults {
 
   constructor(parts: StorageFaultParts) {
     this.#parts = parts;
+  }
+
+  /** A file that is to be put back as it once was is kept some time before. */
+  prepare({ atMs, fault }: TimedFault): void {
+    if (fault.kind !== 'damageFile' || fault.damage !== 'stale') return;
+    const { cluster, damage } = this.#parts;
+    this.#later(Math.max(0, atMs - (fault.salt % STALE_AGE_MS_MAX)), () => {
+      for (const node of cluster.nodes) damage.keep(node, fault.file);
+    });
   }
 
   strike(node: SimNode, fault: StorageFault): void {
@@ -70,8 +81,9 @@ export class StorageFaults {
       return;
     }
     const { downMs } = fault;
+    const logFiles = logFilesOf(node);
     if (downMs !== null) supervisor.killFor(node, downMs);
-    damage.damage(node, fault);
+    damage.damage(node, fault, logFiles);
   }
 
   #diverge(node: SimNode): void {

@@ -2,7 +2,7 @@
  * Ends and starts the processes of a simulated cluster. A node that stopped by itself is a dead
  * process; if a fault gave it a reason it is started again, if not the run has failed.
  */
-import type { HoldfastError, Incarnation } from '@holdfast/base';
+import type { ErrorCode, HoldfastError, Incarnation } from '@holdfast/base';
 import type { SimCluster, SimNode } from '@holdfast/node/testing';
 import type { Keep } from './plan.ts';
 import type { Trace } from './trace.ts';
@@ -23,6 +23,15 @@ export interface Excuse {
   /** After its next start the power goes; undefined: it stays. */
   readonly powerCutAfterMs?: number;
 }
+
+/**
+ * With these a node whose disk was damaged may stop: it needs another life, met a hole of its log
+ * while it read for a peer, or a lane finds no whole checkpoint. Its next start mends that.
+ */
+const ROTTEN: ReadonlySet<string> = new Set<ErrorCode>([
+  ...(['NEW_LIFE_NEEDED', 'WAL_CORRUPT'] as const),
+  ...(['FILE_CORRUPT', 'SEGMENT_CORRUPT', 'CHECKPOINT_CORRUPT'] as const),
+]);
 
 /** A node with a full disk that stopped is started as soon as there is room. */
 const FULL_DISK_DOWN_MS = 100;
@@ -158,8 +167,11 @@ export class Supervisor {
 
   /** It found out that what it has cannot be used any more, or not before it is repaired. */
   #mayBeginAnew(node: SimNode, failure: HoldfastError | null): boolean {
-    const isRot = failure?.code === 'NEW_LIFE_NEEDED' || failure?.code === 'WAL_CORRUPT';
-    return isRot && this.#parts.hurtLives.has(node.incarnation);
+    return failure !== null && ROTTEN.has(failure.code) && this.#isHurt(node);
+  }
+
+  #isHurt({ incarnation }: SimNode): boolean {
+    return this.#parts.hurtLives.has(incarnation);
   }
 
   /** Nobody can know any more how it voted: it must not come back as the same member. */
