@@ -239,7 +239,7 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
     diskMsMax: pick([1, 4, 15]),
     laneMsMax: pick([0, 2, 5]),
     clientMsMax: pick([1, 3]),
-    checkpointIntervalMs: pick([500, 1_500, 5_000, 1_000_000]),
+    checkpointIntervalMs: pick([300, 1_000, 4_000, 1_000_000]),
     retainedEntryCount: pick([0, 3, 50, 10_000]),
     sessionIdleTimeoutMs: pick([2_000, 3_600_000, 3_600_000]),
     walFileSizeBytes: pick([16 * 1024, 64 * 1024]),

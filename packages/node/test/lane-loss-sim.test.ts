@@ -10,7 +10,9 @@ import {
   expectHealed,
   filesOf,
   upsertBatch,
+  vectorOf,
 } from './support/healing.ts';
+import { rotLog } from './support/rot.ts';
 
 async function follower(cluster: SimCluster): Promise<SimNode> {
   const leader = await cluster.leader();
@@ -75,3 +77,18 @@ t.test(
     await expectHealed(t, cluster, 160);
   },
 );
+
+t.test('a lane that needs an entry that has rot comes back once it is repaired', async (t) => {
+  const cluster = await clusterWithSegments(3, 4, {}, { cacheSizeBytesMax: 1_024 });
+  const node = await follower(cluster);
+  for (let batch = 3; batch < 6; batch++) await upsertBatch(cluster, batch);
+  await cluster.digests();
+  rotLog(node, new Uint8Array(vectorOf(4 * 40 + 7).buffer).subarray(0, 16));
+  node.host.loseLane(0, 'dies');
+  await cluster.scheduler.until(() => !hasLanes(node), 20_000);
+  await cluster.scheduler.until(() => hasLanes(node), 60_000);
+  t.ok(node.isRunning, 'it has not stopped');
+  await expectHealed(t, cluster, 240);
+  const { wal } = node;
+  t.same(wal.groupLog(wal.groups()[0]!).damage(), []);
+});

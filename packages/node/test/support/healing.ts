@@ -22,8 +22,9 @@ export async function clusterWithSegments(
   batchCount: number,
   seed: number,
   settings: SimCluster['options']['settings'] = {},
+  wal: SimCluster['options']['wal'] = {},
 ): Promise<SimCluster> {
-  const cluster = new SimCluster({ nodeCount: 3, seed, settings });
+  const cluster = new SimCluster({ nodeCount: 3, seed, settings, wal });
   await cluster.start();
   await createDocs(cluster);
   for (let batch = 0; batch < batchCount; batch++) await upsertBatch(cluster, batch);

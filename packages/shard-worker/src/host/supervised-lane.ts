@@ -57,7 +57,7 @@ type OrderedTask = Extract<ShardTask, { readonly kind: 'apply' | 'vote' }>;
  * that waits for it waits for itself. So the node stops, and its start falls back or asks the
  * others. Not at once: segments come from peers, and another generation is tried each time.
  */
-const DAMAGED_ATTEMPT_COUNT_MAX = 5;
+const DAMAGED_ATTEMPT_COUNT_MAX = 4;
 
 /** A task that keeps its place until it is answered. */
 interface Held {
