@@ -54,6 +54,8 @@ export class Victim {
   /** How often a planned damage was tried in vain, by its number. */
   readonly #attempts = new Map<number, number>();
 
+  #listed: readonly VictimFile[] | null = null;
+
   readonly #checkpointIntervalMs: number;
 
   constructor(
@@ -89,9 +91,10 @@ export class Victim {
     return listVictimFiles(this.#dataDirectory, this.#named, this.#ahead);
   }
 
-  /** Keeps contents that will be old one day. */
+  /** Begins a turn: its files are listed once, and contents kept that will be old one day. */
   archive(): void {
-    for (const { contentSizeBytes, isActive, kind, path, sizeBytes } of this.files()) {
+    this.#listed = this.files();
+    for (const { contentSizeBytes, isActive, kind, path, sizeBytes } of this.#listed) {
       const isHalfFull = kind === 'wal' && isActive && contentSizeBytes > sizeBytes / 4;
       const isReplaced = kind === 'root' || kind === 'previousRoot';
       const isKept = isHalfFull || isReplaced || kind === 'epoch' || kind === 'hardState';
@@ -121,7 +124,8 @@ export class Victim {
     );
     if (replacedWith !== null && isTaken) return false;
     if (replacedWith === 'checkpoint' && !this.#isCheckpointYoung()) return false;
-    const all = this.files().filter(({ kind, sizeBytes }) => {
+    this.#listed ??= this.files();
+    const all = this.#listed.filter(({ kind, sizeBytes }) => {
       return kind === planned.fileKind && sizeBytes > 0;
     });
     const able = all.filter(({ path }) => !this.isOpenAt(path) && !isBusy(path));
@@ -145,6 +149,7 @@ export class Victim {
       isFree: (span) => this.#isFree(file, span),
     });
     if (spans === null) return false;
+    this.#listed = null;
     if (file.kind === 'wal') {
       this.#spots.set(file.path, [...(this.#spots.get(file.path) ?? []), ...spans]);
     }
