@@ -110,7 +110,7 @@ export class FileHealer {
     const walDirectory = joinPath(dataDirectory, WAL_DIRECTORY_NAME);
     switch (target.kind) {
       case 'segment':
-        return [this.#copyBlocks(target), this.#outlive(target)];
+        return this.#segmentLadder(target);
       case 'growing':
       case 'manifest':
       case 'meta':
@@ -186,6 +186,21 @@ export class FileHealer {
     return turn;
   }
 
+  /** When neither helps, what is told is what the blocks that nobody has have taken with them. */
+  #segmentLadder(target: ScrubTarget & { readonly checksum: string }): readonly RecoveryAction[] {
+    const copyBlocks = this.#copyBlocks(target);
+    let reason: unknown = null;
+    const run = async () => {
+      try {
+        return await copyBlocks.run();
+      } catch (thrown) {
+        reason = thrown;
+        throw thrown;
+      }
+    };
+    return [{ ...copyBlocks, run }, this.#outlive(target, () => reason)];
+  }
+
   #copyBlocks(target: ScrubTarget & { readonly checksum: string }): RecoveryAction {
     const { peers, quarantine, segments } = this.#options;
     return {
@@ -234,7 +249,7 @@ export class FileHealer {
    * A segment that has been merged into another since is named by old generations only, and the
    * others may have let it go long ago: nobody has its blocks, and nobody needs them any more.
    */
-  #outlive(target: ScrubTarget): RecoveryAction {
+  #outlive(target: ScrubTarget, reason: () => unknown): RecoveryAction {
     const { checkpointer, newestFiles } = this.#options;
     const renew = this.#renew(target);
     return {
@@ -242,7 +257,9 @@ export class FileHealer {
       attemptCountMax: 1,
       run: async () => {
         await checkpointer.renew();
-        if (newestFiles().has(target.path)) throw postponed(target.path, 'the state needs it');
+        if (newestFiles().has(target.path)) {
+          throw reason() ?? postponed(target.path, 'the state needs it');
+        }
         return renew.run();
       },
     };

@@ -120,9 +120,17 @@ export class Scrubber {
    * What is wrong with one target right now, seen twice. Empty when it is no part of the state any
    * more. @throws HoldfastError FILE_IO
    */
-  async look(target: ScrubTarget): Promise<readonly AnyFlaw[]> {
+  look(target: ScrubTarget): Promise<readonly AnyFlaw[]> {
+    return this.#look(target, () => false);
+  }
+
+  /** What is known already needs no second look: in a log file it stays until the file goes. */
+  async #look(
+    target: ScrubTarget,
+    isKnown: (flaw: AnyFlaw) => boolean,
+  ): Promise<readonly AnyFlaw[]> {
     const first = await this.#read(target);
-    if (first.length === 0) return first;
+    if (first.every(isKnown)) return first;
     await this.#sleep(CONFIRM_DELAY_MS);
     if (this.#isGone(target)) return [];
     const second = await this.#read(target);
@@ -150,7 +158,7 @@ export class Scrubber {
   /** A file that the disk refuses to read is damaged as a whole. Null: stopped meanwhile. */
   async #lookSafely(target: ScrubTarget): Promise<readonly AnyFlaw[] | null> {
     try {
-      return await this.look(target);
+      return await this.#look(target, (flaw) => this.#options.isSettled(target, flaw));
     } catch (error) {
       if (this.#isStopped) return null;
       if (!isUnreadable(error)) throw error;
