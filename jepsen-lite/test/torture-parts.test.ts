@@ -1,5 +1,8 @@
 // What a torture decides without a cluster: its plan, who is named by an event, which answers are
 // wrong, and that a report with anything amiss is a failure.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { SeededRandom } from '@holdfast/base';
 import fc from 'fast-check';
 import t from 'tap';
@@ -8,6 +11,7 @@ import { type Injury, type ProductEvent, withEvent } from '../src/torture/injuri
 import { contentOf, RowModel } from '../src/torture/model.ts';
 import { DAMAGE_KINDS, type DamageCounts, drawPlan } from '../src/torture/plan.ts';
 import { failuresOf, type TortureReport, tally } from '../src/torture/report.ts';
+import { listVictimFiles } from '../src/torture/victim-files.ts';
 
 const NO_DAMAGE: DamageCounts = {
   ...{ flip: 0, truncate: 0, zeroPage: 0, swap: 0, stale: 0, delete: 0 },
@@ -69,6 +73,27 @@ t.test('a flip is detected only by an event about its file and block, after it',
   const found = withEvent(INJURY, eventOf(6, 'found', 65_608));
   t.equal(withEvent(found, eventOf(7, 'failed', 0)).state, 'detected', 'an attempt failed');
   t.match(withEvent(found, eventOf(8, 'recovered', 0)), { state: 'repaired', repairedAtMs: 1_008 });
+  t.end();
+});
+
+t.test('the log file that is written to is not the one that is made ahead', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-victim-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  mkdirSync(join(directory, 'wal'));
+  // Closed; written to, with rot far behind its end; made ahead, with nothing but a header.
+  const used = [16_384, 8_192, 512];
+  const rotten = 12_000;
+  for (const [i, usedBytes] of used.entries()) {
+    const bytes = new Uint8Array(16_384).fill(7, 0, usedBytes);
+    if (i === 1) bytes[rotten] = 4;
+    writeFileSync(join(directory, `wal/${String(i + 1).padStart(16, '0')}.wal`), bytes);
+  }
+  const ahead = new Map([['wal/0000000000000002.wal', [rotten]]]);
+  t.match(listVictimFiles(directory, new Set(), ahead), [
+    { isActive: false, contentSizeBytes: 16_384 },
+    { isActive: true, contentSizeBytes: 8_192 },
+    { isActive: true, contentSizeBytes: 512 },
+  ]);
   t.end();
 });
 

@@ -73,10 +73,13 @@ function victimFile(
   }
 }
 
-/** The newest log file with content, and those made ahead behind it. */
+/** Of a log file; one that is made ahead has nothing else. */
+const HEADER_PAGE_SIZE_BYTES = 4_096;
+
+/** The newest log file with batches, and those made ahead behind it. */
 function markActive(files: readonly VictimFile[]): readonly VictimFile[] {
   const filled = files.filter(
-    ({ kind, contentSizeBytes }) => kind === 'wal' && contentSizeBytes > 0,
+    ({ kind, contentSizeBytes }) => kind === 'wal' && contentSizeBytes > HEADER_PAGE_SIZE_BYTES,
   );
   const active = filled.at(-1)?.path ?? '';
   return files.map((file) => ({ ...file, isActive: file.kind === 'wal' && file.path >= active }));
