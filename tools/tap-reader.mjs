@@ -89,6 +89,17 @@ export class TapReader {
     return true;
   }
 
+  /** What one file counted of itself. One that ended badly, or without totals, has a failure. */
+  counts(exitCode) {
+    const { text } = this.totals(exitCode);
+    const count = (name) => Number(new RegExp(`(\\d+) ${name}\\b`).exec(text)?.[1] ?? 0);
+    const counts = {
+      ...{ pass: count('passed'), fail: count('failed') },
+      ...{ skip: count('skipped'), todo: count('todo') },
+    };
+    return { total: counts.pass + counts.fail + counts.skip + counts.todo, ...counts };
+  }
+
   /** What the runner counted. A run without totals, or with a bad exit code, has a failure. */
   totals(exitCode) {
     const count = (name) =>

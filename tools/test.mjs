@@ -1,5 +1,5 @@
 /**
- * `npm test`: set-up, then every compiled test file of the workspace through tap.
+ * `npm test`: set-up, then every compiled test file of the workspace, each a program that uses tap.
  *
  *   npm test                         everything
  *   npm test -- wal raft/            files whose path contains one of the words
@@ -12,19 +12,26 @@
  * by the runner. The exit code is 0 only when nothing failed: a file that crashes, a run without a
  * total and a run that was interrupted all count as failures.
  */
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { ROOT, setupOrExit, workspaceFolders } from './setup.mjs';
 import { TapReader } from './tap-reader.mjs';
+import { TestPool } from './test-pool.mjs';
 
-const TAP = join(ROOT, 'node_modules/.bin/tap');
 /** Failures repeated at the end; the stream above has the rest. */
 const FAILURES_SHOWN_MAX = 50;
-/** After an interruption tap gets this long to stop its test files before it is killed. */
-const STOP_GRACE_MS = 10_000;
+/** Begun first, so that no long one is left alone at the end. One that is not here comes later. */
+const LONG_FILES = [
+  'jepsen-lite/dist/test/sim.test.js',
+  'packages/raft/dist/test/hostile-peers.test.js',
+  'packages/node/dist/test/storm.test.js',
+  'jepsen-lite/dist/test/torture.test.js',
+  'jepsen-lite/dist/test/process.test.js',
+  'jepsen-lite/dist/test/membership.test.js',
+  'jepsen-lite/dist/test/repair.test.js',
+  'jepsen-lite/dist/test/recover.test.js',
+];
 
 /** Compiled test files, relative to the root, that match one of the words (all without words). */
 function testFiles(words) {
@@ -40,7 +47,9 @@ function testFiles(words) {
   const isWanted = (file) =>
     words.length === 0 ||
     words.some((word) => file.includes(word) || sourceOf(file).includes(word));
-  return files.filter(isWanted).sort();
+  const wanted = files.filter(isWanted).sort();
+  const long = LONG_FILES.filter((file) => wanted.includes(file));
+  return [...long, ...wanted.filter((file) => !long.includes(file))];
 }
 
 function progressLine(reader, startedAt) {
@@ -51,32 +60,27 @@ function progressLine(reader, startedAt) {
   return text.slice(0, (process.stdout.columns ?? 80) - 1);
 }
 
-/** Runs tap to its end and returns its exit code; `reader` has seen every line. */
-function runTap(files, reader) {
-  const jobs = process.env.JOBS ?? String(availableParallelism() + 1);
-  const args = ['--reporter=tap', `--jobs=${jobs}`, ...files];
-  // a process group of its own: what the test files start is stopped with them
-  const child = spawn(TAP, args, {
-    cwd: ROOT,
-    stdio: ['ignore', 'pipe', 'inherit'],
-    detached: true,
-  });
+/** Runs the files and returns the exit code; `reader` has seen every line. */
+async function runAll(files, reader) {
   const isLive = process.stdout.isTTY === true;
   const startedAt = Date.now();
   const timer = isLive
     ? setInterval(() => process.stdout.write(`\r\u001b[2K${progressLine(reader, startedAt)}`), 250)
     : undefined;
-
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    reader.line(line);
-    if (!isLive) process.stdout.write(`${line}\n`);
+  const pool = new TestPool({
+    ...{ files, cwd: ROOT },
+    jobCount: Number(process.env.JOBS ?? availableParallelism() + 1),
+    onStart: (file) => {
+      reader.currentFile = file;
+    },
+    onLine: (line) => {
+      reader.line(line);
+      if (!isLive) process.stdout.write(`${line}\n`);
+    },
   });
-
-  let killTimer;
-  const stop = (signal) => {
-    reader.interruptedBy = signal;
-    stopGroup(child.pid, 'SIGTERM');
-    killTimer ??= setTimeout(() => stopGroup(child.pid, 'SIGKILL'), STOP_GRACE_MS);
+  const stop = (reason) => {
+    reader.interruptedBy = reason;
+    pool.stop('SIGTERM');
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
@@ -85,30 +89,12 @@ function runTap(files, reader) {
     secondsMax > 0
       ? setTimeout(() => stop(`the limit of ${secondsMax} s`), secondsMax * 1000)
       : undefined;
-
-  return new Promise((done) => {
-    child.on('error', (error) => {
-      process.stderr.write(`tap could not be started: ${error.message}\n`);
-      done(127);
-    });
-    child.on('close', (code) => {
-      clearInterval(timer);
-      clearTimeout(killTimer);
-      if (reader.interruptedBy !== undefined) stopGroup(child.pid, 'SIGKILL');
-      clearTimeout(limitTimer);
-      if (isLive) process.stdout.write('\r\u001b[2K');
-      done(code ?? 1);
-    });
-  });
-}
-
-/** Signals every process of the group that is still there. */
-function stopGroup(groupId, signal) {
-  try {
-    process.kill(-groupId, signal);
-  } catch (error) {
-    if (error.code !== 'ESRCH') throw error;
-  }
+  reader.filePlan = files.length;
+  const code = await pool.run();
+  clearInterval(timer);
+  clearTimeout(limitTimer);
+  if (isLive) process.stdout.write('\r\u001b[2K');
+  return code;
 }
 
 function printFailures(reader) {
@@ -136,7 +122,7 @@ async function main() {
     process.stdout.write('0 passed, 1 failed\n');
     process.exit(1);
   }
-  const code = await runTap(files, reader);
+  const code = await runAll(files, reader);
   if (reader.interruptedBy !== undefined)
     process.stdout.write(
       `\ninterrupted by ${reader.interruptedBy} while ${reader.currentFile} was running\n`,

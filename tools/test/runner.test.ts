@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 
 interface Failure {
   readonly path: readonly string[];
@@ -18,6 +18,14 @@ interface TapReader {
   readonly skips: readonly string[];
   readonly fileCount: number;
   interruptedBy: string | undefined;
+}
+interface PoolModule {
+  readonly TestPool: new (options: {
+    readonly files: readonly string[];
+    readonly jobCount: number;
+    readonly cwd: string;
+    readonly onLine: (line: string) => void;
+  }) => { run(): Promise<number>; stop(signal: string): void };
 }
 interface ReaderModule {
   readonly TapReader: new () => TapReader;
@@ -33,6 +41,7 @@ interface SetupModule {
 const load = (name: string): Promise<unknown> =>
   import(new URL(`../../${name}`, import.meta.url).href);
 const { TapReader } = (await load('tap-reader.mjs')) as ReaderModule;
+const { TestPool } = (await load('test-pool.mjs')) as PoolModule;
 const setup = (await load('setup.mjs')) as SetupModule;
 
 const GOOD_FILE = `# Subtest: a.test.js
@@ -146,6 +155,68 @@ t.test(
     t.not(setup.installFingerprint(root), changed, 'lockfile');
   },
 );
+
+/** Runs programs of these texts as test files. */
+async function runPrograms(t: Test, texts: readonly string[], onLine = (_: string) => {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-pool-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const files = texts.map((text, i) => {
+    const name = `${i + 1}.test.js`;
+    writeFileSync(join(directory, name), text);
+    return name;
+  });
+  const reader = new TapReader();
+  const pool = new TestPool({
+    ...{ files, jobCount: 2, cwd: directory },
+    onLine: (line) => {
+      reader.line(line);
+      onLine(line);
+    },
+  });
+  return { pool, reader, run: () => pool.run() };
+}
+
+const GOOD_PROGRAM = `console.log('TAP version 14\\nok 1 - holds\\n1..1\\n# { total: 1, pass: 1 }')`;
+
+t.test('what all files count of themselves is the count of the run', async (t) => {
+  const { reader, run } = await runPrograms(t, [GOOD_PROGRAM, GOOD_PROGRAM, GOOD_PROGRAM]);
+  t.equal(await run(), 0);
+  t.same(reader.totals(0), { text: '3 passed, 0 failed', isGood: true });
+  t.equal(reader.fileCount, 3);
+});
+
+t.test('a file that ends badly fails the run, whatever it has printed before', async (t) => {
+  const endings = [
+    `process.exit(3)`,
+    `process.kill(process.pid, 'SIGKILL')`,
+    `throw new Error('thrown')`,
+    `console.log('not ok 2 - does not\\n1..2\\n# { total: 2, pass: 1, fail: 1 }')`,
+  ];
+  for (const ending of endings) {
+    const { reader, run } = await runPrograms(t, [`${GOOD_PROGRAM};${ending}`, GOOD_PROGRAM]);
+    const code = await run();
+    t.equal(code, 1, ending);
+    t.match(reader.totals(code), { text: /^2 passed, 1 failed$/, isGood: false }, ending);
+    t.ok(reader.failures.length > 0, 'and it is named');
+  }
+});
+
+t.test('a file without totals is no success', async (t) => {
+  const { reader, run } = await runPrograms(t, [`console.log('ok 1 - begins')`]);
+  const code = await run();
+  t.equal(code, 1);
+  t.match(reader.totals(code).text, /, 1 failed$/);
+});
+
+t.test('a run that is stopped ends its files and begins no more', async (t) => {
+  const waiting = `console.error; setInterval(() => {}, 1000);`;
+  const { pool, reader, run } = await runPrograms(t, [waiting, waiting, GOOD_PROGRAM]);
+  const ended = run();
+  pool.stop('SIGTERM');
+  const code = await ended;
+  t.equal(code, 1);
+  t.equal(reader.fileCount, 2);
+});
 
 t.test('a workspace folder that lost its packages is noticed', async (t) => {
   const root = workspace();

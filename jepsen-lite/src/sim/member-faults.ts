@@ -79,9 +79,7 @@ export class MemberFaults {
   look(node: SimNode): void {
     const [trap] = this.#traps;
     if (trap === undefined || node.state !== 'running') return;
-    const { commit, conf, confIndex, role } = node.node.replica.raftStatus();
-    const isOpen = trap.when === 'joint' ? conf.votersOutgoing.length > 0 : confIndex > commit;
-    if (role !== 'leader' || !isOpen) return;
+    if (!isSprung(trap, node)) return;
     this.#traps.shift();
     const { cluster, trace, spring } = this.#parts;
     trace.note(`FAULT ${trap.action} of ${node.id}: its configuration is ${trap.when}`);
@@ -107,4 +105,17 @@ export class MemberFaults {
       { kind: 'replaceMember', nodeId: other.id, by: node.id },
     );
   }
+}
+
+/**
+ * The leader, while its newest configuration is open. A checkpoint has the configuration of what
+ * was applied: that one must be joint, which the newest is no more as soon as it is committed.
+ */
+function isSprung({ action, when }: ConfTrap, { node }: SimNode): boolean {
+  const { applied, commit, conf, confIndex, role } = node.replica.raftStatus();
+  if (action === 'checkpoint' && when === 'joint') {
+    return node.core.confAt(applied).conf.votersOutgoing.length > 0;
+  }
+  const isOpen = when === 'joint' ? conf.votersOutgoing.length > 0 : confIndex > commit;
+  return role === 'leader' && isOpen;
 }

@@ -109,7 +109,7 @@ export interface AssembledNode {
   readonly service: ReplicaService;
   readonly care: NodeCare;
   /** For checkers; only the replica's driver may change it. */
-  readonly core: Pick<RaftCore, 'checkInvariants'>;
+  readonly core: Pick<RaftCore, 'checkInvariants' | 'confAt'>;
 }
 
 /**
