@@ -48,7 +48,8 @@ export class DamageFaults {
   /** Keeps what files of this kind hold now, to be put back one day. */
   keep(node: SimNode, file: DamagedFile): void {
     const { fileSystem, incarnation } = node;
-    if (fileSystem.faults.hasCrashed) return;
+    // A node that is down may have lost its disk.
+    if (!node.isRunning || fileSystem.faults.hasCrashed) return;
     for (const { kind, path } of filesOnDisk(node)) {
       const full = `${DATA_DIRECTORY}/${path}`;
       if (kind === file && fileSystem.exists(full))
