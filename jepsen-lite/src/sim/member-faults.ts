@@ -73,8 +73,8 @@ export class MemberFaults {
   }
 
   /**
-   * To be called after every step: a trap springs when `node` leads and its newest configuration
-   * is as the trap waits for.
+   * To be called after every step: a trap springs at the first node whose configuration is as it
+   * waits for.
    */
   look(node: SimNode): void {
     const [trap] = this.#traps;
