@@ -5,6 +5,7 @@
 import t from 'tap';
 import type { SimCluster, SimNode } from '../src/testing/sim-cluster.ts';
 import {
+  checkpointAll,
   clusterWithSegments,
   DATA,
   expectHealed,
@@ -91,4 +92,60 @@ t.test('a lane that needs an entry that has rot comes back once it is repaired',
   await expectHealed(t, cluster, 240);
   const { wal } = node;
   t.same(wal.groupLog(wal.groups()[0]!).damage(), []);
+});
+
+/** A replica that was away so long that the leader's log begins after its own. */
+async function behindASnapshot(seed: number): Promise<{ cluster: SimCluster; node: SimNode }> {
+  const forgetful = { retainedEntryCount: 0, limits: { followerLogHoldSizeBytesMax: 0 } };
+  const cluster = await clusterWithSegments(3, seed, forgetful);
+  const node = await follower(cluster);
+  cluster.network.isolate(
+    node.id,
+    cluster.nodes.filter((one) => one !== node).map(({ id }) => id),
+  );
+  for (let batch = 3; batch < 6; batch++) {
+    await upsertBatch(cluster, batch);
+    await checkpointAll(cluster);
+  }
+  return { cluster, node };
+}
+
+for (const loss of ['dies', 'hangs'] as const) {
+  t.test(`a lane that ${loss} while a snapshot is loaded costs another attempt`, async (t) => {
+    const { cluster, node } = await behindASnapshot(5);
+    const open = node.host.open.bind(node.host);
+    let openCount = 0;
+    node.host.open = (options) => {
+      openCount += 1;
+      if (openCount > 1) return open(options);
+      if (loss === 'hangs') node.host.loseLane(0, loss);
+      const opened = open(options);
+      if (loss === 'dies') node.host.loseLane(0, loss);
+      return opened;
+    };
+    cluster.network.heal();
+    await cluster.scheduler.until(() => openCount > 0 && hasLanes(node), 60_000);
+    await upsertBatch(cluster, 6);
+    await expectHealed(t, cluster, 280);
+    t.ok(node.isRunning, 'it has not stopped');
+    t.ok(node.snapshotsInstalled > 0);
+    t.equal(openCount, 2);
+  });
+}
+
+t.test('lanes that are lost at every attempt to load a snapshot stop their node', async (t) => {
+  const { cluster, node } = await behindASnapshot(6);
+  const open = node.host.open.bind(node.host);
+  node.host.open = (options) => {
+    const opened = open(options);
+    node.host.loseLane(0, 'dies');
+    return opened;
+  };
+  cluster.network.heal();
+  await cluster.scheduler.until(() => node.state === 'failed', 120_000);
+  t.match(node.failure, { code: 'SHARD_UNAVAILABLE' });
+  node.kill();
+  await node.start();
+  await upsertBatch(cluster, 6);
+  await expectHealed(t, cluster, 280);
 });

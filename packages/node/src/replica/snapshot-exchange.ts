@@ -9,8 +9,8 @@
  * the newest checkpoint is offered next.
  */
 import type { Clock, Logger, LogIndex, NodeId, SnapshotMeta, Timers } from '@holdfast/base';
-import { HoldfastError, must } from '@holdfast/base';
-import type { ShardHost } from '@holdfast/shard-worker';
+import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
+import type { ShardHost, ShardHostOpenOptions } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem } from '@holdfast/storage';
 import type { PeerTransport, SnapshotProgress } from '../service-api.ts';
 import type { Applier } from './applier.ts';
@@ -27,6 +27,8 @@ import type { TransferBudget } from './transfer-budget.ts';
 export const RESUME_HOLD_MS = 60_000;
 /** The log stays pinned until the peer has said what it has now, and is held by that. */
 const CAUGHT_UP_HOLD_MS = 5_000;
+/** A lane may lose its thread while it loads; more often than this the node is at fault. */
+const OPEN_ATTEMPT_COUNT_MAX = 5;
 const RETRY_DELAY_MS_MIN = 100;
 const RETRY_DELAY_MS_MAX = 5_000;
 
@@ -156,7 +158,7 @@ export class SnapshotExchange {
    * Rejects: the replica must stop, its state is neither the old nor the new one.
    */
   restore(meta: SnapshotMeta): Promise<LogIndex> {
-    const { fileSystem, dataDirectory, host, applier, checkpointer, pause } = this.#parts;
+    const { fileSystem, dataDirectory, applier, checkpointer, pause } = this.#parts;
     return applier.barrier(async () => {
       const newest = must(checkpointer.root, 'a snapshot is installed before it is applied');
       // A newer one may be installed already; its message comes next and asks for it then. The
@@ -167,7 +169,7 @@ export class SnapshotExchange {
       await checkpointer.lanesIdle();
       const machine = await loadMeta(fileSystem, dataDirectory, root, pause);
       applier.startReplacing();
-      await host.open({
+      await this.#openLanes({
         appliedIndex: machine.appliedIndex,
         definitions: machine.catalogue.all(),
         manifests: manifestReferences(root),
@@ -175,6 +177,23 @@ export class SnapshotExchange {
       applier.replaceState(machine);
       return machine.appliedIndex;
     });
+  }
+
+  /** A lane that is lost meanwhile costs another attempt, not the node: nothing is applied yet. */
+  async #openLanes(options: ShardHostOpenOptions): Promise<void> {
+    const { host, logger, timers } = this.#parts;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await host.open(options);
+        return;
+      } catch (thrown) {
+        const { code, message } = toHoldfastError(thrown);
+        if (code !== 'SHARD_UNAVAILABLE' || attempt >= OPEN_ATTEMPT_COUNT_MAX) throw thrown;
+        const delayMs = retryDelayMs(attempt);
+        logger.error({ attempt, delayMs, code }, `${message}; the snapshot is loaded again`);
+        await new Promise<void>((resolve) => timers.after(delayMs, resolve));
+      }
+    }
   }
 
   async #transfer(root: CheckpointRoot, message: SnapshotMessage, sending: Sending): Promise<void> {
@@ -207,7 +226,7 @@ export class SnapshotExchange {
     this.#counters.failed += 1;
     const failureCount = (this.#failuresInRow.get(to) ?? 0) + 1;
     this.#failuresInRow.set(to, failureCount);
-    const delayMs = Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS_MIN * 2 ** (failureCount - 1));
+    const delayMs = retryDelayMs(failureCount);
     const { heldSizeBytes, sizeBytes } = must(this.#sending.get(to), 'it was under way');
     logger.warn(
       { to, snapshot: snapshotId, heldSizeBytes, sizeBytes, delayMs, error: String(error) },
@@ -242,6 +261,9 @@ export class SnapshotExchange {
     this.#offer = null;
   }
 }
+
+const retryDelayMs = (failureCount: number): number =>
+  Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS_MIN * 2 ** (failureCount - 1));
 
 function notHere(meta: SnapshotMeta, found: LogIndex): HoldfastError {
   return new HoldfastError(
