@@ -181,3 +181,45 @@ t.test('a node that joined by a snapshot starts although its CHECKPOINT is damag
   t.equal(await startUntilUp(cluster, node), 1, 'its first and only checkpoint stands twice');
   await expectHealed(t, cluster, 200);
 });
+
+t.test('one silent member does not keep a node waiting for what nobody else has', async (t) => {
+  const cluster = await clusterWithSegments(4, 12, {}, {}, 5);
+  const leader = await cluster.leader();
+  const [node, silent] = cluster.nodes.filter((one) => one !== leader) as [SimNode, SimNode];
+  const paths = filesOf(node, SEGMENT);
+  node.kill();
+  // Dead rows make segments merge; the others forget what they merged.
+  for (let batch = 0; batch < 4; batch++) await upsertBatch(cluster, batch);
+  for (let round = 0; round < 4; round++) {
+    await cluster.digests();
+    await checkpointAll(cluster);
+    await upsertBatch(cluster, 4 + round);
+  }
+  silent.kill();
+  for (const path of paths) {
+    node.fileSystem.remove(`${DATA}/${path}`);
+    t.notOk(filesOf(leader, SEGMENT).includes(path));
+  }
+  await startUntilUp(cluster, node);
+  await silent.start();
+  await expectHealed(t, cluster, 320);
+});
+
+t.test('a node asks the members of its log, where the checkpoint is older', async (t) => {
+  const cluster = await grownCluster(8);
+  const leader = await cluster.leader();
+  const [node, odd] = cluster.nodes.filter((one) => one !== leader) as [SimNode, SimNode];
+  odd.kill();
+  cluster.wipe(odd);
+  await odd.start();
+  await cluster.scheduler.advance(5_000);
+  await cluster.execute(leader, { id: 1, kind: 'addMember', nodeId: odd.id }, 20_000);
+  await upsertBatch(cluster, 5);
+  await cluster.digests();
+  node.kill();
+  for (const path of filesOf(node, SEGMENT)) node.fileSystem.flipBit(`${DATA}/${path}`, 500);
+  leader.kill();
+  t.equal(await startUntilUp(cluster, node), 1, 'the new life of the third member helps');
+  await leader.start();
+  await expectHealed(t, cluster, 240);
+});

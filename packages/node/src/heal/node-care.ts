@@ -17,7 +17,7 @@ import type {
   TimerHandle,
   Timers,
 } from '@holdfast/base';
-import { must } from '@holdfast/base';
+import { assert, must } from '@holdfast/base';
 import type { BlockResponse, CareMessage } from '@holdfast/protocol';
 import type { RaftMessage } from '@holdfast/raft';
 import type { ShardDigest, ShardHost } from '@holdfast/shard-worker';
@@ -231,6 +231,12 @@ export class NodeCare {
     const { nodeId } = this.#options.identity;
     const members = this.#replica?.membership.conf.members ?? this.#members;
     return members.filter((member) => member.nodeId !== nodeId);
+  }
+
+  /** Newer members than those it was made with; only before there is a replica. */
+  askMembers(members: readonly Member[]): void {
+    assert(this.#replica === null, 'a replica knows its members');
+    this.#members = members;
   }
 
   /** Null before the replica runs. */

@@ -50,8 +50,9 @@ export type SegmentRepairResult =
       readonly blockCount: number;
     }
   /**
-   * Try again later: a peer was silent, or has not written the file yet. `isNowhere`: every member
-   * answered, and none has the file.
+   * Try again later: a peer was silent, or has not written the file yet. `isNowhere`: none of those
+   * who answered has the file, and they are a majority with this node. More is not asked for: a
+   * member that is gone for good, or lives on as another, would be waited for without end.
    */
   | { readonly kind: 'postponed'; readonly what: string; readonly isNowhere: boolean }
   /** Every member answered, and none has these blocks of this file. */
@@ -93,11 +94,13 @@ export async function repairSegment(
   const offers = asked.flatMap(({ peer, answer }) =>
     answer?.outcome === 'blocks' ? [{ peer, answer }] : [],
   );
-  const isEveryoneHeard = asked.every(({ answer }) => answer !== null && answer.outcome !== 'busy');
+  const silent = asked.filter(({ answer }) => answer === null || answer.outcome === 'busy');
+  const isEveryoneHeard = silent.length === 0;
+  const isMajorityHeard = silent.length * 2 < peers.length + 1;
   const sources = offers.toSorted(byUsefulness);
   const shape = sources.length === 0 ? null : chooseShape(parts, path, sources);
   if (shape === null) {
-    const isNowhere = isEveryoneHeard && peers.length > 0;
+    const isNowhere = isMajorityHeard && peers.length > 0;
     return { kind: 'postponed', what: 'no other member has the file now', isNowhere };
   }
   const plan: Plan = { file, path, shape, sources, isEveryoneHeard };
@@ -109,7 +112,7 @@ export async function repairSegment(
   const second = await attempt(parts, plan, all);
   if (second !== 'mismatch') return second;
   const what = 'what the others have is not the file that is wanted';
-  return { kind: 'postponed', what, isNowhere: isEveryoneHeard };
+  return { kind: 'postponed', what, isNowhere: isMajorityHeard };
 }
 
 /** The whole copies first, then whoever has applied most; names decide what is left. */

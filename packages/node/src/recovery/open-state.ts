@@ -11,8 +11,8 @@
  * Meanwhile the node shows what it does, refuses clients, and answers peers that repair theirs. A
  * clean start looks at nothing twice: loading verifies every byte anyway.
  */
-import type { Logger, LogIndex, TimerHandle, Timers } from '@holdfast/base';
-import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
+import type { Clock, Logger, LogIndex, TimerHandle, Timers } from '@holdfast/base';
+import { HoldfastError, logIndex, must, toHoldfastError } from '@holdfast/base';
 import { damagesOf, isDamage, parseSegmentPath } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, GroupLog, NodeIdentity } from '@holdfast/storage';
 import { checkpointRootNames, joinPath, scrubBlockFile } from '@holdfast/storage';
@@ -25,12 +25,17 @@ import type { PeerTransport } from '../service-api.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import type { Recovery } from './heal-log.ts';
 import { startConf } from './heal-log.ts';
+import { knownConfs } from './known-confs.ts';
 import { tellDamage } from './start-state.ts';
 import type { WaitingView } from './waiting-service.ts';
 
 const RETRY_DELAY_MS = 1_000;
-/** A peer makes a checkpoint when it is asked for a segment that it has not written yet. */
-const NOWHERE_ROUND_COUNT_MAX = 10;
+/**
+ * A peer makes a checkpoint when it is asked for a segment that it has not written yet, so nobody
+ * has it only if that is so for a while, and of several answers.
+ */
+const NOWHERE_MS_MIN = 10_000;
+const NOWHERE_ROUND_COUNT_MIN = 3;
 
 export interface StateOpenerOptions {
   readonly identity: NodeIdentity;
@@ -39,6 +44,7 @@ export interface StateOpenerOptions {
   readonly log: GroupLog;
   readonly care: NodeCare;
   readonly transport: Pick<PeerTransport, 'setMembers'>;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly timers: Timers;
   readonly logger: Logger;
   readonly onRecovery?: (recovery: Recovery) => void;
@@ -153,6 +159,7 @@ export class StateOpener {
   /** True when every file of the generation is sound at last; false when that cannot be. */
   async #mend(root: CheckpointRoot): Promise<boolean> {
     let nowhereCount = 0;
+    let nowhereSinceMs = 0;
     let isTold = false;
     for (;;) {
       const damaged = await this.#damagedFiles(root);
@@ -162,8 +169,11 @@ export class StateOpener {
       if (damaged.some(({ target }) => target.kind !== 'segment')) return false;
       if (damaged.some(({ target }) => this.#nowhere.has(target.checksum))) return false;
       const rounds = await this.#repairAll(damaged);
+      const nowMs = this.#options.clock.monotonicMs();
       nowhereCount = rounds.isNowhere ? nowhereCount + 1 : 0;
-      if (nowhereCount >= NOWHERE_ROUND_COUNT_MAX) {
+      if (nowhereCount === 1) nowhereSinceMs = nowMs;
+      const isLong = nowMs - nowhereSinceMs >= NOWHERE_MS_MIN;
+      if (isLong && nowhereCount >= NOWHERE_ROUND_COUNT_MIN) {
         for (const { target } of damaged) this.#nowhere.add(target.checksum);
         return false;
       }
@@ -268,9 +278,12 @@ export class StateOpener {
   }
 
   #show(root: CheckpointRoot | null): void {
-    const { identity, log, onRecovery, transport } = this.#options;
-    const { conf, confIndex } = startConf(identity, root);
+    const { care, identity, log, onRecovery, transport } = this.#options;
+    // The log may know members that the checkpoint does not: those are the ones that answer.
+    const known = knownConfs(log, startConf(identity, root), root?.meta.index ?? logIndex(0));
+    const { conf, confIndex } = must(known.at(-1));
     transport.setMembers(conf.members, confIndex);
+    care.askMembers(conf.members);
     const view = (): WaitingView => ({
       role: 'repairing',
       membership: 'voter',

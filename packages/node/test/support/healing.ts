@@ -23,8 +23,9 @@ export async function clusterWithSegments(
   seed: number,
   settings: SimCluster['options']['settings'] = {},
   wal: SimCluster['options']['wal'] = {},
+  nodeCount = 3,
 ): Promise<SimCluster> {
-  const cluster = new SimCluster({ nodeCount: 3, seed, settings, wal });
+  const cluster = new SimCluster({ nodeCount, seed, settings, wal });
   await cluster.start();
   await createDocs(cluster);
   for (let batch = 0; batch < batchCount; batch++) await upsertBatch(cluster, batch);
