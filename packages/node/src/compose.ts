@@ -11,6 +11,7 @@ import { PiscinaHost } from '@holdfast/shard-worker';
 import type { NodeIdentity, WriteRetryOptions } from '@holdfast/storage';
 import {
   createEntryHasher,
+  isUnsafeSyncMode,
   joinPath,
   lockDataDirectory,
   NodeFileSystem,
@@ -290,9 +291,15 @@ function openWal(config: NodeConfig, logger: Logger): ThreadWal {
       fileSizeBytes: config.walFileSizeBytes,
       cacheSizeBytesMax: LOG_CACHE_SIZE_BYTES,
       writeRetry: writeRetryOf(config),
+      syncMode: config.walSyncMode,
+      syncIntervalMs: config.walBatchIntervalMs,
     },
     clock: SYSTEM_CLOCK,
   });
+  if (isUnsafeSyncMode(config.walSyncMode)) {
+    const { walSyncMode, walBatchIntervalMs } = config;
+    logger.warn({ walSyncMode, walBatchIntervalMs }, 'a power cut may take acknowledged writes');
+  }
   if (wal.tornTail !== null) {
     logger.warn({ tornTail: wal.tornTail }, 'an unfinished write at the end of the log was cut');
   }

@@ -12,7 +12,7 @@ import type {
 } from '@holdfast/protocol';
 import type { RaftMessage, Role } from '@holdfast/raft';
 import type { GraphStats, LaneHealth, LayerCounts } from '@holdfast/shard-worker';
-import type { WalWrites } from '@holdfast/storage';
+import type { WalSyncMode, WalWrites } from '@holdfast/storage';
 import type { CareService } from './heal/care-api.ts';
 import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
@@ -75,6 +75,8 @@ export interface WalStatus {
   readonly batches: number;
   readonly syncs: number;
   readonly lastSyncMs: number;
+  /** Null while the node waits for its log: it acknowledges nothing. */
+  readonly syncMode: WalSyncMode | null;
   /** How the disk takes what is written. */
   readonly writes: WalWrites;
 }

@@ -125,11 +125,15 @@ t.test('settings that contradict each other are refused', (t) => {
     [{ inflightRequestCountMax: '10' }, /must not exceed inflightRequestCountMax \(10\)/],
     [{ walFileSizeBytes: '134217728' }, /must be at least walFileSizeBytes/],
     [{ peerListen: '127.0.0.1:7101' }, /--peer-listen: must differ from listen/],
+    [{ walSyncMode: 'batch' }, /--wal-sync-mode: batch may lose acknowledged writes/],
+    [{ walSyncMode: 'none' }, /it needs unsafeDurability/],
   ];
   for (const [flags, expected] of relations) {
     t.match(refusal({ flags: { ...REQUIRED, ...flags } }), expected);
   }
   t.equal(refusal({ flags: { ...REQUIRED, electionTimeoutMs: '301' } }), 'accepted');
+  const unsafe = { walSyncMode: 'none', unsafeDurability: 'true' };
+  t.equal(refusal({ flags: { ...REQUIRED, ...unsafe } }), 'accepted');
   t.end();
 });
 

@@ -395,7 +395,8 @@ t.test('the HTTP pages: health is open, the others ask for the key', async (t) =
   const { address, service } = await start(t, {}, API_KEY);
   const health = await fetch(`http://${address}/health`);
   t.equal(health.status, 200);
-  t.match(await health.json(), { status: 'ok', role: 'leader', term: 2, lagEntries: 2 });
+  const ok = { status: 'ok', role: 'leader', term: 2, lagEntries: 2, durability: 'synced' };
+  t.match(await health.json(), ok);
   service.statusPatch = { leader: null };
   const unhealthy = await fetch(`http://${address}/health`);
   t.equal(unhealthy.status, 503);

@@ -12,6 +12,7 @@ import { Proposals } from '../src/replica/proposals.ts';
 
 const STATS = {
   ...{ bytesWritten: 0, batches: 0, lastSyncMs: 0, filesCreated: 0, filesRemoved: 0 },
+  syncMode: 'group' as const,
   ...{ queueDepth: 0, queueSizeBytes: 0, oldestFileId: 1, newestFileId: 1, groups: [] },
 };
 const laneOf = (lane: number, beat: number, state: LaneHealth['state'] = 'up'): LaneHealth => ({

@@ -117,6 +117,8 @@ export { readLogs } from './wal/read-logs.ts';
 export type { TornTail } from './wal/scan.ts';
 export type { WalFlaw, WalScrubSteps } from './wal/scrub.ts';
 export { listWalFiles, walFileNameOf } from './wal/scrub.ts';
+export type { WalSyncMode } from './wal/sync-pace.ts';
+export { isUnsafeSyncMode } from './wal/sync-pace.ts';
 export type { ThreadWalOptions } from './wal/thread-wal.ts';
 export { ThreadWal } from './wal/thread-wal.ts';
 export type {

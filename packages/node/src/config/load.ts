@@ -6,7 +6,6 @@
 import { HoldfastError } from '@holdfast/base';
 import { parse as parseYaml } from 'yaml';
 import {
-  brokenRelation,
   environmentNameOf,
   flagOf,
   type NodeConfig,
@@ -15,6 +14,7 @@ import {
   type OptionKey,
   REQUIRED_KEYS,
 } from './options.ts';
+import { brokenRelation } from './relations.ts';
 import { nearestName } from './suggest.ts';
 
 export interface ConfigSources {

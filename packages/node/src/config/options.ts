@@ -1,7 +1,7 @@
 /**
  * Every setting of a node: schema, default and help in one object. Flags, environment names, file
  * keys, `--help` and the table in the documentation all come from it; relations between settings
- * are checked below. Inside the program the result is a frozen plain object.
+ * are checked in relations.ts. Inside the program the result is a frozen plain object.
  */
 import { availableParallelism } from 'node:os';
 import { isNodeId, type NodeId } from '@holdfast/base';
@@ -202,6 +202,22 @@ export const OPTIONS = {
     'Silence of the leader before an election; randomised up to twice this.',
   ),
   walFileSizeBytes: bytes(MIB, 1024 * MIB, 16 * MIB, 'Size of one preallocated log file.'),
+  walSyncMode: text(
+    z.enum(['group', 'every_write', 'batch', 'none']),
+    'MODE',
+    'What is on disk before a write counts: group (all that has arrived shares one sync) or ' +
+      'every_write (a sync each); batch and none need unsafeDurability.',
+    'group',
+  ),
+  walBatchIntervalMs: milliseconds(
+    1,
+    60_000,
+    100,
+    'Most time between two syncs of the log in the mode batch: what a power cut may take.',
+  ),
+  unsafeDurability: flag(
+    'Allow walSyncMode batch and none: a power cut may take acknowledged writes.',
+  ),
   walRetryAttempts: count(
     0,
     100,
@@ -358,37 +374,3 @@ export const environmentNameOf = (key: string): string =>
 
 const kebabCase = (key: string): string =>
   key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-
-export interface BrokenRelation {
-  readonly key: OptionKey;
-  readonly message: string;
-}
-
-/** Settings that are each fine but not together; the first broken relation, or null. */
-export function brokenRelation(config: NodeConfig): BrokenRelation | null {
-  const { tickIntervalMs, heartbeatIntervalMs, electionTimeoutMs } = config;
-  if (heartbeatIntervalMs < tickIntervalMs)
-    return {
-      key: 'heartbeatIntervalMs',
-      message: `must be at least tickIntervalMs (${tickIntervalMs})`,
-    };
-  if (electionTimeoutMs <= 3 * heartbeatIntervalMs)
-    return {
-      key: 'electionTimeoutMs',
-      message: `must be more than 3 x heartbeatIntervalMs (${3 * heartbeatIntervalMs})`,
-    };
-  if (config.inflightRequestCountMaxPerConnection > config.inflightRequestCountMax)
-    return {
-      key: 'inflightRequestCountMaxPerConnection',
-      message: `must not exceed inflightRequestCountMax (${config.inflightRequestCountMax})`,
-    };
-  if (config.checkpointLogSizeBytes < config.walFileSizeBytes)
-    return {
-      key: 'checkpointLogSizeBytes',
-      message: `must be at least walFileSizeBytes (${config.walFileSizeBytes})`,
-    };
-  const { listen, peerListen } = config;
-  if (listen.port !== 0 && listen.port === peerListen.port && listen.host === peerListen.host)
-    return { key: 'peerListen', message: 'must differ from listen: the two ports are separate' };
-  return null;
-}

@@ -42,6 +42,11 @@ const IDLE: ReplicaActivity = {
   snapshots: { begun: 0, completed: 0, failed: 0, givenUp: 0, outgoing: [], incoming: null },
 };
 
+const NO_WAL: NodeStatus['wal'] = {
+  ...{ bytesWritten: 0, batches: 0, syncs: 0, lastSyncMs: 0, syncMode: null },
+  writes: WAL_WRITES_FINE,
+};
+
 export class WaitingService implements NodeService {
   readonly #identity: NodeIdentity;
   readonly #view: () => WaitingView;
@@ -77,7 +82,7 @@ export class WaitingService implements NodeService {
       sessions: 0,
       lanes: [],
       searchCache: null,
-      wal: { bytesWritten: 0, batches: 0, syncs: 0, lastSyncMs: 0, writes: WAL_WRITES_FINE },
+      wal: NO_WAL,
       peers: [],
       activity: IDLE,
       clockSkewMs: null,

@@ -93,7 +93,7 @@ export class ReplicaService implements NodeService {
   status(): NodeStatus {
     const { replica, identity, wal } = this.#parts;
     const raft = replica.raftStatus();
-    const { bytesWritten, batches, syncs, lastSyncMs } = wal.stats();
+    const { bytesWritten, batches, syncs, lastSyncMs, syncMode } = wal.stats();
     this.#refreshLanes();
     return {
       nodeId: identity.nodeId,
@@ -114,7 +114,7 @@ export class ReplicaService implements NodeService {
       sessions: replica.meta.sessions.count,
       lanes: this.#lanes,
       searchCache: this.#searchCache.counts,
-      wal: { bytesWritten, batches, syncs, lastSyncMs, writes: wal.writes() },
+      wal: { bytesWritten, batches, syncs, lastSyncMs, syncMode, writes: wal.writes() },
       peers: raft.role === 'leader' ? this.#peers() : [],
       activity: replica.activity(),
       clockSkewMs: replica.clockWatch.skewMs,

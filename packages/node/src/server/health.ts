@@ -1,4 +1,5 @@
 /** What GET /health says, as a pure function of the node's status. */
+import { isUnsafeSyncMode } from '@holdfast/storage';
 import type { NodeStatus } from '../service-api.ts';
 
 export interface HealthReport {
@@ -15,6 +16,8 @@ export interface HealthReport {
     /** Committed entries that this node has not applied yet. */
     readonly lagEntries: number;
     readonly reason: string | null;
+    /** `unsafe`: a power cut may take acknowledged writes, as the operator has allowed. */
+    readonly durability: 'synced' | 'unsafe' | null;
   };
 }
 
@@ -33,8 +36,14 @@ export function healthOf(status: NodeStatus): HealthReport {
       commitIndex: status.commitIndex,
       lagEntries: Math.max(0, status.commitIndex - status.appliedIndex),
       reason,
+      durability: durabilityOf(status.wal),
     },
   };
+}
+
+function durabilityOf({ syncMode }: NodeStatus['wal']): HealthReport['body']['durability'] {
+  if (syncMode === null) return null;
+  return isUnsafeSyncMode(syncMode) ? 'unsafe' : 'synced';
 }
 
 function whyUnavailable(status: NodeStatus): string | null {

@@ -2,6 +2,7 @@
  * Prometheus metrics. Counters and histograms are fed by the server; everything the replica knows
  * is read from its status when the page is scraped, so that nothing is counted twice.
  */
+import { isUnsafeSyncMode } from '@holdfast/storage';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type {
   LaneStatus,
@@ -146,6 +147,11 @@ const STATUS_GAUGES: readonly StatusNumber[] = [
     'rows_deleted',
     'Deleted or replaced rows still on disk.',
     (s) => sumLanes(s, 'deletedRowCount'),
+  ],
+  [
+    'wal_unsafe_durability',
+    '1 when the log acknowledges what a power cut may take.',
+    ({ wal }) => (wal.syncMode !== null && isUnsafeSyncMode(wal.syncMode) ? 1 : 0),
   ],
   ['wal_last_sync_seconds', 'Duration of the last log sync.', (s) => s.wal.lastSyncMs / 1_000],
   [

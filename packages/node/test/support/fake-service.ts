@@ -103,7 +103,10 @@ export class FakeService implements NodeService {
         },
       ],
       searchCache: null,
-      wal: { bytesWritten: 100, batches: 3, syncs: 3, lastSyncMs: 0.2, writes: WAL_WRITES_FINE },
+      wal: {
+        ...{ bytesWritten: 100, batches: 3, syncs: 3, lastSyncMs: 0.2, syncMode: 'group' },
+        writes: WAL_WRITES_FINE,
+      },
       peers: [{ nodeId: nodeId('n2'), matchIndex: 11, isRecentlyActive: true, lagEntries: 2 }],
       activity: ACTIVITY,
       clockSkewMs: 12,

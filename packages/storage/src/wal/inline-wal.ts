@@ -12,6 +12,7 @@ import type { ClosedWalFile, WalFileFacts } from './file-facts.ts';
 import { recoverWal } from './recovery.ts';
 import type { TornTail } from './scan.ts';
 import type { WalFlaw } from './scrub.ts';
+import { pacedOptions } from './sync-pace.ts';
 import type {
   DurableListener,
   GroupLog,
@@ -28,9 +29,10 @@ import { DEFAULT_WAL_OPTIONS } from './types.ts';
 import type { Mending } from './wal-front.ts';
 import { WalFront } from './wal-front.ts';
 import type { BatchPlace, WalWriter } from './wal-writer.ts';
-import { CONFIRM_IDLE_MS, isBlockedError } from './wal-writer.ts';
+import { CONFIRM_IDLE_MS } from './wal-writer.ts';
 import type { WalWrites } from './write-retry.ts';
 import { WriteRetry } from './write-retry.ts';
+import { isBlockedError } from './writer-errors.ts';
 
 export interface InlineWalOptions {
   readonly fileSystem: FileSystem;
@@ -85,7 +87,7 @@ export class InlineWal implements Wal {
   }
 
   private constructor(settings: InlineWalOptions) {
-    this.#options = { ...DEFAULT_WAL_OPTIONS, ...settings.options };
+    this.#options = pacedOptions({ ...DEFAULT_WAL_OPTIONS, ...settings.options });
     this.#schedule = settings.schedule ?? null;
     this.#timers = settings.timers ?? null;
     this.#takeStallMs = settings.takeStallMs ?? (() => 0);
@@ -340,8 +342,9 @@ export class InlineWal implements Wal {
 
   #confirmLater(): void {
     this.#confirmTimer?.cancel();
+    const delayMs = (this.#writer.confirmAtMs ?? 0) - this.#clock.monotonicMs();
     this.#confirmTimer =
-      this.#timers?.after(CONFIRM_IDLE_MS, () => {
+      this.#timers?.after(Math.max(CONFIRM_IDLE_MS, delayMs), () => {
         this.#confirmTimer = null;
         if (this.#frames.length === 0) this.confirm();
       }) ?? null;

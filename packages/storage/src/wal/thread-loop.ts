@@ -11,8 +11,8 @@ import type { WalThreadReply } from './thread-protocol.ts';
 import { FRAME_APPEND, FRAME_CLOSE, FRAME_ORDER, FRAME_RELEASE } from './thread-protocol.ts';
 import type { WalOptions, WalOrder } from './types.ts';
 import type { BatchPlace, WalWriter } from './wal-writer.ts';
-import { isBlockedError } from './wal-writer.ts';
 import { WriteRetry } from './write-retry.ts';
+import { isBlockedError } from './writer-errors.ts';
 
 /** A slice of zeros while idle: well below a millisecond. */
 const PREPARE_IDLE_SLICE_BYTES = 256 * 1024;

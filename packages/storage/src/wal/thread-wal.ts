@@ -13,6 +13,7 @@ import { recoverWal } from './recovery.ts';
 import type { TornTail } from './scan.ts';
 import type { WalFlaw } from './scrub.ts';
 import { createRingMemory, RingProducer } from './shared-ring.ts';
+import { pacedOptions } from './sync-pace.ts';
 import type { WalThreadInput, WalThreadReply } from './thread-protocol.ts';
 import { FRAME_APPEND, FRAME_CLOSE, FRAME_ORDER, FRAME_RELEASE } from './thread-protocol.ts';
 import type {
@@ -69,7 +70,7 @@ export class ThreadWal implements Wal {
   }
 
   private constructor(settings: ThreadWalOptions) {
-    const options = { ...DEFAULT_WAL_OPTIONS, ...settings.options };
+    const options = pacedOptions({ ...DEFAULT_WAL_OPTIONS, ...settings.options });
     const fileSystem = new NodeFileSystem();
     const recovered = recoverWal(fileSystem, settings.directory, options, settings.clock);
     this.#front = new WalFront(recovered, options);

@@ -17,6 +17,7 @@ import type {
 import type { EpochRecord } from './epoch-file.ts';
 import type { WalFileFacts } from './file-facts.ts';
 import type { WalFlaw } from './scrub.ts';
+import type { WalSyncMode } from './sync-pace.ts';
 import type { WalWrites, WriteRetryOptions } from './write-retry.ts';
 import { WRITE_RETRY_DEFAULT } from './write-retry.ts';
 
@@ -123,6 +124,7 @@ export interface WalStats {
   readonly bytesWritten: number;
   readonly batches: number;
   readonly syncs: number;
+  readonly syncMode: WalSyncMode;
   readonly lastSyncMs: number;
   readonly filesCreated: number;
   readonly filesRemoved: number;
@@ -260,6 +262,10 @@ export interface WalOptions {
   readonly verifiesEntryChain: boolean;
   /** What a disk that refuses writes is granted. */
   readonly writeRetry: WriteRetryOptions;
+  /** `batch` and `none` let a power cut take what was acknowledged. */
+  readonly syncMode: WalSyncMode;
+  /** Most time between two syncs in the mode `batch`. */
+  readonly syncIntervalMs: number;
 }
 
 export const DEFAULT_WAL_OPTIONS: WalOptions = {
@@ -271,4 +277,6 @@ export const DEFAULT_WAL_OPTIONS: WalOptions = {
   queueSizeBytesMax: 256 * 1024 * 1024,
   verifiesEntryChain: true,
   writeRetry: WRITE_RETRY_DEFAULT,
+  syncMode: 'group',
+  syncIntervalMs: 100,
 };

@@ -334,6 +334,7 @@ export class WalFront {
   stats(writer: WriterStats): WalStats {
     return {
       ...writer,
+      syncMode: this.#options.syncMode,
       lastSyncMs: this.#lastSyncMs,
       queueDepth: this.#pending.length - this.#pendingHead,
       queueSizeBytes: this.#queueSizeBytes,

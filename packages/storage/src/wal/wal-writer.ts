@@ -1,8 +1,8 @@
 /**
- * Writes batches: one positioned write and one fdatasync each, into zero-filled files. Synchronous;
- * the WAL thread and the simulator host the same object. Each batch confirms the one before; when
- * the log goes quiet, `confirm` writes an empty one. A batch that changes term or vote is
- * followed by the two copies of the hard state before it is reported.
+ * Writes batches: one positioned write and one fdatasync each (see SyncPace), into zero-filled
+ * files. Synchronous; the WAL thread and the simulator host the same object. Each batch confirms
+ * the one before; when the log goes quiet, `confirm` writes an empty one. A batch that changes term
+ * or vote is followed by the two copies of the hard state before it is reported.
  *
  * Invariants:
  * - a batch is written only after the sync of the one before it returned; its header names that one
@@ -44,7 +44,9 @@ import type { WalRecord } from './record.ts';
 import { sealRecord, viewRecord } from './record.ts';
 import type { GroupSummary } from './record-payload.ts';
 import { EMPTY_GROUP_SUMMARY } from './record-payload.ts';
+import { SyncPace } from './sync-pace.ts';
 import type { WalOptions, WalOrder } from './types.ts';
+import { isBlockedError, walIo } from './writer-errors.ts';
 import { rewriteHeader, writeZeros, ZeroFiller } from './zero-filler.ts';
 
 /** A log that is quiet for this long gets its last batch confirmed: one more sync, off the load. */
@@ -122,6 +124,7 @@ export class WalWriter {
   /** The last batch holds records that no other batch confirms yet. */
   #isUnconfirmed = false;
   #lastWriteMs = 0;
+  readonly #pace: SyncPace;
   #file: { readonly id: number; readonly handle: FileHandle; readonly sizeBytes: number };
   #offset: number;
   #next: ZeroFiller | null = null;
@@ -146,6 +149,7 @@ export class WalWriter {
     this.#directory = state.directory;
     this.#options = options;
     this.#clock = clock;
+    this.#pace = new SyncPace(options);
     this.#groups = new Map(state.groups);
     this.#changes = new Map(state.changes);
     this.#hardStates = new HardStateWriter(fileSystem, state.directory, state.hardStateSlots);
@@ -175,7 +179,8 @@ export class WalWriter {
 
   /** When the last batch needs a confirmation by the caller's clock; null when it has one. */
   get confirmAtMs(): number | null {
-    return this.#isUnconfirmed && !this.#hasFailed ? this.#lastWriteMs + CONFIRM_IDLE_MS : null;
+    if (!this.#isUnconfirmed || this.#hasFailed) return null;
+    return this.#pace.confirmAtMs(this.#lastWriteMs + CONFIRM_IDLE_MS);
   }
 
   /** Where this log continues now, for handing it to another writer. */
@@ -375,6 +380,7 @@ export class WalWriter {
     try {
       // A disk that refuses it now leaves the last batch as a crash would: recovery confirms it.
       if (!this.isBlocked && this.confirmAtMs !== null && !this.confirm()) this.writeBatch(EMPTY);
+      if (!this.isBlocked && !this.#hasFailed) this.#guard(() => this.#syncRest());
     } catch (error) {
       if (!isBlockedError(error)) throw error;
     }
@@ -434,8 +440,8 @@ export class WalWriter {
     handle.write(chunks, this.#offset);
     // From here on it may be on the disk: what fails now is never tried again.
     this.#attempt = null;
-    handle.datasync();
-    this.#syncs += 1 + this.#hardStates.write(hardStates);
+    if (this.#pace.written(startMs)) this.#sync(handle);
+    this.#syncs += this.#hardStates.write(hardStates);
     this.#offset += sizeBytes;
     this.#lastBatch = batch;
     this.#isUnconfirmed = payload.byteLength > 0;
@@ -443,6 +449,25 @@ export class WalWriter {
     this.#bytesWritten += sizeBytes;
     this.#lastWriteMs = this.#clock.monotonicMs();
     return { batch, fileId: id, payloadOffset, syncMs: this.#lastWriteMs - startMs };
+  }
+
+  #sync(handle: FileHandle): void {
+    handle.datasync();
+    this.#syncs += 1;
+    this.#pace.synced(this.#clock.monotonicMs());
+  }
+
+  /**
+   * What another file is going to call durable. Not part of the batch under way: a sync that fails
+   * here is not tried again with it.
+   */
+  #syncRest(): void {
+    if (!this.#pace.hasUnsynced) return;
+    try {
+      this.#sync(this.#file.handle);
+    } catch (error) {
+      throw error instanceof HoldfastError && error.code === 'FILE_IO' ? walIo(error) : error;
+    }
   }
 
   /** Continues in the next file, which must hold one batch with this much behind its header. */
@@ -458,6 +483,7 @@ export class WalWriter {
     next.growTo(Math.max(needed, this.#options.fileSizeBytes));
     this.#finishNextFile(next);
     const { id, sizeBytes } = this.#file;
+    this.#syncRest();
     this.#closedFiles.push({ fileId: id, sizeBytes, lastBatch: this.#lastBatch });
     this.#file.handle.close();
     this.#file = { id: next.fileId, handle: next.handle, sizeBytes: next.sizeBytes };
@@ -480,6 +506,7 @@ export class WalWriter {
 
   #finishNextFile(next: ZeroFiller): void {
     if (next.isFinished) return;
+    this.#syncRest();
     next.finish({ epoch: this.#epoch, watermark: this.#lastBatch });
     this.#filesCreated += 1;
   }
@@ -546,15 +573,10 @@ export class WalWriter {
           details: error.details,
         });
       }
-      const message = `the log cannot be written: ${error.message}; restart the node after that`;
-      throw new HoldfastError('WAL_IO', message, { cause: error, details: error.details });
+      throw walIo(error);
     }
   }
 }
-
-/** The disk refuses a batch, and it may be tried again. */
-export const isBlockedError = (error: unknown): error is HoldfastError =>
-  error instanceof HoldfastError && error.code === 'WRITES_BLOCKED';
 
 type FileStateBytes = ReturnType<typeof encodeFileState>;
 const NO_FILE_STATE: FileStateBytes = { bytes: new Uint8Array(0), recordCount: 0 };
