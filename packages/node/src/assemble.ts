@@ -180,6 +180,8 @@ export async function assembleNode(
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
+  const logCache = { name: 'log', clear: () => ({ entryCount: log.clearCache() }) };
+  care.watchMemory([service.searchCache, logCache], () => replica.handOver());
   return { replica, service, care, core };
 }
 

@@ -188,6 +188,7 @@ function healOf(config: NodeConfig): { readonly heal: HealLimits } {
     isAutoRepairEnabled: config.autoRepairEnabled,
     repairRetryCountMax: config.repairRetryCountMax,
     lookIntervalMs: LOOK_INTERVAL_MS,
+    residentSizeBytesMax: config.memorySizeMbMax * 1_000_000,
   };
   return { heal };
 }

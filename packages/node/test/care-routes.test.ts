@@ -69,6 +69,8 @@ class FakeCare implements CareService {
     return Promise.resolve(REPORT);
   }
 
+  recover(): void {}
+
   configure(settings: Partial<CareSettings>): void {
     this.settings = { ...this.settings, ...settings };
   }

@@ -243,6 +243,12 @@ export const OPTIONS = {
     1_024,
     'JavaScript heap of one lane, without rows and graphs; one that fills it is replaced.',
   ),
+  memorySizeMbMax: count(
+    0,
+    16_777_216,
+    0,
+    'Resident memory of the process over which caches are let go and an alarm is told; 0: none.',
+  ),
   searchTailTimeoutMs: milliseconds(
     1,
     HOUR_MS,

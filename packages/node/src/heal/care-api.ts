@@ -4,6 +4,7 @@
  */
 import type { OpenOperation } from '../replica/proposals.ts';
 import type { RecoveryEvent } from './recovery-events.ts';
+import type { RecoveryCause } from './recovery-manager.ts';
 import type { RecoveryStats } from './recovery-stats.ts';
 import type { ScrubReport, ScrubTotals } from './scrub-report.ts';
 import type { WorkerReport } from './workers.ts';
@@ -39,6 +40,8 @@ export interface CareService {
   workers(): readonly WorkerReport[];
   /** Writes under way on this node as leader: how many, and the oldest of them. */
   operations(): { readonly count: number; readonly oldest: readonly OpenOperation[] };
+  /** Another part of the node has found a cause. */
+  recover(cause: RecoveryCause): void;
   /** Takes effect at once, and lasts until the process ends. */
   configure(settings: Partial<CareSettings>): void;
 }

@@ -35,6 +35,8 @@ import { Divergence } from './divergence.ts';
 import { EntryFetcher } from './entry-fetcher.ts';
 import type { HealedCheckpointer } from './file-healer.ts';
 import { FileHealer } from './file-healer.ts';
+import type { NodeCache } from './memory-watch.ts';
+import { MemoryWatch } from './memory-watch.ts';
 import { Quarantine } from './quarantine.ts';
 import { RecoveryManager } from './recovery-manager.ts';
 import { RottenReads } from './rotten-reads.ts';
@@ -64,6 +66,8 @@ export interface HealLimits {
   readonly repairRetryCountMax: number;
   /** How often the lanes are asked for what they do not say by themselves; 0: never. */
   readonly lookIntervalMs: number;
+  /** Of the process; over it caches are let go. 0: not watched. */
+  readonly residentSizeBytesMax: number;
 }
 
 const HOUR_MS = 3_600_000;
@@ -81,6 +85,7 @@ export const HEAL_LIMITS_DEFAULT: HealLimits = {
   repairRetryCountMax: 3,
   // Whoever reads metrics or status looks as well.
   lookIntervalMs: 0,
+  residentSizeBytesMax: 0,
 };
 
 const TICK_INTERVAL_MS = 250;
@@ -153,6 +158,7 @@ export class NodeCare {
   #timer: TimerHandle | null = null;
   readonly #workers: Workers;
   #look: () => void = () => {};
+  #memory: MemoryWatch | null = null;
   #nextLookMs = 0;
   #isStopped = false;
   /** Of the generations that were read last: what each path must be. */
@@ -331,6 +337,7 @@ export class NodeCare {
       workers: () => this.#workers.look(),
       operations: () => must(this.#replica).operations(OPERATION_COUNT_MAX),
       configure: (settings) => this.#configure(scrubber, settings),
+      recover: (cause) => recoveries.submit(cause),
     };
   }
 
@@ -356,6 +363,15 @@ export class NodeCare {
     });
   }
 
+  /** What may be let go when memory is short. Set once, before `start`. */
+  watchMemory(caches: readonly NodeCache[], handOver: () => Promise<void>): void {
+    this.#memory = new MemoryWatch({
+      limitSizeBytes: this.#options.limits.residentSizeBytesMax,
+      residentSizeBytes: () => this.#workers.residentSizeBytes,
+      ...{ caches, handOver, submit: (cause) => this.recoveries.submit(cause) },
+    });
+  }
+
   /** Called every `lookIntervalMs`. Set once, before `start`. */
   onLook(look: () => void): void {
     this.#look = look;
@@ -377,6 +393,7 @@ export class NodeCare {
     if (lookIntervalMs === 0 || nowMs < this.#nextLookMs) return;
     this.#nextLookMs = nowMs + lookIntervalMs;
     this.#workers.look();
+    this.#memory?.look();
     this.#look();
   }
 

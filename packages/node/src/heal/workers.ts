@@ -68,6 +68,11 @@ export class Workers {
     return this.#lookAfter(gapMs);
   }
 
+  /** Of the process; 0 where there is none of its own. */
+  get residentSizeBytes(): number {
+    return this.look().find(({ kind }) => kind === 'process')?.residentSizeBytes ?? 0;
+  }
+
   #lookAfter(gapMs: number): readonly WorkerReport[] {
     const { lanes, log, process } = this.#parts;
     this.#reports = [

@@ -5,6 +5,7 @@ import type { ShardHost } from '@holdfast/shard-worker';
 import type { NodeIdentity, Wal } from '@holdfast/storage';
 import { toHex, xxh128 } from '@holdfast/storage';
 import type { CareService } from '../heal/care-api.ts';
+import type { NodeCache } from '../heal/memory-watch.ts';
 import type { ResultCacheOptions } from '../routing/result-cache.ts';
 import { ResultCache } from '../routing/result-cache.ts';
 import type {
@@ -84,6 +85,11 @@ export class ReplicaService implements NodeService {
 
   get care(): CareService {
     return this.#parts.care;
+  }
+
+  /** Answers that are kept only to be fast. */
+  get searchCache(): NodeCache {
+    return this.#searchCache;
   }
 
   execute(request: Request, context: ExecuteContext): Promise<ResultBody> {

@@ -38,6 +38,7 @@ export interface ResultCacheCounts {
 }
 
 export class ResultCache {
+  readonly name = 'searches';
   readonly #options: ResultCacheOptions;
   readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #breaker: CircuitBreaker;
@@ -61,6 +62,12 @@ export class ResultCache {
     const { state } = this.#breaker;
     const entries = this.#answers.size;
     return { hits: this.#hits, misses: this.#misses, timeouts: this.#timeouts, entries, state };
+  }
+
+  clear(): { readonly entryCount: number } {
+    const entryCount = this.#answers.size;
+    this.#answers.clear();
+    return { entryCount };
   }
 
   /** The answer at exactly `index`, else what `ask` gives, which is kept when it is whole. */

@@ -10,17 +10,45 @@ export interface AdmissionLimits {
   readonly inflightRequestCountMaxPerConnection: number;
 }
 
+/** Also what the sockets of the listener are bounded by. */
+export const CONNECTION_GROWTH_MAX = 2;
+const CONNECTION_GROWTH_STEP = 0.25;
+/** Share of the configured connections at which a limit that has grown goes back. */
+const CALM_SHARE = 0.75;
 /** A request at the limit is worth repeating after about one commit under load. */
 const RETRY_AFTER_MS = 50;
 
 export class Admission {
   readonly #limits: AdmissionLimits;
+  readonly #onExhausted: () => void;
+  #connectionCountMax: number;
   #connectionCount = 0;
   #inflightCount = 0;
   #isDraining = false;
 
-  constructor(limits: AdmissionLimits) {
+  /** `onExhausted`: a connection was refused because all are taken. */
+  constructor(limits: AdmissionLimits, onExhausted: () => void = () => {}) {
     this.#limits = limits;
+    this.#onExhausted = onExhausted;
+    this.#connectionCountMax = limits.maxConnections;
+  }
+
+  /** As configured, or more while that was not enough. */
+  get connectionCountMax(): number {
+    return this.#connectionCountMax;
+  }
+
+  get hasRoom(): boolean {
+    return this.#connectionCount < this.#connectionCountMax;
+  }
+
+  /** Grants a quarter more connections, up to twice as many as configured; the new limit. */
+  grow(): number {
+    const { maxConnections } = this.#limits;
+    const more = Math.ceil(maxConnections * CONNECTION_GROWTH_STEP);
+    const limit = Math.min(maxConnections * CONNECTION_GROWTH_MAX, this.#connectionCountMax + more);
+    this.#connectionCountMax = limit;
+    return limit;
   }
 
   get connectionCount(): number {
@@ -39,9 +67,10 @@ export class Admission {
   /** Null: counted in. */
   admitConnection(): HoldfastError | null {
     if (this.#isDraining) return shuttingDown();
-    const { maxConnections } = this.#limits;
-    if (this.#connectionCount >= maxConnections) {
+    if (!this.hasRoom) {
+      const maxConnections = this.#connectionCountMax;
       const message = `all ${maxConnections} connections are taken; raise maxConnections`;
+      this.#onExhausted();
       return new HoldfastError('TOO_MANY_CONNECTIONS', message, {
         details: { maxConnections, retryAfterMs: 1_000 },
       });
@@ -53,6 +82,9 @@ export class Admission {
   releaseConnection(): void {
     assert(this.#connectionCount > 0, 'more connections released than admitted');
     this.#connectionCount -= 1;
+    const { maxConnections } = this.#limits;
+    const isCalm = this.#connectionCount <= maxConnections * CALM_SHARE;
+    if (isCalm) this.#connectionCountMax = maxConnections;
   }
 
   /** Null: counted in. `inflightOnConnection` is the count before this request. */

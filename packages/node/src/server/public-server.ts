@@ -10,9 +10,10 @@ import { getRequestListener } from '@hono/node-server';
 import { type Endpoint, formatEndpoint } from '../config/endpoint.ts';
 import type { NodeConfig } from '../config/options.ts';
 import type { NodeService, PeerTransportStats } from '../service-api.ts';
-import { Admission } from './admission.ts';
+import { Admission, CONNECTION_GROWTH_MAX } from './admission.ts';
 import { ApiKeyGuard } from './api-key.ts';
 import { ClientServer } from './client-server.ts';
+import { connectionsExhausted } from './connection-room.ts';
 import { CLIENT_WEBSOCKET_PATH, createHttpRoutes } from './http-routes.ts';
 import { checkBind, listen } from './listen.ts';
 import { Metrics } from './metrics.ts';
@@ -61,7 +62,9 @@ export class PublicServer {
     this.#options = options;
     const { config, apiKey, service, clock, timers, logger } = options;
     const guard = new ApiKeyGuard(apiKey);
-    const admission = new Admission(config);
+    const admission: Admission = new Admission(config, () =>
+      service.care?.recover(connectionsExhausted(admission)),
+    );
     const { peerStats, hasProcessMetrics } = options;
     const metrics = new Metrics({
       ...{ service, admission, hasProcessMetrics },
@@ -74,7 +77,8 @@ export class PublicServer {
       { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
       getRequestListener(routes.fetch, { overrideGlobalObjects: false }),
     );
-    this.#http.maxConnections = config.maxConnections + EXTRA_SOCKET_COUNT_MAX;
+    this.#http.maxConnections =
+      CONNECTION_GROWTH_MAX * config.maxConnections + EXTRA_SOCKET_COUNT_MAX;
     this.#http.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head));
   }
 

@@ -83,6 +83,10 @@ export class DurableGroupLog implements GroupLog {
     return this.#snapshot;
   }
 
+  clearCache(): number {
+    return this.#cache.clear();
+  }
+
   isHardStateKnown(): boolean {
     return this.#isHardStateKnown;
   }

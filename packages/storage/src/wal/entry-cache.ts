@@ -51,9 +51,12 @@ export class EntryCache {
     while (this.#entries.size > 0 && this.#firstIndex <= index) this.#drop(this.#firstIndex++);
   }
 
-  clear(): void {
+  /** How many there were. */
+  clear(): number {
+    const { size } = this.#entries;
     this.#entries.clear();
     this.#sizeBytes = 0;
+    return size;
   }
 
   #drop(index: number): void {

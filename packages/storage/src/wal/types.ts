@@ -109,6 +109,8 @@ export interface GroupLog {
    * append under this incarnation any more.
    */
   isHardStateKnown(): boolean;
+  /** Lets go of the entries that are in memory to be fast; how many those were. */
+  clearCache(): number;
 }
 
 /** What one group has on the disk. */
