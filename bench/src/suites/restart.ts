@@ -7,7 +7,7 @@ import { waitFor } from '@holdfast/jepsen-lite';
 import { clusteredDataset } from '../dataset.ts';
 import { atMost, type Bench, below, figure } from '../result.ts';
 import { median } from '../statistics.ts';
-import { checksumMicrosecondsPerRow } from './storage.ts';
+import { checksumMicrosecondsPerRow, loadChecksumMs } from './storage.ts';
 import { loadVectors, QUICK_VECTOR_COUNT, waitUntilIndexed, withCluster } from './with-cluster.ts';
 
 const DIMENSION = 128;
@@ -66,6 +66,7 @@ export const restartBench: Bench = {
         readyMs.push(performance.now() - startMs);
         context.log(`restart: ready after ${readyMs.at(-1)!.toFixed(0)} ms`);
       }
+      const startChecksumMs = loadChecksumMs(vectorCount);
       return {
         figures: [
           below('start of the process to ready', median(readyMs), 'ms', READY_MS_MAX),
@@ -73,6 +74,12 @@ export const restartBench: Bench = {
           atMost(
             'checksums of one node, of the time to write all rows',
             (100 * checksumMs) / (load.durationMs - checksumMs),
+            '%',
+            CHECKSUM_SHARE_MAX_PERCENT,
+          ),
+          atMost(
+            'checksums of rows and blocks, of the time to start',
+            (100 * startChecksumMs) / (median(readyMs) - startChecksumMs),
             '%',
             CHECKSUM_SHARE_MAX_PERCENT,
           ),

@@ -233,6 +233,10 @@ export function checksumMicrosecondsPerRow(): number {
   return (1000 * (2 * hashRows(rowCount) + hashBlocks(sizeBytes) + logMs)) / rowCount;
 }
 
+/** Row hashes and block checksums of a start that loads so many rows of this benchmark. */
+export const loadChecksumMs = (rowCount: number): number =>
+  hashRows(rowCount) + hashBlocks(rowCount * (HASHED_ROW_SIZE_BYTES + 32));
+
 function hashRows(rowCount: number): number {
   const row = new Uint8Array(HASHED_ROW_SIZE_BYTES).fill(7);
   return timed(() => {

@@ -289,3 +289,110 @@ t.test('an isolated leader acknowledges nothing, and its tail is replaced', asyn
   await cluster.digests();
   t.equal((await readAll(cluster, [1])).get(1), 7);
 });
+
+/** Every point of the batch has the same value; null when there is none of them yet. */
+function valueOfBatch(found: ReadonlyMap<number, number>): number | null | 'torn' {
+  const values = new Set(IDS.map((id) => found.get(id) ?? null));
+  const [value = null] = values;
+  return values.size === 1 ? value : 'torn';
+}
+
+const batchOf = (value: number): Request => upsert(IDS.map((id) => point(id, value)));
+
+t.test('a crash at any file operation leaves all of a batch or nothing', async (t) => {
+  let tornCount = 0;
+  const seen = new Set<number | null>();
+  for (let operation = 1; operation <= 120; operation++) {
+    const cluster = await singleNode(3);
+    const node = cluster.node(0);
+    node.fileSystem.crashAtOperation(node.fileSystem.operationCount + operation);
+    let acknowledged = 0;
+    for (let value = 1; value <= 60 && node.isRunning; value++) {
+      const done = await cluster.execute(node, batchOf(value), 1_000).catch(() => null);
+      if (done === null) break;
+      acknowledged = value;
+      if (value % 7 !== 0) continue;
+      const checkpoint = node.node.replica.checkpoint().catch((error: unknown) => error);
+      await cluster.scheduler.resolve(checkpoint);
+    }
+    node.cutPower({ seed: operation, keepUnsynced: 'random' });
+    await node.start();
+    const value = valueOfBatch(await readAll(cluster, IDS));
+    if (value === 'torn' || (value ?? 0) < acknowledged) tornCount += 1;
+    else seen.add(value);
+  }
+  t.equal(tornCount, 0);
+  t.ok(seen.size > 10, `${seen.size} different ends`);
+});
+
+t.test('readers see all of a batch or nothing while lanes die in the middle of it', async (t) => {
+  const cluster = new SimCluster({ nodeCount: 3, seed: 31, laneCount: 3, settings: SETTINGS });
+  await cluster.start();
+  await cluster.execute(await cluster.leader(), createDocs);
+  const random = new SeededRandom(31);
+  const states = new Set<number | null | 'torn'>();
+  let lostCount = 0;
+  for (let value = 1; value <= 60; value++) {
+    // A leader without a lane hands over: then this one batch may fail, or not.
+    const leader = await cluster.leader();
+    const written = cluster.execute(leader, batchOf(value), 20_000).catch(() => null);
+    await cluster.scheduler.advance(random.nextBelow(8));
+    if (value % 6 === 0) {
+      leader.host.loseLane(random.nextBelow(3), 'dies');
+      lostCount += 1;
+    }
+    // A lane that is away refuses the read as a whole.
+    const found = await readAll(cluster, IDS).catch(() => null);
+    if (found !== null) states.add(valueOfBatch(found));
+    await written;
+  }
+  t.notOk(states.has('torn'));
+  t.ok(states.size > 20, `${states.size} states were read`);
+  t.equal(lostCount, 10);
+});
+
+t.test(
+  'a rollback of 1,000 entries takes less than a second and leaves what was committed',
+  async (t) => {
+    const cluster = new SimCluster({ nodeCount: 3, seed: 41, settings: SETTINGS });
+    await cluster.start();
+    const old = await cluster.leader();
+    await cluster.execute(old, createDocs);
+    await cluster.execute(old, batchOf(1));
+    const others = cluster.nodes.filter((node) => node !== old);
+    cluster.network.isolate(
+      old.id,
+      others.map(({ id }) => id),
+    );
+    const before = old.node.replica.raftStatus().lastIndex;
+    const stranded = Array.from({ length: 1_000 }, (_, i) =>
+      cluster.execute(old, upsert([point(100 + i, 7)]), 300).catch((error: unknown) => error),
+    );
+    await cluster.scheduler.until(
+      () => old.node.replica.raftStatus().lastIndex >= before + 1_000,
+      1_000,
+    );
+    await cluster.scheduler.until(
+      () => others.some((node) => node.node.replica.soft.role === 'leader'),
+      20_000,
+    );
+    await Promise.all(stranded.map((one) => cluster.scheduler.resolve(one)));
+    const leader = others.find((node) => node.node.replica.soft.role === 'leader')!;
+    await cluster.execute(leader, batchOf(2), 10_000);
+    cluster.network.heal();
+    const startMs = leader.nowMs;
+    const lastIndex = (node: SimNode) => node.node.replica.raftStatus().lastIndex;
+    await cluster.scheduler.until(() => lastIndex(old) === lastIndex(leader), 20_000);
+    t.ok(leader.nowMs - startMs < 1_000, `${leader.nowMs - startMs} ms`);
+    const digests = await cluster.digests();
+    t.equal(digests.length, 3);
+    t.equal(new Set(digests.map(({ digest }) => digest)).size, 1, 'the state is the committed one');
+    const sums = cluster.nodes.map(({ wal }) => {
+      const log = wal.groupLog(wal.groups()[0]!);
+      return Buffer.from(log.sum(log.lastIndex()) as Uint8Array).toString('hex');
+    });
+    t.equal(new Set(sums).size, 1, 'the logs are the same');
+    const found = await readAll(cluster, [100, 500, 1_099]);
+    t.equal(found.size, 0, 'nothing of it is read');
+  },
+);
