@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { FILE_KINDS, kindOfPath } from '../src/torture/file-kinds.ts';
 import { type Injury, type ProductEvent, withEvent } from '../src/torture/injuries.ts';
+import { isLetGo } from '../src/torture/let-go.ts';
 import { contentOf, RowModel } from '../src/torture/model.ts';
 import { DAMAGE_KINDS, type DamageCounts, drawPlan } from '../src/torture/plan.ts';
 import { failuresOf, type TortureReport, tally } from '../src/torture/report.ts';
@@ -163,4 +164,27 @@ t.test('times are told from the damage on: the middle one and the longest', (t) 
   t.same(repairMs, { median: 1_000, max: 1_000 });
   t.equal(repaired, 9);
   t.end();
+});
+
+t.test('a file that was deleted is let go of only when nothing can name it any more', async (t) => {
+  const path = 'collections/3/0/graph-00000032.graph';
+  const deleted: Injury = { ...INJURY, damage: 'delete', fileKind: 'graph', path };
+  const seen = (paths: readonly string[], rootChanges = 0, oldestLogPath = '') => ({
+    inodeOf: (one: string) => (paths.includes(one) ? 7 : null),
+    oldestLogPath: () => oldestLogPath,
+    rootChanges,
+  });
+  const sidecar = 'collections/3/0/graph-00000032.json';
+  t.notOk(isLetGo(deleted, seen([sidecar])), 'its sidecar names it');
+  t.ok(isLetGo(deleted, seen([])), 'the whole generation is gone');
+  t.ok(isLetGo({ ...deleted, path: sidecar }, seen([])));
+  t.notOk(isLetGo({ ...deleted, path: sidecar }, seen([path])));
+  const meta: Injury = { ...deleted, fileKind: 'meta', path: 'meta/a.meta' };
+  t.notOk(isLetGo(meta, seen([], 1)), 'a generation of checkpoints may still name it');
+  t.ok(isLetGo(meta, seen([], 2)));
+  const log: Injury = { ...deleted, fileKind: 'wal', path: 'wal/0000000000000003.wal' };
+  t.notOk(isLetGo(log, seen([], 0, 'wal/0000000000000002.wal')));
+  t.ok(isLetGo(log, seen([], 0, 'wal/0000000000000004.wal')));
+  t.notOk(isLetGo({ ...INJURY, inode: 7 }, seen([INJURY.path])), 'a flipped file is still there');
+  t.ok(isLetGo({ ...INJURY, inode: 6 }, seen([INJURY.path])), 'another file took its name');
 });

@@ -12,6 +12,7 @@ import { readJson } from '../cluster/node-http.ts';
 import { doDamage, type Span } from './damages.ts';
 import { factsOf } from './file-kinds.ts';
 import { type Injury, isOpen, type ProductEvent, withEvent } from './injuries.ts';
+import { isLetGo } from './let-go.ts';
 import type { PlannedDamage } from './plan.ts';
 import { inodeOf, isGone, listVictimFiles, modifiedMs, type VictimFile } from './victim-files.ts';
 
@@ -21,8 +22,6 @@ const WAL_DISTANCE_BYTES = 256 * 1024;
 const GONE_GRACE_MS = 2_000;
 const DETECTION_MS_MAX = 30_000;
 const REPAIR_MS_MAX = 120_000;
-/** Generations of checkpoints that are kept: after so many new ones a file is of none. */
-const GENERATION_COUNT = 2;
 /** The golden ratio spreads attempts evenly. */
 const TURN = 0.618_033_988;
 /** About a quarter of a minute. */
@@ -254,13 +253,11 @@ export class Victim {
   #isGone(one: Followed): boolean {
     const { injury, rootChanges } = one;
     if (this.#isOverwritten(one)) return true;
-    const inode = inodeOf(join(this.#dataDirectory, injury.path));
-    if (injury.damage !== 'delete') return inode !== injury.inode;
-    if (inode !== null) return true;
-    if (factsOf(injury.fileKind).replacedWith === 'checkpoint')
-      return rootChanges >= GENERATION_COUNT;
-    const oldest = this.files().find(({ kind }) => kind === 'wal')?.path ?? '';
-    return injury.fileKind === 'wal' && injury.path < oldest;
+    return isLetGo(injury, {
+      inodeOf: (path) => inodeOf(join(this.#dataDirectory, path)),
+      oldestLogPath: () => this.files().find(({ kind }) => kind === 'wal')?.path ?? '',
+      rootChanges,
+    });
   }
 }
 
