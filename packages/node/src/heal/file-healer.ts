@@ -302,9 +302,14 @@ export class FileHealer {
   }
 }
 
-function placeOf(target: ScrubTarget, flaw: AnyFlaw): string {
-  const end = isWalFlaw(flaw) ? flaw.end : '';
-  return `${target.path}@${flaw.offset}-${end}`;
+/**
+ * What is settled is settled for what was known to be committed before it: more damage in front may
+ * take that away, and then a start doubts more than was written again.
+ */
+export function placeOf({ path }: Pick<ScrubTarget, 'path'>, flaw: AnyFlaw): string {
+  if (!isWalFlaw(flaw)) return `${path}@${flaw.offset}-`;
+  const committed = [...(flaw.committed ?? [])].map((pair) => pair.join(':')).join();
+  return `${path}@${flaw.offset}-${flaw.end} ${committed}`;
 }
 
 function postponed(path: string, what: string): HoldfastError {

@@ -214,8 +214,8 @@ export class DurableGroupLog implements GroupLog {
     to: number,
     committed: number,
   ): readonly LogIndex[] {
+    // Also when nothing is lost any more: what stood there is missing for a start at that point.
     const lost = this.indexesIn(fileId, from, to);
-    if (lost.length === 0) return lost;
     const doubted: LogIndex[] = [];
     // Also above what is lost: an old entry that was written once more may stand in there.
     for (

@@ -54,7 +54,7 @@ export interface WalFlaw extends FileFlaw {
   /** The directory does not lead to the file any more. */
   readonly isFileMissing?: boolean;
   /**
-   * Of a `batch` that hides any number of batches: per group up to where the log was known to be
+   * Of a `batch` that hides records of any kind: per group up to where the log was known to be
    * committed before them. What lies above may have been truncated there, for all a start can see.
    */
   readonly committed?: ReadonlyMap<GroupId, number>;
@@ -92,9 +92,10 @@ export function* scrubWalFile(
   const isThere = yield* lookAt(fileSystem, path, look);
   if (!isThere && expected === null) return [];
   if (!isThere) look.missing();
-  if (look.needsBefore) {
-    const before = new WalFileLook(fileId - 1, null);
-    yield* lookAt(fileSystem, walFilePath(directory, fileId - 1), before);
+  const oldest = Math.max(1, fileId - FILES_BEFORE_MAX);
+  for (let id = fileId - 1; look.needsBefore && id >= oldest; id--) {
+    const before = new WalFileLook(id, null);
+    yield* lookAt(fileSystem, walFilePath(directory, id), before);
     look.follow(before);
   }
   if (isThere) look.header(path);
@@ -131,6 +132,8 @@ interface FoundBatch {
 
 type DamagedContent = Extract<ParsedBatch['content'], { readonly kind: 'damaged' }>;
 
+/** Files looked back into for how far the log was committed; without an answer all is doubted. */
+const FILES_BEFORE_MAX = 16;
 /** A batch of small records may have thousands. */
 const FLAWS_PER_BATCH_MAX = 64;
 
@@ -249,11 +252,13 @@ class WalFileLook {
       told += 1;
       const isLast = told === FLAWS_PER_BATCH_MAX;
       const end = isLast ? payloadEnd : offsetOf(items[i + 1], payloadEnd);
-      this.#add('batch', item.offset, end, item.what);
+      // A record that can still be named hides nothing but its own data.
+      if (item.kind === 'named' && !isLast) this.#add('batch', item.offset, end, item.what);
+      else this.#hole(item.offset, end, item.what);
       if (isLast) return;
     }
     // Each record is sound and their number or order is not.
-    if (told === 0) this.#add('batch', payload, payloadEnd, what);
+    if (told === 0) this.#hole(payload, payloadEnd, what);
   }
 
   /**
@@ -261,8 +266,8 @@ class WalFileLook {
    * also when what is left of it begins with zeros.
    */
   #lost(used: UsedRange | null, from: number, to: number): void {
-    if (used === null) this.#hole(from, to, 'a batch is gone');
-    else this.#hole(from, used.end, 'a batch has lost its header');
+    // What is left of it may end in zeros too: it reached up to the next one.
+    this.#hole(from, to, used === null ? 'a batch is gone' : 'a batch has lost its header');
   }
 
   #unused({ end, start }: UsedRange, isEnclosed: boolean): void {
