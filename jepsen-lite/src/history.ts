@@ -44,13 +44,24 @@ export type HistoryEvent =
       readonly timeMs: number;
       readonly errorCode?: string;
     }
-  | {
-      readonly kind: 'fault';
-      readonly action: string;
-      readonly outcome: 'installed' | 'skipped' | 'indeterminate';
-      readonly detail: string;
-      readonly timeMs: number;
-    };
+  | FaultEvent;
+
+/** A fault lasts from an installed harm of its nemesis to the next installed healing of it. */
+export interface FaultEvent {
+  readonly kind: 'fault';
+  readonly nemesis: string;
+  readonly action: string;
+  readonly isHealing: boolean;
+  readonly outcome: 'installed' | 'skipped' | 'indeterminate';
+  /** Whom it hit and how, for people. */
+  readonly detail: string;
+  /** Names of the nodes that it hit; empty when it is about all or none. */
+  readonly targets: readonly string[];
+  /** When the action began: acknowledgements during it belong to the time after. */
+  readonly timeMs: number;
+  /** When it was in place. */
+  readonly doneMs: number;
+}
 
 /** An operation with both ends; positions are indexes into the history, a total order. */
 export interface FinishedOperation {
@@ -108,7 +119,7 @@ export class History {
     });
   }
 
-  fault(event: Omit<Extract<HistoryEvent, { kind: 'fault' }>, 'kind'>): void {
+  fault(event: Omit<FaultEvent, 'kind'>): void {
     this.#events.push({ kind: 'fault', ...event });
   }
 }

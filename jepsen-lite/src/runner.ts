@@ -153,8 +153,14 @@ class Run {
     const timeMs = this.#nowMs();
     const outcome = await nemesis.perform(fault.action, fault.pick, this.#options.cluster);
     const { kind, detail } = outcome;
-    // The moment before the action: acknowledgements during it belong to the time after.
-    this.#history.fault({ action: fault.action, outcome: kind, detail, timeMs });
+    const targets = outcome.kind === 'skipped' ? [] : (outcome.targets ?? []);
+    const isHealing = fault.action === nemesis.healingAction;
+    const doneMs = this.#nowMs();
+    const { name } = nemesis;
+    const { action } = fault;
+    this.#history.fault({
+      ...{ nemesis: name, action, isHealing, outcome: kind, detail, targets, timeMs, doneMs },
+    });
     this.#options.log?.(`${Math.round(timeMs)} ms  ${fault.action}  ${kind}  ${detail}`);
   }
 

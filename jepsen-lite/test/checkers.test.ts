@@ -244,15 +244,18 @@ t.test(
     };
     acknowledge(1, 90);
     acknowledge(2, 100);
-    const fault = { action: 'kill leader', outcome: 'installed', detail: 'n1' } as const;
-    history.fault({ ...fault, timeMs: 105 });
+    const fault = {
+      ...({ nemesis: 'process', action: 'kill leader', outcome: 'installed' } as const),
+      ...{ isHealing: false, detail: 'n1', targets: ['n1'] },
+    };
+    history.fault({ ...fault, timeMs: 105, doneMs: 106 });
     acknowledge(5, 110);
     acknowledge(3, 1_060);
     acknowledge(4, 1_070);
     t.same(writeGapsOf(history.events), [{ action: 'kill leader', gapMs: 950 }]);
     t.match(judgeAvailability(history.events, { writeGapMsMax: 1_000 }), { kind: 'valid' });
     t.match(judgeAvailability(history.events, { writeGapMsMax: 900 }), { kind: 'invalid' });
-    history.fault({ ...fault, timeMs: 2_000 });
+    history.fault({ ...fault, timeMs: 2_000, doneMs: 2_001 });
     t.match(judgeAvailability(history.events, { writeGapMsMax: 1_000 }), { kind: 'unknown' });
   },
 );

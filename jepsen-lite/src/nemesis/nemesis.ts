@@ -6,9 +6,13 @@ import { deriveSeed, SeededRandom } from '@holdfast/base';
 import type { Cluster } from '../cluster/cluster.ts';
 
 export type FaultOutcome =
-  | { readonly kind: 'installed'; readonly detail: string }
+  | { readonly kind: 'installed'; readonly detail: string; readonly targets?: readonly string[] }
   | { readonly kind: 'skipped'; readonly detail: string }
-  | { readonly kind: 'indeterminate'; readonly detail: string };
+  | {
+      readonly kind: 'indeterminate';
+      readonly detail: string;
+      readonly targets?: readonly string[];
+    };
 
 export interface ScheduledFault {
   /** Since the start of the run. */
