@@ -36,6 +36,8 @@ export type {
   RetryAdvice,
 } from './errors.ts';
 export { ERROR_CODES, HoldfastError, isErrorCode, toHoldfastError } from './errors.ts';
+export type { Failpoint, FailpointHandler } from './failpoints.ts';
+export { armFailpoints, FAILPOINTS, failpoint } from './failpoints.ts';
 export type { ClusterId, GroupId, Incarnation, LogIndex, NodeId, SessionId, Term } from './ids.ts';
 export {
   clusterId,

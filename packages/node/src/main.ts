@@ -2,6 +2,7 @@
 /**
  * The `holdfast` executable. A bug that reaches the top ends the process with a clear last line.
  */
+import { armFailpointsFromEnvironment } from '@holdfast/storage';
 import { processIo } from './cli/io.ts';
 import { runCli } from './cli/program.ts';
 
@@ -22,6 +23,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.on('uncaughtException', crash);
 process.on('unhandledRejection', crash);
 
+armFailpointsFromEnvironment(process.env);
 const exitCode = await runCli(process.argv.slice(2), processIo());
 // What was written to a pipe must have left before the process goes.
 process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)));

@@ -3,7 +3,7 @@
  * write a temporary file beside it, fsync, rename over it, fsync the directory.
  * Invariant: when this returns, the new content survives a power cut.
  */
-import { HoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError } from '@holdfast/base';
 import type { FileHandle, FileSystem } from './fs.ts';
 import { joinPath, parentDirectory } from './fs.ts';
 
@@ -42,15 +42,18 @@ export function replaceFile<T>(
   try {
     try {
       result = fill(handle);
+      failpoint('file.before-sync');
       handle.sync();
     } finally {
       handle.close();
     }
+    failpoint('file.before-rename');
     fileSystem.rename(temporaryPath, path);
   } catch (error) {
     dropTemporary(fileSystem, temporaryPath);
     throw error;
   }
+  failpoint('file.after-rename');
   fileSystem.syncDirectory(parentDirectory(path));
   return result;
 }

@@ -10,7 +10,7 @@
  * name: a crash while they are moved on may leave a gap in the names, or one root under two.
  */
 import type { SnapshotMeta } from '@holdfast/base';
-import { assert, HoldfastError } from '@holdfast/base';
+import { assert, failpoint, HoldfastError } from '@holdfast/base';
 import { writeAtomicFile } from './atomic-file.ts';
 import { readAtomicJson, writeAtomicJson } from './atomic-json.ts';
 import type { FileSystem } from './fs.ts';
@@ -175,12 +175,15 @@ export function writeCheckpointRoot(
       generation,
       next: root.generation,
     });
+    failpoint('root.before-previous');
     moveOlderOn(fileSystem, dataDirectory, generationCount);
     const previousPath = joinPath(dataDirectory, CHECKPOINT_PREVIOUS_FILE_NAME);
     writeAtomicFile(fileSystem, previousPath, [readWholeFile(fileSystem, path)]);
   }
   const body = { ...root, meta: snapshotToJson(root.meta) };
+  failpoint('root.before-current');
   writeAtomicJson(fileSystem, path, CHECKPOINT_FORMAT, body);
+  failpoint('root.after-current');
   keepSecondCopy(fileSystem, dataDirectory);
 }
 

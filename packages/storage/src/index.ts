@@ -71,6 +71,12 @@ export {
 } from './data-directory.ts';
 export type { DataLock } from './data-lock.ts';
 export { findLockHolder, isLockFileName, lockDataDirectory } from './data-lock.ts';
+export type { FailpointOrder } from './failpoint-arming.ts';
+export {
+  armFailpointsFromEnvironment,
+  FAILPOINTS_SEEN_VARIABLE,
+  FAILPOINTS_VARIABLE,
+} from './failpoint-arming.ts';
 export type { FileHandle, FileSystem, OpenMode } from './fs.ts';
 export {
   baseName,

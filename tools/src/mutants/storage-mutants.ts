@@ -41,8 +41,8 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     bug: 'a file is renamed into place before its content is synced',
     source: 'etcd#14098, etcd#14143',
     file: 'packages/storage/dist/src/atomic-file.js',
-    find: 'result = fill(handle);\n            handle.sync();',
-    replace: 'result = fill(handle);',
+    find: "failpoint('file.before-sync');\n            handle.sync();",
+    replace: "failpoint('file.before-sync');",
   },
   {
     id: 'rot-is-cut-like-a-torn-tail',

@@ -7,7 +7,7 @@
  * not fill itself with its own rot.
  */
 import type { Clock, Logger } from '@holdfast/base';
-import { HoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError } from '@holdfast/base';
 import type { BlockFileShape, FileSystem } from '@holdfast/storage';
 import {
   baseName,
@@ -94,6 +94,7 @@ export class Quarantine {
       const directory = joinPath(parent, name);
       fileSystem.makeDirectory(directory);
       keepBytes(directory);
+      failpoint('repair.quarantined');
       const at = new Date(wallMs).toISOString();
       const path = joinPath(directory, REASON_FILE_NAME);
       writeAtomicJson(fileSystem, path, REASON_FORMAT, { ...reason, ...facts, at });

@@ -8,7 +8,9 @@
  * most (the lowest lag); those whose own copy is damaged elsewhere come last, for the blocks that
  * nobody else has. So copies that are damaged in different places heal each other.
  */
+
 import type { Logger, Member, NodeId } from '@holdfast/base';
+import { failpoint } from '@holdfast/base';
 import type { BlockResponse, CareFile } from '@holdfast/protocol';
 import { CARE_BLOCK_COUNT_MAX } from '@holdfast/protocol';
 import type { RowsInBlocks } from '@holdfast/shard-worker';
@@ -175,11 +177,14 @@ async function attempt(
     const goneBad = await inSlices(patch.copyRest(new Set(bad)), pause);
     const wanted = [...bad, ...goneBad].toSorted((left, right) => left - right);
     const fetched = await fetchBlocks(parts, plan, wanted, patch);
+    failpoint('repair.blocks-fetched');
     if (fetched.missing.length > 0) return await withoutBlocks(parts, plan, fetched.missing);
     if (!(await inSlices(patch.prove(file.checksum), pause))) return 'mismatch';
     keepDamaged(parts, plan, wanted);
     makeParent(fileSystem, path);
+    failpoint('repair.before-install');
     patch.install();
+    failpoint('repair.after-install');
     const { bytesMoved, sources } = fetched;
     return { kind: 'repaired', sources, bytesMoved, blockCount: wanted.length };
   } finally {

@@ -3,7 +3,7 @@
  * as long as its peers do and shows itself meanwhile. Who stops it need not know which.
  */
 import type { HoldfastError } from '@holdfast/base';
-import { toHoldfastError } from '@holdfast/base';
+import { failpoint, toHoldfastError } from '@holdfast/base';
 import type { NodeIdentity } from '@holdfast/storage';
 import type { AssembledNode } from '../assemble.ts';
 import type { Recovery } from './heal-log.ts';
@@ -66,6 +66,7 @@ export class BootingNode {
 
   /** Gives the leadership away, when there is a replica. */
   async handOver(): Promise<void> {
+    failpoint('stop.before-hand-over');
     await this.#node?.replica.handOver();
   }
 

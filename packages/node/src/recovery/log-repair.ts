@@ -14,7 +14,15 @@ import type {
   TimerHandle,
   Timers,
 } from '@holdfast/base';
-import { HoldfastError, logIndex, must, term, toHoldfastError, unreachable } from '@holdfast/base';
+import {
+  failpoint,
+  HoldfastError,
+  logIndex,
+  must,
+  term,
+  toHoldfastError,
+  unreachable,
+} from '@holdfast/base';
 import type { RaftMessage, RepairLog, RepairProgress, RepairVerdict } from '@holdfast/raft';
 import { RangeRepair } from '@holdfast/raft';
 import type { GroupLog, LogBase, NodeIdentity } from '@holdfast/storage';
@@ -211,7 +219,9 @@ export class LogRepair {
   async #fill(entries: readonly Entry[], isProven: boolean): Promise<boolean> {
     const { identity, logger, wal } = this.#options;
     try {
+      failpoint('repair.before-log-fill');
       await wal.repair(identity.group, entries);
+      failpoint('repair.after-log-fill');
       return true;
     } catch (thrown) {
       const error = toHoldfastError(thrown);

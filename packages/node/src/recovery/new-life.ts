@@ -9,7 +9,7 @@
  * before anything is opened.
  */
 import type { Incarnation, Logger } from '@holdfast/base';
-import { incarnation, toHoldfastError } from '@holdfast/base';
+import { failpoint, incarnation, toHoldfastError } from '@holdfast/base';
 import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
 import {
   COLLECTIONS_DIRECTORY_NAME,
@@ -108,6 +108,7 @@ function beginNewLife(parts: LifeParts): void {
   const contacts = others.map((member) => member.address);
   const contactsPath = joinPath(dataDirectory, CONTACTS_FILE_NAME);
   writeAtomicJson(fileSystem, contactsPath, CONTACTS_FORMAT, contacts);
+  failpoint('life.before-marker');
   const marker: Marker = { old: identity.incarnation, next: mintIncarnation() };
   writeAtomicJson(fileSystem, joinPath(dataDirectory, MARKER_FILE_NAME), MARKER_FORMAT, marker);
 }
@@ -135,6 +136,7 @@ export function resumeNewLife(fileSystem: FileSystem, dataDirectory: string): vo
   const marker = readAtomicJson(fileSystem, markerPath, MARKER_FORMAT) as Marker;
   const quarantine = joinPath(dataDirectory, `${QUARANTINE_DIRECTORY_NAME}/life-${marker.old}`);
   fileSystem.makeDirectory(quarantine);
+  failpoint('life.before-quarantine');
   for (const name of belongings(fileSystem, dataDirectory))
     quarantineOne(fileSystem, dataDirectory, quarantine, name);
   if (!fileSystem.exists(joinPath(dataDirectory, IDENTITY_FILE_NAME))) {
@@ -143,12 +145,14 @@ export function resumeNewLife(fileSystem: FileSystem, dataDirectory: string): vo
     for (const name of [WAL_DIRECTORY_NAME, META_DIRECTORY_NAME, COLLECTIONS_DIRECTORY_NAME]) {
       fileSystem.makeDirectory(joinPath(dataDirectory, name));
     }
+    failpoint('life.before-identity');
     writeIdentity(fileSystem, dataDirectory, {
       ...kept,
       incarnation: next,
       firstConfiguration: [],
     });
   }
+  failpoint('life.before-end');
   fileSystem.remove(markerPath);
   fileSystem.syncDirectory(dataDirectory);
 }

@@ -14,6 +14,7 @@
 import type { Entry, HoldfastError, LogIndex, Term } from '@holdfast/base';
 import {
   assert,
+  failpoint,
   HoldfastError as HoldfastFailure,
   logIndex,
   must,
@@ -250,6 +251,7 @@ export class Applier {
         if (laneCount > 1) {
           await this.#flush(builder, logIndex(entry.index - 1));
           builder = this.#newBuilder();
+          failpoint('apply.before-vote');
           const conflicts = await voteInBatchOrder(this.#host, this.#postedIndex, step, parts);
           this.#addVoted(builder, applied, step, parts, conflicts);
         } else {
@@ -352,8 +354,10 @@ export class Applier {
       toIndex,
       perLane: builder.perLane,
     };
+    failpoint('apply.before-batch');
     this.#postedIndex = toIndex;
     const outcomesPerLane = await this.#host.apply(batch);
+    failpoint('apply.after-batch');
     for (const write of builder.writes) fillSlot(write, outcomesPerLane);
     this.#appliedIndex = toIndex;
     this.#onApplied(builder.entries, toIndex);

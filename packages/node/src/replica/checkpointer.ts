@@ -8,7 +8,7 @@
  * How much of the log is kept is the compaction policy's to say.
  */
 import type { GroupId, Logger, LogIndex, SnapshotMeta } from '@holdfast/base';
-import { assert, HoldfastError, must } from '@holdfast/base';
+import { assert, failpoint, HoldfastError, must } from '@holdfast/base';
 import type { ConfAtIndex } from '@holdfast/raft';
 import type { ShardHost, ShardManifestReference } from '@holdfast/shard-worker';
 import { removeUnreferenced } from '@holdfast/shard-worker';
@@ -156,6 +156,7 @@ export class Checkpointer {
 
   async #make(isRenewal: boolean): Promise<CheckpointRoot> {
     const { applier, dataDirectory, fileSystem, generationCount, host, logger } = this.#options;
+    failpoint('checkpoint.before-capture');
     const captured = await applier.barrier((index) => this.#capture(index, isRenewal));
     if (captured === null) {
       assert(this.root !== null, 'an empty log has nothing to checkpoint');
@@ -163,17 +164,23 @@ export class Checkpointer {
     }
     const { meta, metaFile } = captured;
     const shards = (await captured.manifests).map(shardOf);
+    failpoint('checkpoint.lanes-written');
     const before = this.root;
     if (before !== null && !isNewer(before, meta.index, isRenewal)) return before;
     const root: CheckpointRoot = { generation: this.nextGeneration, meta, metaFile, shards };
+    failpoint('checkpoint.before-root');
     writeCheckpointRoot(fileSystem, dataDirectory, root, generationCount);
+    failpoint('checkpoint.after-root');
     this.adopt(root);
     logger.info({ index: meta.index, shards: shards.length, id: meta.id }, 'checkpoint is durable');
     // Only lets go of memory: a lane that cannot hear it has other troubles, told where it is used.
     host.checkpointDurable(meta.id).catch(() => undefined);
     const oldest = this.#roots.length > 1 ? must(this.#roots.at(-1)).meta.index : 0;
+    failpoint('checkpoint.before-compaction');
     this.#compact(meta.index, oldest);
+    failpoint('checkpoint.before-removal');
     this.#removeUnreferenced();
+    failpoint('checkpoint.after-removal');
     return root;
   }
 
@@ -194,6 +201,7 @@ export class Checkpointer {
     this.#lanesWriting = manifests.catch(() => undefined);
     try {
       const facts = await writeMeta(fileSystem, joinPath(dataDirectory, path), applier.meta, pause);
+      failpoint('checkpoint.meta-written');
       const metaFile = { path, checksum: facts.checksum, sizeBytes: facts.sizeBytes };
       return { meta, metaFile, manifests };
     } catch (error) {

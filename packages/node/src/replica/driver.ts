@@ -10,7 +10,7 @@
  * is durable; entries are applied only when committed and durable here.
  */
 import type { Clock, GroupId, HoldfastError, LogIndex } from '@holdfast/base';
-import { assert, toHoldfastError } from '@holdfast/base';
+import { assert, failpoint, toHoldfastError } from '@holdfast/base';
 import type {
   AppendRequest,
   ApplyRequest,
@@ -183,14 +183,21 @@ export class Driver implements GroupMember {
     if (ready.conf !== null) listener.onConf(ready.conf);
     // The leader's messages leave before its own disk write is even queued: disk and network
     // work at the same time (raft.md 2.2b; the core gates what must wait).
-    if (ready.send.length > 0) send(ready.send);
+    if (ready.send.length > 0) {
+      failpoint('replica.before-send');
+      send(ready.send);
+    }
     if (ready.append !== null) this.#append(ready.append);
     for (const gated of ready.sendAfter) this.#gate(gated);
-    if (ready.apply !== null) listener.onApply(ready.apply);
+    if (ready.apply !== null) {
+      failpoint('replica.before-apply');
+      listener.onApply(ready.apply);
+    }
     if (ready.reads.length > 0) listener.onReads(ready.reads);
   }
 
   #append(append: AppendRequest): void {
+    failpoint('replica.before-append');
     const { group, wal } = this.#options;
     const { hardState, truncateFrom, entries, snapshot, mustSync } = append;
     const logAppend: LogAppend = { group, hardState, truncateFrom, entries, snapshot, mustSync };
@@ -220,11 +227,13 @@ export class Driver implements GroupMember {
       settledCount += 1;
     }
     if (settledCount === 0) return;
+    failpoint('replica.durable');
     this.#outstanding.splice(0, settledCount);
     this.#core.appended(this.#durableSeq);
     let releasedCount = 0;
     for (const gated of this.#gated) {
       if (gated.seq > this.#durableSeq) break;
+      failpoint('replica.before-gated-send');
       this.#options.send(gated.messages);
       releasedCount += 1;
     }

@@ -7,7 +7,7 @@
  * change may still be taken back.
  */
 import type { ClusterId, ConfState, Incarnation, LogIndex, Member, NodeId } from '@holdfast/base';
-import { HoldfastError, memberOf, nodeId } from '@holdfast/base';
+import { failpoint, HoldfastError, memberOf, nodeId } from '@holdfast/base';
 import type {
   ChangeMembersResult,
   ListMembersResult,
@@ -99,6 +99,7 @@ export class Membership {
 
   onConf(conf: ConfAtIndex): void {
     this.#current = conf;
+    failpoint('members.conf-adopted');
     this.#parts.transport.setMembers(conf.conf.members, conf.confIndex);
     for (const listener of this.#listeners) listener(conf);
   }
@@ -164,6 +165,7 @@ export class Membership {
     steps: readonly ConfChangeStep[],
     deadlineMs: number,
   ): Promise<ChangeMembersResult> {
+    failpoint('members.before-change');
     const outcome = this.#withCore((core) => core.proposeConf({ steps }));
     if (!outcome.ok) throw this.#refusal(outcome);
     const { index, term } = await this.#changes.whenCommitted(outcome, deadlineMs);

@@ -5,7 +5,7 @@
  * Over 400 lines because it wires every part of a replica to the others, and decides nothing else.
  */
 import type { HoldfastError, LogIndex, SnapshotMeta } from '@holdfast/base';
-import { HoldfastError as HoldfastFailure, logIndex, unreachable } from '@holdfast/base';
+import { failpoint, HoldfastError as HoldfastFailure, logIndex, unreachable } from '@holdfast/base';
 import type { LeaderHint } from '@holdfast/protocol';
 import type { ApplyRequest, RaftEvent, RaftMessage, RaftStatus, SoftState } from '@holdfast/raft';
 import type { LaneEvent, ShardDigest } from '@holdfast/shard-worker';
@@ -455,8 +455,10 @@ export class Replica {
     const firstIndex = isNewLeader ? this.#parts.core.status().lastIndex : null;
     this.#timeline.onSoftState(state, firstIndex);
     if (firstIndex !== null) {
+      failpoint('replica.became-leader');
       this.#readiness.begin(firstIndex);
     } else if (state.role !== 'leader') {
+      if (wasLeader) failpoint('replica.lost-leadership');
       this.#proposals.abandon();
       this.#proposals.refuseWaiting(notLeader(this.leaderHint()));
       this.#readiness.end(notLeader(this.leaderHint()));

@@ -9,7 +9,7 @@
  * the newest checkpoint is offered next.
  */
 import type { Clock, Logger, LogIndex, NodeId, SnapshotMeta, Timers } from '@holdfast/base';
-import { HoldfastError, must, toHoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError, must, toHoldfastError } from '@holdfast/base';
 import type { ShardHost, ShardHostOpenOptions } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem } from '@holdfast/storage';
 import type { PeerTransport, SnapshotProgress } from '../service-api.ts';
@@ -168,12 +168,14 @@ export class SnapshotExchange {
       // The lanes must not be given another state in the middle of a checkpoint.
       await checkpointer.lanesIdle();
       const machine = await loadMeta(fileSystem, dataDirectory, root, pause);
+      failpoint('snapshot.before-lanes');
       applier.startReplacing();
       await this.#openLanes({
         appliedIndex: machine.appliedIndex,
         definitions: machine.catalogue.all(),
         manifests: manifestReferences(root),
       });
+      failpoint('snapshot.after-lanes');
       applier.replaceState(machine);
       return machine.appliedIndex;
     });
@@ -210,7 +212,9 @@ export class SnapshotExchange {
       message,
     );
     sending.sizeBytes = snapshot.sizeBytes;
+    failpoint('snapshot.send-begins');
     await transport.sendSnapshot(message.to, snapshot);
+    failpoint('snapshot.send-ended');
   }
 
   #onSent(to: NodeId, snapshotId: string): void {

@@ -9,7 +9,7 @@
  * checkpoint id in their names.
  */
 import type { Logger, NodeId } from '@holdfast/base';
-import { assert, HoldfastError } from '@holdfast/base';
+import { assert, failpoint, HoldfastError } from '@holdfast/base';
 import type { RaftMessage } from '@holdfast/raft';
 import type { CheckpointRoot, FileSystem } from '@holdfast/storage';
 import { writeCheckpointRoot } from '@holdfast/storage';
@@ -76,6 +76,7 @@ export class SnapshotInstaller implements SnapshotReceiver {
     this.#refuseStale(header.message);
     this.#isBusy = true;
     this.#isStagingInUse = true;
+    failpoint('snapshot.receive-begins');
     const unpin = this.#pinPresent();
     try {
       const { fileSystem, dataDirectory, pause } = this.#options;
@@ -114,6 +115,7 @@ export class SnapshotInstaller implements SnapshotReceiver {
         isEnded = true;
         try {
           await staging.seal();
+          failpoint('snapshot.receive-sealed');
           await this.#install(transfer);
           this.#options.deliver(transfer.header.message);
         } finally {
@@ -137,6 +139,7 @@ export class SnapshotInstaller implements SnapshotReceiver {
     this.#refuseStale(message);
     const present = checkpointer.root;
     if (present !== null && present.meta.index >= message.meta.index) return;
+    failpoint('snapshot.before-install');
     staging.install();
     const root: CheckpointRoot = {
       generation: checkpointer.nextGeneration,
@@ -145,7 +148,9 @@ export class SnapshotInstaller implements SnapshotReceiver {
       shards: header.shards,
     };
     try {
+      failpoint('snapshot.before-root');
       writeCheckpointRoot(fileSystem, dataDirectory, root, checkpointer.generationCount);
+      failpoint('snapshot.after-root');
     } catch (error) {
       this.#options.onFailure(error);
       throw error;

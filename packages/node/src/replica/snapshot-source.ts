@@ -2,7 +2,7 @@
  * One checkpoint as files to send, at the pace of the transfer budget. The files are named by what
  * they hold (sha256 of the whole), so a receiver can tell what it has already.
  */
-import { HoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError } from '@holdfast/base';
 import { checkpointFiles } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileHandle, FileSystem } from '@holdfast/storage';
 import { joinPath } from '@holdfast/storage';
@@ -72,6 +72,7 @@ class SnapshotFileSource implements OutgoingSnapshotFile {
 
   async read(offset: number, length: number): Promise<Uint8Array> {
     await this.#options.budget.take(length);
+    failpoint('snapshot.send-chunk');
     const endReason = this.#options.endReason();
     if (endReason !== null) throw new HoldfastError('ABORTED', `the snapshot ended: ${endReason}`);
     this.#handle ??= this.#options.fileSystem.open(this.#fullPath, 'read');

@@ -11,7 +11,7 @@
  *
  * A failed sync drops the file it was for: it is fetched anew into a new one (never retried).
  */
-import { assert, HoldfastError, must } from '@holdfast/base';
+import { assert, failpoint, HoldfastError, must } from '@holdfast/base';
 import type { FileHandle, FileSystem } from '@holdfast/storage';
 import { digestSteps, joinPath, parentDirectory, soundPrefixSteps } from '@holdfast/storage';
 import type { IncomingSnapshotFile } from '../service-api.ts';
@@ -103,6 +103,7 @@ export class SnapshotStaging {
       fileIndex,
       offset,
     });
+    failpoint('snapshot.receive-chunk');
     const handle = this.#handleOf(fileIndex);
     handle.write([bytes], offset);
     place.heldSizeBytes += bytes.byteLength;

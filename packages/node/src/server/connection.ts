@@ -13,7 +13,7 @@
  * it stays there for `slowReaderTimeoutMs`, or reaches four times the limit, it is closed.
  */
 import type { Clock, Logger, TimerHandle, Timers } from '@holdfast/base';
-import { assert, HoldfastError, toHoldfastError } from '@holdfast/base';
+import { assert, failpoint, HoldfastError, toHoldfastError } from '@holdfast/base';
 import {
   BATCH_POINT_COUNT_MAX,
   type Down,
@@ -255,6 +255,7 @@ export class Connection {
 
   #execute(request: Request): void {
     const { handler, admission } = this.#context;
+    failpoint('request.admitted');
     const deadlineMs = handler.deadlineMs(request);
     const inflight: Inflight = { kind: request.kind, deadlineMs };
     this.#inflight.set(request.id, inflight);
@@ -263,7 +264,9 @@ export class Connection {
       // Another object under the id: this one was answered by the sweep and the id used again.
       if (this.#inflight.get(request.id) !== inflight) return;
       this.#inflight.delete(request.id);
+      failpoint('request.before-answer');
       this.#answer(request.id, outcome);
+      failpoint('request.answered');
     });
   }
 

@@ -9,7 +9,7 @@
  * Over 400 lines because every task of a lane ends here.
  */
 import type { LogIndex } from '@holdfast/base';
-import { assert, HoldfastError, must, unreachable } from '@holdfast/base';
+import { assert, failpoint, HoldfastError, must, unreachable } from '@holdfast/base';
 import type { ChecksumAlgorithm, FileSystem } from '@holdfast/storage';
 import type { GraphFactory } from '../graph/graph.ts';
 import type { GraphCacheOptions } from '../graph-cache/graph-cache.ts';
@@ -209,6 +209,7 @@ export class LaneEngine {
     this.#dataDirectory = task.dataDirectory;
     this.#appliedIndex = task.appliedIndex;
     this.#graphs = new LaneGraphs(this.#options, task.dataDirectory);
+    failpoint('lane.before-open');
     try {
       this.#load(task);
     } catch (error) {
@@ -216,6 +217,7 @@ export class LaneEngine {
       return this.#failed(task.epoch, error);
     }
     this.#state = 'open';
+    failpoint('lane.after-open');
     return this.#reply(task.epoch, { kind: 'opened' });
   }
 
@@ -254,6 +256,7 @@ export class LaneEngine {
       appliedIndex: this.#appliedIndex,
     });
     assert(task.toIndex >= task.fromIndex, 'an apply covers at least one entry');
+    failpoint('lane.before-apply');
     const outcomes: WriteOutcome[] = [];
     this.#state = 'failed';
     let previousIndex = this.#appliedIndex;
@@ -267,6 +270,7 @@ export class LaneEngine {
     }
     this.#appliedIndex = task.toIndex;
     this.#state = 'open';
+    failpoint('lane.after-apply');
     return this.#reply(task.epoch, { kind: 'applied', outcomes });
   }
 

@@ -6,7 +6,7 @@
  * on a full disk; labels and bytes go into a block file, durable and renamed; then the sidecar.
  * A crash anywhere leaves the generations before it, and files that no start looks at.
  */
-import { assert, HoldfastError, must } from '@holdfast/base';
+import { assert, failpoint, HoldfastError, must } from '@holdfast/base';
 import type { ChecksummedFileFacts, FileHandle, Steps } from '@holdfast/storage';
 import { ChecksummedFileWriter, toHex, xxh3_64 } from '@holdfast/storage';
 import type { RowStore } from '../engine/row-store.ts';
@@ -50,6 +50,7 @@ export function* saveGraph(
   const labelRows = graph.labelRows();
   if (fs.exists(scratch)) fs.remove(scratch);
   try {
+    failpoint('lane.before-graph-save');
     saveNative(place, graph, scratch);
     yield;
     const generation = Math.max(0, ...listGenerations(place).keys()) + 1;
@@ -59,6 +60,7 @@ export function* saveGraph(
       factory.isFileComplete(shard.queue.options, file),
     );
     const { uid, shard: number } = place;
+    failpoint('lane.before-graph-sidecar');
     writeSidecar(fs, graphFilePath(place, generation, 'json'), {
       ...fitOf({ uid, shard: number }, shard.queue.options, build),
       ...facts,
@@ -68,6 +70,7 @@ export function* saveGraph(
       labelCount: labelRows.length,
       rowOrderDigest: written.rowOrderDigest,
     });
+    failpoint('lane.after-graph-sidecar');
     return { generation, path };
   } finally {
     if (fs.exists(scratch)) fs.remove(scratch);

@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import { workerData } from 'node:worker_threads';
-import { NodeFileSystem } from '@holdfast/storage';
+import { armFailpointsFromEnvironment, NodeFileSystem } from '@holdfast/storage';
 
 import { LaneEngine } from '../engine/lane-engine.ts';
 import { SearchLayers } from '../engine/layers.ts';
@@ -17,6 +17,7 @@ import { PulsingFileSystem } from './pulsing-fs.ts';
 const HEAP_LOOK_INTERVAL_MS = 1_000;
 
 export function createLaneRunner(): LaneRunner {
+  armFailpointsFromEnvironment(process.env);
   const input = workerData as LaneThreadInput;
   const pulse = new LanePulse(input.pulse);
   const monotonicMs = (): number => performance.now();

@@ -8,7 +8,7 @@
  * names the manifest, and no file of an earlier checkpoint is touched.
  */
 import type { LogIndex } from '@holdfast/base';
-import { assert, must } from '@holdfast/base';
+import { assert, failpoint, must } from '@holdfast/base';
 import type { ChecksumAlgorithm, FileSystem, Steps } from '@holdfast/storage';
 import { isFileIoError, joinPath } from '@holdfast/storage';
 import type { RowStore } from '../engine/row-store.ts';
@@ -100,7 +100,9 @@ export function* writeCapturedShard(
   };
   const path = manifestPath(uid, shard, checkpointId);
   const { fs, dataDirectory } = place;
+  failpoint('lane.before-manifest');
   const { checksum } = writeManifest(fs, dataDirectory, path, loaded, captured.algorithm);
+  failpoint('lane.after-manifest');
   return { uid, shard, manifestPath: path, checksum };
 }
 
@@ -149,12 +151,14 @@ function* describeSegment(
       path,
     });
     const algorithm = segment.checksumAlgorithm;
+    failpoint('lane.before-segment');
     segment.file = yield* writeFile(
       place,
       captured,
       { kind: 'segment', path, algorithm },
       rowNumbers,
     );
+    failpoint('lane.after-segment');
   }
   const { ordinal, checksumAlgorithm, rowCount, contentSizeBytes } = segment;
   return {
@@ -170,6 +174,7 @@ function* writeGrowing(
 ): Steps<ManifestFile | null> {
   const { uid, shard, algorithm, growingRows } = captured;
   if (growingRows.length === 0) return null;
+  failpoint('lane.before-growing');
   const path = growingPath(uid, shard, checkpointId);
   return yield* writeFile(place, captured, { kind: 'growing', path, algorithm }, growingRows);
 }

@@ -10,7 +10,16 @@
  * of an earlier process is trusted.
  */
 import type { GroupId, HardState, NodeId, Term } from '@holdfast/base';
-import { assert, groupId, HoldfastError, isNodeId, readU64, term, writeU64 } from '@holdfast/base';
+import {
+  assert,
+  failpoint,
+  groupId,
+  HoldfastError,
+  isNodeId,
+  readU64,
+  term,
+  writeU64,
+} from '@holdfast/base';
 import { writeAtomicFile } from '../atomic-file.ts';
 import { crc32c } from '../checksum.ts';
 import type { FileHandle, FileSystem } from '../fs.ts';
@@ -139,7 +148,9 @@ export class HardStateWriter {
         handle.write([encodeSlot(group, state)], position);
       }
       handle.datasync();
+      failpoint('wal.hard-state-between-copies');
     }
+    failpoint('wal.hard-state-written');
     return this.#handles.length;
   }
 

@@ -9,7 +9,9 @@
  * Every step may be cut by a crash and run again: rewriting writes the same bytes, zeroes go only
  * where no valid batch is, and the epoch is raised durably before anything else is written.
  */
+
 import type { Clock, GroupId } from '@holdfast/base';
+import { failpoint } from '@holdfast/base';
 import { removeTemporaryFiles } from '../atomic-file.ts';
 import type { FileSystem } from '../fs.ts';
 import { joinPath, parentDirectory } from '../fs.ts';
@@ -66,6 +68,7 @@ export function recoverWal(
   removeTemporaryFiles(fileSystem, directory);
   const epoch = Math.max(scan.epochMax, known?.epoch ?? 0) + 1;
   const { durableBatch } = scan;
+  failpoint('wal.recovery-before-epoch');
   writeEpoch(fileSystem, directory, { epoch, hasBatches: scan.last !== null, durableBatch });
   // What the log itself says, before the copies speak: the writer continues the log.
   const groups = [...scan.groups.values()].map((log) => [log.group, log.summary()] as const);
@@ -75,6 +78,7 @@ export function recoverWal(
     scan,
     (group) => new DurableGroupLog(group, source, options.cacheSizeBytesMax),
   );
+  failpoint('wal.recovery-before-settle');
   const place = settle(fileSystem, directory, scan, epoch, options);
   // Not before the log is durable: the copies must not run ahead of it.
   makeHardStateCopies(fileSystem, directory, hardStates.states);
@@ -89,6 +93,7 @@ export function recoverWal(
   };
   const writer = new WalWriter(fileSystem, state, options, clock);
   const frames = hardStates.toLog.map(([group, found]) => encodeHardStateFrame(group, found));
+  failpoint('wal.recovery-before-first-batch');
   let written = writer.writeBatch(new Uint8Array(Buffer.concat(frames)));
   // A batch with records needs one that confirms it.
   if (frames.length > 0) written = writer.writeBatch(new Uint8Array(0));

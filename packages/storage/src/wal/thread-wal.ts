@@ -5,7 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Clock, Entry, GroupId, LogIndex } from '@holdfast/base';
-import { HoldfastError, unreachable } from '@holdfast/base';
+import { failpoint, HoldfastError, unreachable } from '@holdfast/base';
 import { NodeFileSystem } from '../node-fs.ts';
 import type { EpochRecord } from './epoch-file.ts';
 import type { WalFileFacts } from './file-facts.ts';
@@ -193,6 +193,7 @@ export class ThreadWal implements Wal {
   /** After a failure it only waits for the thread to end; the failure was told already. */
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
+      failpoint('stop.before-log-close');
       this.#resolveExit = () => {
         this.#front.closeReaders();
         resolve();

@@ -16,7 +16,7 @@
  * what may be tried again and what never may.
  */
 import type { Clock, GroupId } from '@holdfast/base';
-import { assert, HoldfastError, unreachable } from '@holdfast/base';
+import { assert, failpoint, HoldfastError, unreachable } from '@holdfast/base';
 import { crc32c, crc32cOfChunks } from '../checksum.ts';
 import type { FileHandle, FileSystem } from '../fs.ts';
 import { classifyWriteError } from '../write-errors.ts';
@@ -245,6 +245,7 @@ export class WalWriter {
     const confirmation = encodeConfirmation(this.#groups, this.#changes, true);
     const fits = start + batchSizeBytes(confirmation.byteLength, 0) <= this.#file.sizeBytes;
     if (!fits && !this.#next?.isFinished) return false;
+    failpoint('wal.before-confirm');
     this.#offset = fits ? start : this.#file.sizeBytes;
     this.writeBatch(EMPTY);
     return true;
@@ -278,6 +279,7 @@ export class WalWriter {
     if (this.#hasFailed) return;
     this.#guard(() => {
       while (this.#fileIds.length > 1 && this.#fileIds[0]! < fileId) {
+        failpoint('wal.before-release');
         const path = walFilePath(this.#directory, this.#fileIds[0]!);
         // One that somebody else has deleted is gone all the same.
         if (this.#fileSystem.exists(path)) this.#fileSystem.remove(path);
@@ -291,6 +293,7 @@ export class WalWriter {
   /** See Wal.mend. @throws HoldfastError WAL_IO: stop */
   mend(order: WalOrder): void {
     assert(!this.#hasFailed, 'a failed log must not be written');
+    failpoint('wal.before-mend');
     this.#guard(() => {
       switch (order.kind) {
         case 'zero':
@@ -437,10 +440,13 @@ export class WalWriter {
   #write({ payload, startMs }: Attempt, prepared: PreparedBatch): BatchPlace {
     const { chunks, payloadOffset, sizeBytes, batch, hardStates } = prepared;
     const { id, handle } = this.#file;
+    failpoint('wal.before-write');
     handle.write(chunks, this.#offset);
     // From here on it may be on the disk: what fails now is never tried again.
     this.#attempt = null;
+    failpoint('wal.before-sync');
     if (this.#pace.written(startMs)) this.#sync(handle);
+    failpoint('wal.after-sync');
     this.#syncs += this.#hardStates.write(hardStates);
     this.#offset += sizeBytes;
     this.#lastBatch = batch;
@@ -483,6 +489,7 @@ export class WalWriter {
     next.growTo(Math.max(needed, this.#options.fileSizeBytes));
     this.#finishNextFile(next);
     const { id, sizeBytes } = this.#file;
+    failpoint('wal.before-roll');
     this.#syncRest();
     this.#closedFiles.push({ fileId: id, sizeBytes, lastBatch: this.#lastBatch });
     this.#file.handle.close();
@@ -491,6 +498,7 @@ export class WalWriter {
     this.#offset = FIRST_BATCH_OFFSET;
     this.#next = null;
     this.#isPreparationPaused = false;
+    failpoint('wal.after-roll');
   }
 
   #startNextFile(sizeBytes: number): ZeroFiller {
@@ -507,6 +515,7 @@ export class WalWriter {
   #finishNextFile(next: ZeroFiller): void {
     if (next.isFinished) return;
     this.#syncRest();
+    failpoint('wal.before-next-file-is-named');
     next.finish({ epoch: this.#epoch, watermark: this.#lastBatch });
     this.#filesCreated += 1;
   }
