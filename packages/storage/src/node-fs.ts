@@ -22,6 +22,7 @@ import {
 } from 'node:fs';
 import type { FileHandle, FileSystem, OpenMode } from './fs.ts';
 import { fileIoError, isFileIoError, parentDirectory } from './fs.ts';
+import { readAround } from './unreadable.ts';
 
 /** Linux refuses more vectors per call (IOV_MAX). */
 const CHUNKS_PER_WRITE_MAX = 1024;
@@ -50,6 +51,10 @@ class NodeFileHandle implements FileHandle {
   }
 
   read(target: Uint8Array, position: number): number {
+    return readAround((part, at) => this.#read(part, at), target, position);
+  }
+
+  #read(target: Uint8Array, position: number): number {
     return attempt('read', this.path, () => {
       let done = 0;
       while (done < target.byteLength) {

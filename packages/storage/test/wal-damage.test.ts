@@ -9,6 +9,7 @@ import { SeededRandom } from '@holdfast/base';
 import t from 'tap';
 import { readWholeFile } from '../src/fs.ts';
 import { MemoryFileSystem } from '../src/testing/memory-fs.ts';
+import { UNREADABLE_BYTE } from '../src/unreadable.ts';
 import { isZero } from '../src/wal/batch-reader.ts';
 import { InlineWal } from '../src/wal/inline-wal.ts';
 import {
@@ -92,6 +93,12 @@ const DAMAGERS: readonly Damager[] = [
     step: 4096,
     sizeBytes: 4096,
     spoil: (old) => new Uint8Array(old.length),
+  },
+  {
+    name: 'a page that the disk refuses to read',
+    step: 4096,
+    sizeBytes: 4096,
+    spoil: (old) => new Uint8Array(old.length).fill(UNREADABLE_BYTE),
   },
 ];
 
