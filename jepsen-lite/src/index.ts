@@ -9,6 +9,7 @@ export { worstOf } from './checker/verdict.ts';
 export { digestsAtOneIndex, expectEqualDigests } from './cluster/agreement.ts';
 export type {
   Cluster,
+  ClusterNetwork,
   KillSignal,
   LeaderView,
   NodeDigest,
@@ -28,8 +29,9 @@ export {
 export type { ServerSettings } from './cluster/server-command.ts';
 export type { HistoryEvent, Operation, Outcome } from './history.ts';
 export { finishedOperations, History } from './history.ts';
+export type { LinkShape, ProxyMode } from './net/link-mode.ts';
+export { PERFECT_LINE, shaped } from './net/link-mode.ts';
 export type { RelayDecision, RelayFilter } from './net/message-relay.ts';
 export { MessageRelay } from './net/message-relay.ts';
-export type { ProxyMode } from './net/tcp-proxy.ts';
 export { TcpProxy } from './net/tcp-proxy.ts';
 export { pause, waitFor } from './wait.ts';

@@ -1,7 +1,11 @@
 /**
- * The one interface under which a cluster is tested: real processes today; network namespaces and
- * the simulator can stand behind it later. Nothing above this file knows process ids.
+ * The one interface under which a cluster is tested: real processes on loopback, or in a network
+ * namespace each; the simulator can stand behind it later. Nothing above this file knows process
+ * ids. What a kind of cluster cannot do is null here, and faults that need it are skipped.
  */
+import type { ProxyMode } from '../net/link-mode.ts';
+import type { Interposer } from './interposer.ts';
+import type { Volume } from './volume.ts';
 
 export type NodeName = string;
 
@@ -40,6 +44,24 @@ export interface LeaderView {
 
 export type KillSignal = 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT';
 
+/** The lines between the nodes, and between clients and nodes. */
+export interface ClusterNetwork {
+  /** Why no link can be like that; null when it can. */
+  whyNot(mode: ProxyMode): string | null;
+  /** The line on which `from` sends to `to`; the line back is another one. Until the next mode. */
+  setLink(from: NodeName, to: NodeName, mode: ProxyMode): Promise<void>;
+  /** Whether clients can be cut off from nodes. */
+  readonly hasClientLinks: boolean;
+  /** The lines of all clients to this node. */
+  setClients(nodeName: NodeName, mode: ProxyMode): Promise<void>;
+  /** Every open connection between these two ends with a reset; they may connect again. */
+  resetConnections(from: NodeName, to: NodeName): Promise<void>;
+  /** Every line passes again. */
+  heal(): Promise<void>;
+  /** What lines did to what went over them, in words for people; empty when nothing. */
+  describeCounts(): string;
+}
+
 export interface Cluster {
   readonly nodeNames: readonly NodeName[];
   /** Public `host:port` of every node, in the order of `nodeNames`: what a client is given. */
@@ -59,6 +81,18 @@ export interface Cluster {
   digest(nodeName: NodeName): Promise<NodeDigest | null>;
   /** Null when the node does not answer. */
   rows(nodeName: NodeName): Promise<NodeRows | null>;
+  /** Null: links cannot be disturbed. */
+  readonly network: ClusterNetwork | null;
+  /** Between the node and its system calls; null: it was started without. */
+  interposerOf(nodeName: NodeName): Interposer | null;
+  /** The file system of its own on which the node keeps its data; null: it has none. */
+  volumeOf(nodeName: NodeName): Volume | null;
+  /** Where the node keeps its data. */
+  dataDirectoryOf(nodeName: NodeName): string;
+  /** Removes the data of a node that does not run: its next start joins anew. */
+  wipe(nodeName: NodeName): void;
+  /** Process id, to measure; undefined when the node does not run. */
+  pidOf(nodeName: NodeName): number | undefined;
   /** The leader of the highest term that any node claims to be; null when there is none. */
   leader(): Promise<LeaderView | null>;
   /** Stops every process. Safe to call twice. */

@@ -4,12 +4,13 @@
  *
  * Invariant: a data directory has at most one process at a time; `start` refuses otherwise.
  */
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, must } from '@holdfast/base';
 import { waitFor } from '../wait.ts';
 import type {
   Cluster,
+  ClusterNetwork,
   KillSignal,
   LeaderView,
   NodeDigest,
@@ -18,6 +19,7 @@ import type {
   NodeRows,
 } from './cluster.ts';
 import { findFreePorts } from './free-ports.ts';
+import type { Interposer } from './interposer.ts';
 import {
   type HttpAnswer,
   metricIn,
@@ -28,17 +30,24 @@ import {
   toRows,
 } from './node-http.ts';
 import { NodeProcess } from './node-process.ts';
-import { PeerProxies } from './peer-proxies.ts';
 import { makeScratchDirectory, removeScratchDirectory } from './scratch-directory.ts';
 import {
   formCluster,
   type MemberPlan,
+  planMember,
   type ServerSettings,
   serveArguments,
   writeSettings,
 } from './server-command.ts';
+import {
+  closeSurroundings,
+  type Surroundings,
+  type SurroundingsOptions,
+  surround,
+} from './surroundings.ts';
+import { cutPower, type Volume } from './volume.ts';
 
-export interface ProcessClusterOptions {
+export interface ProcessClusterOptions extends SurroundingsOptions {
   /** Default 3. */
   readonly nodeCount?: number;
   /** Part of the directory name and of nothing else. */
@@ -49,8 +58,6 @@ export interface ProcessClusterOptions {
   readonly isKept?: boolean;
   /** Server configuration, the same on every node. */
   readonly settings?: ServerSettings;
-  /** Puts a proxy on every link between nodes, for `isolate`. Default false. */
-  readonly hasPeerProxies?: boolean;
   /** Flags of the Node.js runtime itself, for example `--cpu-prof` to profile the servers. */
   readonly runtimeFlags?: readonly string[];
   /** Program of the servers; default the `holdfast` command. */
@@ -73,15 +80,23 @@ export class ProcessCluster implements Cluster {
   readonly #runtimeFlags: readonly string[];
   readonly #serverEntry: string | undefined;
   #nodeCountMax = 0;
-  readonly #proxies: PeerProxies | null;
+  readonly #surroundings: Surroundings;
+  /** Settings of one node alone, that `configure` keeps. */
+  readonly #ownSettings: ReadonlyMap<NodeName, ServerSettings>;
 
   private constructor(
     directory: string,
     members: readonly MemberPlan[],
     options: ProcessClusterOptions,
-    proxies: PeerProxies | null,
+    surroundings: Surroundings,
   ) {
-    this.#proxies = proxies;
+    this.#surroundings = surroundings;
+    this.#ownSettings = new Map(
+      members.flatMap(({ nodeName }) => {
+        const advertiseAddress = surroundings.proxies?.clientAddressOf(nodeName) ?? null;
+        return advertiseAddress === null ? [] : [[nodeName, { advertiseAddress }]];
+      }),
+    );
     this.directory = directory;
     this.#members = members;
     this.#settings = options.settings ?? {};
@@ -112,13 +127,17 @@ export class ProcessCluster implements Cluster {
     const ports = await findFreePorts(nodeCount * 2);
     const members = Array.from({ length: nodeCount }, (_unused, i) => {
       const own = [must(ports[i * 2]), must(ports[i * 2 + 1])] as const;
-      const member = planMember(directory, `n${i + 1}`, own);
-      writeSettings(member, options.settings ?? {});
-      return member;
+      return planMember(directory, `n${i + 1}`, own, options.volume !== undefined);
     });
-    const proxies = options.hasPeerProxies === true ? await PeerProxies.open(members) : null;
-    const cluster = new ProcessCluster(directory, members, options, proxies);
-    await formCluster(members);
+    const surroundings = await surround(directory, members, options);
+    const cluster = new ProcessCluster(directory, members, options, surroundings);
+    for (const { nodeName } of members) cluster.configure(nodeName, {});
+    try {
+      await formCluster(members);
+    } catch (thrown) {
+      await cluster.stop();
+      throw thrown;
+    }
     return cluster;
   }
 
@@ -126,8 +145,39 @@ export class ProcessCluster implements Cluster {
     return this.#members.map((member) => member.nodeName);
   }
 
+  /** Behind the client proxies where there are any. */
   get addresses(): readonly string[] {
-    return this.#members.map((member) => member.address);
+    const { proxies } = this.#surroundings;
+    return this.#members.map(
+      ({ address, nodeName }) => proxies?.clientAddressOf(nodeName) ?? address,
+    );
+  }
+
+  get network(): ClusterNetwork | null {
+    return this.#surroundings.proxies;
+  }
+
+  interposerOf(nodeName: NodeName): Interposer | null {
+    return this.#surroundings.interposers.get(nodeName) ?? null;
+  }
+
+  volumeOf(nodeName: NodeName): Volume | null {
+    return this.#surroundings.volumes.get(nodeName) ?? null;
+  }
+
+  /**
+   * The power of these nodes goes at one moment: their file systems end without a flush, then their
+   * processes. Afterwards the file systems are back, and the nodes are down.
+   */
+  async cutPower(nodeNames: readonly NodeName[] = this.nodeNames): Promise<void> {
+    const { powerCutPath, volumes } = this.#surroundings;
+    const cut = nodeNames.map((nodeName) => must(volumes.get(nodeName), 'it has no volume'));
+    await cutPower(must(powerCutPath, 'the volumes cannot lose power'), cut);
+    await this.killAll(nodeNames);
+    for (const volume of cut) {
+      await volume.unmount();
+      await volume.mount();
+    }
   }
 
   addressOf(nodeName: NodeName): string {
@@ -140,7 +190,7 @@ export class ProcessCluster implements Cluster {
     this.#nodeCountMax = Math.max(this.#nodeCountMax, ...numbers) + 1;
     const [port, peerPort] = await findFreePorts(2);
     const ports = [must(port), must(peerPort)] as const;
-    const member = planMember(this.directory, `n${this.#nodeCountMax}`, ports);
+    const member = planMember(this.directory, `n${this.#nodeCountMax}`, ports, false);
     writeSettings(member, this.#settings);
     this.#members = [...this.#members, member];
     this.#joining.add(member.nodeName);
@@ -168,7 +218,8 @@ export class ProcessCluster implements Cluster {
 
   /** Settings of this node alone, from its next start on. */
   configure(nodeName: NodeName, settings: ServerSettings): void {
-    writeSettings(this.#memberOf(nodeName), { ...this.#settings, ...settings });
+    const own = this.#ownSettings.get(nodeName) ?? {};
+    writeSettings(this.#memberOf(nodeName), { ...this.#settings, ...own, ...settings });
   }
 
   dataDirectoryOf(nodeName: NodeName): string {
@@ -200,20 +251,22 @@ export class ProcessCluster implements Cluster {
 
   /** Cuts the node off from the others without telling anyone; clients still reach it. */
   isolate(nodeName: NodeName): void {
-    must(this.#proxies, 'the cluster was made without hasPeerProxies').cutOff(nodeName, {
+    const { proxies } = this.#surroundings;
+    must(proxies, 'the cluster was made without hasPeerProxies').cutOff(nodeName, {
       kind: 'silence',
     });
   }
 
   /** Mends every link between the nodes. */
   heal(): void {
-    this.#proxies?.heal();
+    void this.#surroundings.proxies?.heal();
   }
 
   async start(nodeName: NodeName): Promise<void> {
     assert(!this.isRunning(nodeName), 'the node runs already', { nodeName });
     const member = this.#memberOf(nodeName);
-    const seen = this.#proxies?.asSeenBy(nodeName, this.#members) ?? this.#members;
+    const { proxies } = this.#surroundings;
+    const seen = proxies?.asSeenBy(nodeName, this.#members) ?? this.#members;
     this.#processes.set(
       nodeName,
       new NodeProcess({
@@ -224,7 +277,7 @@ export class ProcessCluster implements Cluster {
           ...serveArguments(member, seen, this.#serverEntry),
           ...(this.#joining.has(nodeName) ? this.#joinArguments(nodeName) : []),
         ],
-        environment: {},
+        environment: this.interposerOf(nodeName)?.environment ?? {},
         logPath: this.logPathOf(nodeName),
       }),
     );
@@ -307,7 +360,7 @@ export class ProcessCluster implements Cluster {
         if (!(await process.goneWithin(STOP_TIMEOUT_MS))) await process.signal('SIGKILL');
       }),
     );
-    await this.#proxies?.close();
+    await closeSurroundings(this.#surroundings);
     if (this.#isRemovedAtStop) removeScratchDirectory(this.directory);
   }
 
@@ -340,20 +393,4 @@ export class ProcessCluster implements Cluster {
     }
     return null;
   }
-}
-
-function planMember(
-  directory: string,
-  nodeName: NodeName,
-  [port, peerPort]: readonly [number, number],
-): MemberPlan {
-  const home = join(directory, nodeName);
-  mkdirSync(home, { recursive: true });
-  return {
-    nodeName,
-    address: `127.0.0.1:${port}`,
-    peerAddress: `127.0.0.1:${peerPort}`,
-    dataDirectory: join(home, 'data'),
-    settingsPath: join(home, 'settings.json'),
-  };
 }

@@ -3,7 +3,8 @@
  * run of it is also a test of `cluster init` and `serve`.
  */
 import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { NodeName } from './cluster.ts';
@@ -21,6 +22,24 @@ export interface MemberPlan {
   readonly peerAddress: string;
   readonly dataDirectory: string;
   readonly settingsPath: string;
+}
+
+/** Makes the home of one member on loopback. */
+export function planMember(
+  directory: string,
+  nodeName: NodeName,
+  [port, peerPort]: readonly [number, number],
+  hasVolume: boolean,
+): MemberPlan {
+  const home = join(directory, nodeName);
+  mkdirSync(home, { recursive: true });
+  return {
+    nodeName,
+    address: `127.0.0.1:${port}`,
+    peerAddress: `127.0.0.1:${peerPort}`,
+    dataDirectory: hasVolume ? join(home, 'volume', 'data') : join(home, 'data'),
+    settingsPath: join(home, 'settings.json'),
+  };
 }
 
 /** The compiled entry of the `holdfast` command. */

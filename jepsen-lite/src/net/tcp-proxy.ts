@@ -1,53 +1,62 @@
 /**
- * A TCP relay on loopback that can be told to misbehave. Bytes are never changed or reordered: it
- * models a network, and TCP hides those. Modes apply to open connections too, from the next byte
- * on.
+ * A TCP relay on loopback that can be told to misbehave. Bytes are never reordered: TCP hides that.
+ * They are changed only by a shape that says so. Modes apply to open connections too, from the next
+ * byte on.
  */
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
-import { assert, unreachable } from '@holdfast/base';
-
-export type ProxyMode =
-  | { readonly kind: 'pass' }
-  /** Open connections are reset, new ones too. */
-  | { readonly kind: 'cut' }
-  /** Every byte waits, in both directions, in order. */
-  | { readonly kind: 'delay'; readonly delayMs: number }
-  /** Requests arrive, answers vanish; the connection looks alive. */
-  | { readonly kind: 'dropReplies' }
-  /**
-   * Nothing passes either way, and nobody is told: what a cut cable looks like. Connections that
-   * lost bytes are reset when the mode changes.
-   */
-  | { readonly kind: 'silence' };
+import { assert, type Random, SeededRandom, unreachable } from '@holdfast/base';
+import { Conveyor } from './conveyor.ts';
+import { FrameTamper } from './frame-tamper.ts';
+import type { LinkShape, ProxyMode } from './link-mode.ts';
 
 export interface ProxyTarget {
   readonly host: string;
   readonly port: number;
 }
 
-/** A delayed chunk count above this means that the test, not the network, is broken. */
-const DELAYED_CHUNK_COUNT_MAX = 100_000;
+export interface ProxyOptions {
+  /** Default: of the kernel's choice. */
+  readonly port?: number;
+  /** True: connections are WebSockets, and corruption hits the inside of their messages. */
+  readonly hasFrames?: boolean;
+  /** For the chances of shapes; default 1. */
+  readonly seed?: number;
+}
+
+/** What was done so far, all connections together. */
+export interface ProxyCounts {
+  readonly resets: number;
+  readonly corruptions: number;
+  readonly replays: number;
+}
 
 export class TcpProxy {
   readonly #server: Server;
   readonly #target: ProxyTarget;
+  readonly #hasFrames: boolean;
+  readonly #random: Random;
   readonly #sockets = new Set<Socket>();
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #conveyors = new Set<Conveyor>();
   #mode: ProxyMode = { kind: 'pass' };
   #droppedBytes = 0;
   #hasSwallowed = false;
+  #resets = 0;
+  #corruptions = 0;
+  #replays = 0;
 
-  private constructor(target: ProxyTarget) {
+  private constructor(target: ProxyTarget, options: ProxyOptions) {
     this.#target = target;
-    this.#server = createServer((client) => this.#relay(client));
+    this.#hasFrames = options.hasFrames ?? false;
+    this.#random = new SeededRandom(options.seed ?? 1);
+    this.#server = createServer({ allowHalfOpen: true }, (client) => this.#relay(client));
   }
 
-  /** Listens on a port of the kernel's choice, or on `port`. */
-  static async listen(target: ProxyTarget, port = 0): Promise<TcpProxy> {
-    const proxy = new TcpProxy(target);
+  /** Listens on loopback. */
+  static async listen(target: ProxyTarget, options: ProxyOptions = {}): Promise<TcpProxy> {
+    const proxy = new TcpProxy(target, options);
     await new Promise<void>((resolve, reject) => {
       proxy.#server.once('error', reject);
-      proxy.#server.listen(port, '127.0.0.1', resolve);
+      proxy.#server.listen(options.port ?? 0, '127.0.0.1', resolve);
     });
     return proxy;
   }
@@ -58,79 +67,152 @@ export class TcpProxy {
     return address.port;
   }
 
-  /** Bytes of answers that were swallowed so far. */
+  get mode(): ProxyMode {
+    return this.#mode;
+  }
+
+  /** Bytes of requests or answers that a one-way mode swallowed so far. */
   get droppedBytes(): number {
     return this.#droppedBytes;
   }
 
+  get counts(): ProxyCounts {
+    return { resets: this.#resets, corruptions: this.#corruptions, replays: this.#replays };
+  }
+
   setMode(mode: ProxyMode): void {
-    const isBroken = mode.kind === 'cut' || (this.#hasSwallowed && mode.kind !== 'silence');
+    if (isSwallowing(mode)) {
+      for (const conveyor of this.#conveyors) if (conveyor.clear()) this.#hasSwallowed = true;
+    }
+    const isBroken = mode.kind === 'cut' || (this.#hasSwallowed && !isSwallowing(mode));
     this.#mode = mode;
     if (!isBroken) return;
     this.#hasSwallowed = false;
+    this.resetConnections();
+  }
+
+  /** Every open connection ends at once with a reset; new ones are made as the mode says. */
+  resetConnections(): void {
+    for (const conveyor of this.#conveyors) conveyor.clear();
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
   async stop(): Promise<void> {
-    for (const timer of this.#timers) clearTimeout(timer);
+    for (const conveyor of this.#conveyors) conveyor.clear();
     for (const socket of this.#sockets) socket.destroy();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 
   #relay(client: Socket): void {
     if (this.#mode.kind === 'cut') {
+      client.on('error', () => client.destroy());
       client.resetAndDestroy();
       return;
     }
-    const upstream = createConnection(this.#target);
+    const upstream = createConnection({ ...this.#target, allowHalfOpen: true });
+    const tamper = this.#hasFrames ? new FrameTamper(this.#random) : null;
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],
     ] as const) {
+      const conveyor = new Conveyor(from, to);
+      const isReply = from === upstream;
       this.#sockets.add(from);
+      this.#conveyors.add(conveyor);
       from.setNoDelay(true);
-      from.on('data', (chunk: Buffer) => this.#forward(chunk, to, from === upstream));
-      // The other end learns of the loss by its own socket; a reset needs no second report.
-      from.on('error', () => to.destroy());
+      from.on('data', (chunk: Buffer) => {
+        this.#forward(chunk, { from, to, conveyor, isReply, tamper: isReply ? null : tamper });
+      });
+      // Through a cut cable nobody hears a connection end either.
+      from.on('end', () => {
+        if (this.#mode.kind === 'silence') this.#hasSwallowed = true;
+        else conveyor.end();
+      });
+      from.on('error', () => this.#onBroken(to));
       from.on('close', () => {
         this.#sockets.delete(from);
-        // Through a cut cable nobody hears a connection end either.
-        if (this.#mode.kind === 'silence') this.#hasSwallowed = true;
-        else to.destroy();
+        this.#conveyors.delete(conveyor);
+        // An orderly end has been passed on; whoever is left after any other learns it here.
+        if (!from.readableEnded) this.#onBroken(to);
       });
     }
   }
 
-  #forward(chunk: Buffer, to: Socket, isReply: boolean): void {
+  #onBroken(other: Socket): void {
+    if (this.#mode.kind === 'silence') this.#hasSwallowed = true;
+    else if (!other.destroyed) other.resetAndDestroy();
+  }
+
+  #forward(chunk: Buffer, way: Way): void {
+    // Frames are followed in every mode, so that a shape finds them in the middle of a connection.
+    const spans = way.tamper?.follow(chunk) ?? null;
     const mode = this.#mode;
     switch (mode.kind) {
       case 'pass':
-        if (!to.destroyed) to.write(chunk);
+        way.conveyor.push(chunk, 0, null);
         return;
       case 'cut':
         return;
       case 'dropReplies':
-        if (isReply) this.#droppedBytes += chunk.byteLength;
-        else if (!to.destroyed) to.write(chunk);
+      case 'dropRequests':
+        if (way.isReply === (mode.kind === 'dropReplies')) this.#swallow(chunk);
+        else way.conveyor.push(chunk, 0, null);
         return;
       case 'silence':
         this.#hasSwallowed = true;
         return;
       case 'delay':
-        this.#forwardLater(chunk, to, mode.delayMs);
+        way.conveyor.push(chunk, mode.delayMs, null);
+        return;
+      case 'shape':
+        this.#forwardShaped(chunk, spans, way, mode.shape);
         return;
       default:
         unreachable(mode);
     }
   }
 
-  /** Timers of equal delay fire in the order in which they were set, so order is kept. */
-  #forwardLater(chunk: Buffer, to: Socket, delayMs: number): void {
-    assert(this.#timers.size < DELAYED_CHUNK_COUNT_MAX, 'too many delayed chunks');
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      if (!to.destroyed) to.write(chunk);
-    }, delayMs);
-    this.#timers.add(timer);
+  /** What is missing in a stream makes the rest of it worthless: it is reset at the next mode. */
+  #swallow(chunk: Buffer): void {
+    this.#droppedBytes += chunk.byteLength;
+    this.#hasSwallowed = true;
+  }
+
+  #forwardShaped(chunk: Buffer, spans: Spans, way: Way, shape: LinkShape): void {
+    if (this.#random.nextFloat() < shape.resetChance) {
+      this.#resets += 1;
+      way.from.resetAndDestroy();
+      way.to.resetAndDestroy();
+      return;
+    }
+    let bytes = chunk;
+    if (way.tamper !== null && spans !== null) {
+      const tampered = way.tamper.tamper(chunk, spans, shape);
+      this.#corruptions += tampered.corruptions;
+      this.#replays += tampered.replays;
+      bytes = tampered.bytes;
+    } else if (!this.#hasFrames && this.#random.nextFloat() < shape.corruptChance) {
+      this.#corruptions += 1;
+      const at = this.#random.nextBelow(bytes.length);
+      bytes = Buffer.from(bytes);
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << this.#random.nextBelow(8));
+    }
+    const delayMs = shape.delayMs + this.#random.nextFloat() * shape.jitterMs;
+    way.conveyor.push(bytes, delayMs, shape.bytesPerSecondMax);
   }
 }
+
+type Spans = ReturnType<FrameTamper['follow']> | null;
+
+/** One direction of one connection. */
+interface Way {
+  readonly from: Socket;
+  readonly to: Socket;
+  readonly conveyor: Conveyor;
+  readonly isReply: boolean;
+  /** Of requests on links with frames. */
+  readonly tamper: FrameTamper | null;
+}
+
+const isSwallowing = ({ kind }: ProxyMode): boolean =>
+  kind === 'silence' || kind === 'dropReplies' || kind === 'dropRequests';
