@@ -1,109 +1,130 @@
 /**
- * Runs one workload under process faults on a cluster of real processes and prints the verdicts.
+ * Runs one experiment, or a suite of them, on clusters of real processes.
  *
- *   node jepsen-lite/dist/src/cli.js [--workload set|register] [--seed N] [--seconds N]
- *     [--faults kill-leader,kill-follower,kill-all,freeze-leader,strand-leader]
- *     [--interval-seconds N]
+ *   npm run jepsen -- --workload register --nemesis kill,pause --seed 7 --nodes 5 --seconds 60
+ *   npm run jepsen -- --suite fast
+ *   npm run jepsen -- --list
  *
- * Exit code 0: everything valid; 1: something invalid; 3: something unknown; 2: bad usage.
+ * Exit code 0: everything valid; 1: something invalid; 3: something unknown; 2: bad usage; 4: the
+ * harness itself broke.
  */
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { writeGapsOf } from './checker/availability.ts';
-import { type Verdict, worstOf } from './checker/verdict.ts';
-import { ProcessCluster } from './cluster/process-cluster.ts';
-import { finishedOperations } from './history.ts';
-import { type ProcessFault, processNemesis } from './nemesis/process.ts';
-import { type RunReport, run } from './runner.ts';
-import { registerWorkload } from './workload/register.ts';
-import { setWorkload } from './workload/set.ts';
-import type { Workload } from './workload/workload.ts';
+import type { Verdict } from './checker/verdict.ts';
+import {
+  type ClusterMode,
+  checkNames,
+  EXPERIMENT_DEFAULTS,
+  type Experiment,
+  reproduceLine,
+} from './suite/experiment.ts';
+import { REGISTRY } from './suite/registry.ts';
+import { runExperiment, STORE_DIRECTORY } from './suite/run-experiment.ts';
+import { runSuite } from './suite/run-suite.ts';
+import { parseSuite } from './suite/suite.ts';
 
 const EXIT_CODES = { valid: 0, invalid: 1, unknown: 3 } as const;
 const EXIT_USAGE = 2;
-const KNOWN_FAULTS: readonly ProcessFault[] = [
-  'kill-leader',
-  'kill-follower',
-  'kill-all',
-  'freeze-leader',
-  'strand-leader',
-];
+const EXIT_BROKEN = 4;
+const CLUSTER_MODES: readonly ClusterMode[] = ['process', 'netns'];
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
-function readOptions() {
+function readArguments() {
+  const text = { type: 'string' } as const;
   const { values } = parseArgs({
     options: {
-      workload: { type: 'string', default: 'set' },
-      seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-      seconds: { type: 'string', default: '30' },
-      'interval-seconds': { type: 'string', default: '4' },
-      faults: { type: 'string', default: KNOWN_FAULTS.join(',') },
+      ...{ workload: text, nemesis: text, seed: text, nodes: text, seconds: text, cluster: text },
+      ...{ workers: text, suite: text, runs: text, store: text, 'interval-seconds': text },
+      list: { type: 'boolean' },
+      again: { type: 'boolean' },
     },
   });
-  const faults = values.faults.split(',').filter((fault) => fault !== '');
-  const unknownFault = faults.find((fault) => !KNOWN_FAULTS.some((known) => known === fault));
-  if (unknownFault !== undefined) throw new TypeError(`unknown fault '${unknownFault}'`);
-  return {
-    seed: positive('seed', values.seed),
-    durationMs: positive('seconds', values.seconds) * 1_000,
-    faultIntervalMs: positive('interval-seconds', values['interval-seconds']) * 1_000,
-    faults: faults as ProcessFault[],
-    workloadName: values.workload,
-  };
+  return values;
 }
 
-function positive(name: string, text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new TypeError(`--${name} must be a positive number, not '${text}'`);
+type Arguments = ReturnType<typeof readArguments>;
+
+function positive(name: string, given: string | undefined, fallback: number): number {
+  const value = given === undefined ? fallback : Number(given);
+  if (!(value > 0)) throw new TypeError(`--${name} must be a positive number, not '${given}'`);
   return value;
 }
 
-function workloadOf(name: string, seed: number): Workload {
-  if (name === 'set') return setWorkload();
-  if (name === 'register') return registerWorkload(seed);
-  throw new TypeError(`unknown workload '${name}'; there are: set, register`);
+function experimentOf(values: Arguments): Experiment {
+  const defaults = EXPERIMENT_DEFAULTS;
+  const { cluster = defaults.cluster, nemesis = 'kill', workload = 'register' } = values;
+  const mode = CLUSTER_MODES.find((known) => known === cluster);
+  if (mode === undefined) throw new TypeError(`unknown cluster '${cluster}': ${CLUSTER_MODES}`);
+  const experiment: Experiment = {
+    workload,
+    nemeses: nemesis === 'none' ? [] : nemesis.split(',').filter((name) => name !== ''),
+    seed: positive('seed', values.seed, 1 + (Date.now() % 1_000_000)),
+    nodeCount: positive('nodes', values.nodes, defaults.nodeCount),
+    durationMs: 1_000 * positive('seconds', values.seconds, defaults.durationMs / 1_000),
+    faultIntervalMs:
+      1_000 *
+      positive('interval-seconds', values['interval-seconds'], defaults.faultIntervalMs / 1_000),
+    workerCount: positive('workers', values.workers, defaults.workerCount),
+    cluster: mode,
+  };
+  checkNames(experiment, REGISTRY);
+  return experiment;
 }
 
-function printReport(report: RunReport): Verdict {
-  const operations = finishedOperations(report.events);
-  for (const outcome of ['ok', 'fail', 'info'] as const) {
-    print(`${outcome.padEnd(6)} ${operations.filter((one) => one.outcome === outcome).length}`);
+function printVerdicts(verdicts: Readonly<Record<string, Verdict>>): void {
+  const width = Math.max(...Object.keys(verdicts).map((name) => name.length));
+  for (const [name, verdict] of Object.entries(verdicts)) {
+    const why = verdict.kind === 'valid' ? JSON.stringify(verdict.summary) : verdict.reason;
+    print(`${name.padEnd(width)}  ${verdict.kind.padEnd(7)}  ${why}`);
   }
-  for (const gap of writeGapsOf(report.events)) {
-    print(`write gap after ${gap.action}: ${Math.round(gap.gapMs)} ms`);
-  }
-  for (const [name, verdict] of Object.entries(report.verdicts)) {
-    print(`${name}: ${JSON.stringify(verdict)}`);
-  }
-  return worstOf(Object.values(report.verdicts));
+}
+
+async function runOne(values: Arguments): Promise<number> {
+  const experiment = experimentOf(values);
+  const storeDirectory = values.store ?? STORE_DIRECTORY;
+  print(reproduceLine(experiment));
+  const result = await runExperiment(experiment, {
+    registry: REGISTRY,
+    storeDirectory,
+    log: print,
+  });
+  const { failCount, infoCount, longestWriteGapMs, okCount } = result.summary;
+  print(`ok ${okCount}, fail ${failCount}, info ${infoCount}`);
+  if (longestWriteGapMs !== null) print(`longest write gap ${Math.round(longestWriteGapMs)} ms`);
+  printVerdicts(result.verdicts);
+  print(`${result.worst.kind}: ${result.directory}`);
+  return EXIT_CODES[result.worst.kind];
+}
+
+async function runNamedSuite(name: string, values: Arguments): Promise<number> {
+  const path = new URL(`../../suites/${name}.json`, import.meta.url);
+  const counts = await runSuite(parseSuite(readFileSync(path, 'utf8')), {
+    registry: REGISTRY,
+    storeDirectory: values.store ?? STORE_DIRECTORY,
+    log: () => {},
+    progress: print,
+    isRepeatingBad: values.again === true,
+    runCountMax: positive('runs', values.runs, Number.MAX_SAFE_INTEGER),
+  });
+  const { failed, invalid, missing, total, unknown, valid } = counts;
+  print(
+    `${total} runs: ${valid} valid, ${invalid} invalid, ${unknown} unknown, ${failed} broken, ` +
+      `${missing} not run`,
+  );
+  if (invalid > 0) return EXIT_CODES.invalid;
+  if (failed > 0) return EXIT_BROKEN;
+  return unknown > 0 || missing > 0 ? EXIT_CODES.unknown : EXIT_CODES.valid;
 }
 
 async function main(): Promise<number> {
-  const { seed, durationMs, faultIntervalMs, faults, workloadName } = readOptions();
-  const workload = workloadOf(workloadName, seed);
-  print(`workload ${workload.name}, seed ${seed}, ${durationMs / 1_000} s, faults ${faults}`);
-  const cluster = await ProcessCluster.launch({ name: 'jepsen' });
-  try {
-    const nemesis = faults.length === 0 ? null : processNemesis(faults);
-    const report = await run({
-      cluster,
-      workload,
-      nemesis,
-      seed,
-      durationMs,
-      faultIntervalMs,
-      log: print,
-    });
-    const verdict = printReport(report);
-    print(verdict.kind);
-    if (verdict.kind !== 'valid') print(`again: --workload ${workload.name} --seed ${seed}`);
-    return EXIT_CODES[verdict.kind];
-  } catch (thrown) {
-    print(cluster.describeLogs());
-    throw thrown;
-  } finally {
-    await cluster.stop();
+  const values = readArguments();
+  if (values.list === true) {
+    print(`workloads: ${Object.keys(REGISTRY.workloads).join(', ')}`);
+    print(`nemeses: ${Object.keys(REGISTRY.nemeses).join(', ')}`);
+    return 0;
   }
+  return values.suite === undefined ? runOne(values) : runNamedSuite(values.suite, values);
 }
 
 try {
@@ -111,5 +132,5 @@ try {
 } catch (thrown) {
   const isUsage = thrown instanceof TypeError;
   process.stderr.write(`${isUsage ? thrown.message : ((thrown as Error).stack ?? thrown)}\n`);
-  process.exitCode = isUsage ? EXIT_USAGE : 1;
+  process.exitCode = isUsage ? EXIT_USAGE : EXIT_BROKEN;
 }

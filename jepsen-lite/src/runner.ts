@@ -1,12 +1,12 @@
 /**
- * The only impure loop: workers ask the generator and perform, the nemesis follows its schedule,
+ * The only impure loop: workers ask the generator and perform, each nemesis follows its schedule,
  * then everything is healed, the final operations run and the checkers judge the history.
  *
  * Outcome of an operation: answered is `ok`; an error that says `definite` is `fail`; any other is
  * `info`, and the worker goes on under a new process id. An error that is not a HoldfastError is a
  * failure of the harness: the run ends with an exception, not with a verdict.
  */
-import { HoldfastError } from '@holdfast/base';
+import { deriveSeed, HoldfastError } from '@holdfast/base';
 import { HoldfastClient } from '@holdfast/client';
 import { judgeAgreement } from './checker/replica-agreement.ts';
 import { unknown, type Verdict } from './checker/verdict.ts';
@@ -22,8 +22,8 @@ import type { WorkerTools, Workload } from './workload/workload.ts';
 export interface RunOptions {
   readonly cluster: Cluster;
   readonly workload: Workload;
-  /** Null: a run without faults. */
-  readonly nemesis: Nemesis | null;
+  /** Empty: a run without faults. Several are active at one time, each at its own pace. */
+  readonly nemeses: readonly Nemesis[];
   readonly seed: number;
   readonly durationMs: number;
   readonly faultIntervalMs: number;
@@ -32,6 +32,8 @@ export interface RunOptions {
   /** Per operation; default 5,000: shorter than an outage may last, so that `info` occurs. */
   readonly operationTimeoutMs?: number;
   readonly log?: (line: string) => void;
+  /** Told all events so far, several times a second and at the end; it must not change them. */
+  readonly follow?: (source: () => readonly HistoryEvent[]) => () => Promise<void>;
 }
 
 export interface RunReport {
@@ -64,14 +66,16 @@ class Run {
   }
 
   async run(): Promise<RunReport> {
-    const { cluster, workload, durationMs } = this.#options;
+    const { cluster, workload, durationMs, nemeses } = this.#options;
+    const stopFollowing = this.#options.follow?.(() => this.#history.events);
     const teams = await Promise.all(
       Array.from({ length: this.#workerCount }, () => this.#connect()),
     );
     try {
       await workload.prepare(first(teams).client);
       const workers = teams.map((tools, worker) => this.#work(tools, worker));
-      await Promise.all([this.#disturb(), this.#endAfter(durationMs), ...workers]);
+      const faults = nemeses.map((nemesis) => this.#disturb(nemesis));
+      await Promise.all([this.#endAfter(durationMs), ...faults, ...workers]);
       await this.#heal();
       for (const operation of workload.finalOperations(this.#history.events)) {
         await this.#perform(first(teams), -1, operation);
@@ -81,17 +85,18 @@ class Run {
       await Promise.all(
         teams.flatMap(({ client, readers }) => [client, ...readers]).map((one) => one.close()),
       );
+      await stopFollowing?.();
     }
     const { events } = this.#history;
     const agreement = judgeAgreement(await digestsAtOneIndex(cluster, HEALED_TIMEOUT_MS));
     const installedFaultCount = events.filter(
-      (event) => event.kind === 'fault' && event.outcome === 'installed',
+      (event) => event.kind === 'fault' && event.outcome === 'installed' && !event.isHealing,
     ).length;
     const verdicts: Record<string, Verdict> = {
       [workload.name]: workload.judge(events),
       'replica-agreement': agreement,
     };
-    if (this.#options.nemesis !== null && installedFaultCount === 0) {
+    if (nemeses.length > 0 && installedFaultCount === 0) {
       verdicts.faults = unknown('no fault could be installed');
     }
     return { events, verdicts, installedFaultCount };
@@ -138,9 +143,9 @@ class Run {
   }
 
   /** Follows the schedule; a late action is not skipped, the next one waits for it. */
-  async #disturb(): Promise<void> {
-    const { nemesis, seed, durationMs, faultIntervalMs } = this.#options;
-    if (nemesis === null) return;
+  async #disturb(nemesis: Nemesis): Promise<void> {
+    const { durationMs, faultIntervalMs } = this.#options;
+    const seed = deriveSeed(this.#options.seed, nemesis.name);
     const faults = scheduleFaults(nemesis, { seed, durationMs, intervalMs: faultIntervalMs });
     for (const fault of faults) {
       while (!this.#isOver && this.#nowMs() < fault.atMs) await pause(FAULT_RETRY_PAUSE_MS);
@@ -170,8 +175,11 @@ class Run {
   }
 
   async #heal(): Promise<void> {
-    const { nemesis, cluster } = this.#options;
-    if (nemesis !== null) await nemesis.perform(nemesis.healingAction, 0, cluster);
+    const { nemeses, cluster } = this.#options;
+    for (const nemesis of nemeses) {
+      const { healingAction } = nemesis;
+      await this.#install(nemesis, { atMs: this.#nowMs(), action: healingAction, pick: 0 });
+    }
     await waitFor(
       { what: 'the healed cluster to be ready', timeoutMs: HEALED_TIMEOUT_MS },
       async () => {

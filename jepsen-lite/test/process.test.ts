@@ -35,7 +35,7 @@ t.test(
       const report = await run({
         cluster,
         workload,
-        nemesis: processNemesis([workload.name === 'set' ? 'strand-leader' : 'kill-leader']),
+        nemeses: [processNemesis([workload.name === 'set' ? 'strand-leader' : 'kill-leader'])],
         seed,
         durationMs: 4_500,
         faultIntervalMs: 1_200,

@@ -1,0 +1,57 @@
+/**
+ * One run from its description: a fresh cluster, the workload, the faults, the verdicts, and
+ * everything about it in a directory of the store. What a description means is the same whoever
+ * asks for it: the command line, a suite, the hunt for planted bugs.
+ */
+import type { Nemesis } from '../nemesis/nemesis.ts';
+import type { Workload } from '../workload/workload.ts';
+
+export type ClusterMode = 'process' | 'netns';
+
+export interface Experiment {
+  readonly workload: string;
+  /** Names, in the order of their colours; empty: a run without faults. */
+  readonly nemeses: readonly string[];
+  readonly seed: number;
+  readonly nodeCount: number;
+  readonly durationMs: number;
+  readonly faultIntervalMs: number;
+  readonly workerCount: number;
+  readonly cluster: ClusterMode;
+}
+
+export const EXPERIMENT_DEFAULTS = {
+  nodeCount: 5,
+  durationMs: 60_000,
+  faultIntervalMs: 5_000,
+  workerCount: 12,
+  cluster: 'process',
+} as const satisfies Partial<Experiment>;
+
+/** What can be asked for by name. */
+export interface Registry {
+  readonly workloads: Readonly<Record<string, (seed: number) => Workload>>;
+  readonly nemeses: Readonly<Record<string, (seed: number) => Nemesis>>;
+}
+
+/** The one line that does it again. */
+export function reproduceLine(experiment: Experiment): string {
+  const { cluster, durationMs, faultIntervalMs, nemeses, nodeCount, seed, workerCount, workload } =
+    experiment;
+  return [
+    `npm run jepsen -- --workload ${workload} --nemesis ${nemeses.join(',') || 'none'}`,
+    `--seed ${seed} --nodes ${nodeCount} --seconds ${durationMs / 1_000}`,
+    `--interval-seconds ${faultIntervalMs / 1_000} --workers ${workerCount} --cluster ${cluster}`,
+  ].join(' ');
+}
+
+/** @throws TypeError naming what there is, when a name is not known */
+export function checkNames(experiment: Experiment, registry: Registry): void {
+  checkName('workload', experiment.workload, Object.keys(registry.workloads));
+  for (const name of experiment.nemeses) checkName('nemesis', name, Object.keys(registry.nemeses));
+}
+
+function checkName(what: string, name: string, known: readonly string[]): void {
+  if (known.includes(name)) return;
+  throw new TypeError(`unknown ${what} '${name}'; there are: ${known.join(', ')}`);
+}

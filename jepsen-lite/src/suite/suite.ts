@@ -1,0 +1,65 @@
+/**
+ * Suites are data: which workloads run under which faults, and how long. A suite gives the same
+ * experiments in the same order, so a run that was cut off goes on where it was. Pure.
+ */
+import { deriveSeed } from '@holdfast/base';
+import { EXPERIMENT_DEFAULTS, type Experiment } from './experiment.ts';
+
+/** Every workload of a block under every set of faults of it. */
+export interface SuiteBlock {
+  readonly workloads: readonly string[];
+  /** Each run has the faults of one of these; `[]` is a run without. */
+  readonly nemeses: readonly (readonly string[])[];
+  /** Times each is run, with other seeds. Default 1. */
+  readonly repeat?: number;
+  readonly seconds?: number;
+}
+
+export interface Suite {
+  readonly name: string;
+  readonly seed: number;
+  readonly nodeCount: number;
+  readonly seconds: number;
+  readonly faultIntervalSeconds: number;
+  readonly blocks: readonly SuiteBlock[];
+}
+
+/** With seeds of their own, derived from what they are: another block more changes none of them. */
+export function experimentsOf(suite: Suite): readonly Experiment[] {
+  const experiments: Experiment[] = [];
+  const seen = new Set<string>();
+  for (const block of suite.blocks) {
+    for (let round = 1; round <= (block.repeat ?? 1); round++) {
+      for (const workload of block.workloads) {
+        for (const nemeses of block.nemeses) {
+          const name = `${workload} ${nemeses.join('+')} ${round}`;
+          if (seen.has(name)) throw new TypeError(`suite ${suite.name} has '${name}' twice`);
+          seen.add(name);
+          experiments.push({
+            ...EXPERIMENT_DEFAULTS,
+            ...{ workload, nemeses, nodeCount: suite.nodeCount },
+            seed: deriveSeed(suite.seed, name) % 1_000_000,
+            durationMs: (block.seconds ?? suite.seconds) * 1_000,
+            faultIntervalMs: suite.faultIntervalSeconds * 1_000,
+          });
+        }
+      }
+    }
+  }
+  return experiments;
+}
+
+/** What a run of a suite is known by, whatever the commit. */
+export const keyOf = ({ durationMs, nemeses, nodeCount, seed, workload }: Experiment): string =>
+  `${workload}|${nemeses.join('+')}|${seed}|${nodeCount}|${durationMs}`;
+
+/** @throws TypeError when the text is no suite */
+export function parseSuite(text: string): Suite {
+  const value = JSON.parse(text) as Partial<Suite>;
+  const { blocks, faultIntervalSeconds, name, nodeCount, seconds, seed } = value;
+  const numbers = [seed, nodeCount, seconds, faultIntervalSeconds];
+  const areNumbers = numbers.every((one) => typeof one === 'number' && one > 0);
+  if (typeof name !== 'string' || !areNumbers || !Array.isArray(blocks))
+    throw new TypeError('a suite has name, seed, nodeCount, seconds, faultIntervalSeconds, blocks');
+  return value as Suite;
+}

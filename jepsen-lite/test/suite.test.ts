@@ -1,0 +1,76 @@
+// Suites as data: the same experiments each time, resumed where they were, reported as they ended.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { checkNames, type Experiment, reproduceLine } from '../src/suite/experiment.ts';
+import { REGISTRY } from '../src/suite/registry.ts';
+import { experimentsOf, keyOf, parseSuite, type Suite } from '../src/suite/suite.ts';
+import { appendSuiteLine, readSuiteLog, type SuiteLine } from '../src/suite/suite-log.ts';
+import { countSuite, reportSuite } from '../src/suite/suite-report.ts';
+
+const SUITE: Suite = {
+  ...{ name: 'test', seed: 7, nodeCount: 5, seconds: 45, faultIntervalSeconds: 5 },
+  blocks: [
+    { workloads: ['register', 'set'], nemeses: [['kill'], ['kill', 'pause'], []], repeat: 2 },
+  ],
+};
+
+const lineOf = (experiment: Experiment, verdict: SuiteLine['verdict']): SuiteLine => ({
+  ...{ key: keyOf(experiment), commit: 'abc', run: 'dir', verdict, reasons: [], seconds: 1 },
+  summary: null,
+});
+
+t.test('a suite gives every workload under every set of faults, with a seed each', async (t) => {
+  const experiments = experimentsOf(SUITE);
+  t.equal(experiments.length, 12);
+  t.equal(new Set(experiments.map(keyOf)).size, 12);
+  t.equal(new Set(experiments.map(({ seed }) => seed)).size, 12);
+  t.same(experimentsOf(SUITE), experiments, 'again the same');
+  const more = {
+    ...SUITE,
+    blocks: [{ workloads: ['bank'], nemeses: [['kill']] }, ...SUITE.blocks],
+  };
+  t.same(experimentsOf(more).slice(1), experiments, 'another block changes none of them');
+});
+
+t.test('the line that reproduces a run says all of it', async (t) => {
+  const [experiment] = experimentsOf(SUITE) as [Experiment];
+  t.match(
+    reproduceLine(experiment),
+    /^npm run jepsen -- --workload register --nemesis kill --seed \d+ --nodes 5 --seconds 45 /,
+  );
+});
+
+t.test('a name that nobody knows is refused with those that are known', async (t) => {
+  const [experiment] = experimentsOf(SUITE) as [Experiment];
+  checkNames(experiment, REGISTRY);
+  t.throws(() => checkNames({ ...experiment, workload: 'nothing' }, REGISTRY), /there are: .*set/);
+  t.throws(() => checkNames({ ...experiment, nemeses: ['rain'] }, REGISTRY), /there are: .*kill/);
+});
+
+t.test('the suites of the project name only what there is', async (t) => {
+  const directory = new URL('../../suites/', import.meta.url);
+  for (const name of readdirSync(directory)) {
+    const suite = parseSuite(readFileSync(new URL(name, directory), 'utf8'));
+    t.equal(`${suite.name}.json`, name);
+    for (const experiment of experimentsOf(suite)) checkNames(experiment, REGISTRY);
+  }
+});
+
+t.test('a log that was torn goes on, and the newest verdict of a run counts', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-suite-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, 'log.jsonl');
+  const [first, second] = experimentsOf(SUITE) as [Experiment, Experiment];
+  appendSuiteLine(path, lineOf(first, 'invalid'));
+  appendSuiteLine(path, lineOf(first, 'valid'));
+  writeFileSync(path, `${readFileSync(path, 'utf8')}{"key":"torn`);
+  t.equal(readSuiteLog(path).length, 2);
+  const lines = [...readSuiteLog(path), lineOf(second, 'unknown')];
+  const counts = countSuite(experimentsOf(SUITE), lines);
+  t.same(counts, { total: 12, valid: 1, invalid: 0, unknown: 1, failed: 0, missing: 10 });
+  const report = reportSuite(SUITE, experimentsOf(SUITE), lines);
+  t.match(report, /12 runs on 5 nodes, 2 workloads, 2 kinds of/);
+  t.match(report, /Verdicts before a repetition:\n\n- register\|kill/);
+});
