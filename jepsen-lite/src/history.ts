@@ -7,31 +7,9 @@
  * operation may still be running.
  */
 import { assert } from '@holdfast/base';
+import type { Operation } from './operation.ts';
 
-export type Operation =
-  | { readonly kind: 'add'; readonly element: number }
-  /** Reads elements 1 to `elementMax`; `elements` is the result, null before the answer. */
-  | {
-      readonly kind: 'readAll';
-      readonly elementMax: number;
-      readonly elements: readonly number[] | null;
-    }
-  /** `value` is the result: null means "no such key"; undefined before the answer. */
-  | {
-      readonly kind: 'read';
-      readonly key: string;
-      readonly value: number | null | undefined;
-      /** Chooses the node that is asked, modulo their number; null: the client chooses. */
-      readonly nodePick: number | null;
-    }
-  /** null: the key is deleted. */
-  | { readonly kind: 'write'; readonly key: string; readonly value: number | null }
-  | {
-      readonly kind: 'compareAndSet';
-      readonly key: string;
-      readonly expected: number;
-      readonly value: number;
-    };
+export type { Operation } from './operation.ts';
 
 export type Outcome = 'ok' | 'fail' | 'info';
 
@@ -42,6 +20,8 @@ export type HistoryEvent =
       readonly processId: number;
       readonly operation: Operation;
       readonly timeMs: number;
+      /** Of an `invoke`: when it was to begin by the chosen load; latency counts from there. */
+      readonly intendedMs?: number;
       readonly errorCode?: string;
     }
   | FaultEvent;
@@ -66,7 +46,7 @@ export interface FaultEvent {
 /** An operation with both ends; positions are indexes into the history, a total order. */
 export interface FinishedOperation {
   readonly processId: number;
-  /** As answered for `ok`, as asked otherwise. */
+  /** With what is known of its result. */
   readonly operation: Operation;
   readonly outcome: Outcome;
   readonly invokedAt: number;
@@ -91,12 +71,15 @@ export class History {
     return this.#events.length >= EVENT_COUNT_MAX;
   }
 
-  invoke(processId: number, operation: Operation, timeMs: number): void {
+  invoke(processId: number, operation: Operation, timeMs: number, intendedMs?: number): void {
     assert(!this.#openProcesses.has(processId), 'a process runs one operation at a time', {
       processId,
     });
     this.#openProcesses.add(processId);
-    this.#events.push({ kind: 'operation', phase: 'invoke', processId, operation, timeMs });
+    this.#events.push({
+      ...{ kind: 'operation', phase: 'invoke', processId, operation, timeMs },
+      ...(intendedMs === undefined ? {} : { intendedMs }),
+    });
   }
 
   finish(
@@ -160,7 +143,7 @@ function pairOf(
 ): FinishedOperation {
   return {
     processId: begin.processId,
-    operation: outcome === 'ok' && end !== null ? end.operation : begin.operation,
+    operation: end === null ? begin.operation : end.operation,
     outcome,
     invokedAt,
     finishedAt: outcome === 'info' ? Infinity : finishedAt,

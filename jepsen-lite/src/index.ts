@@ -1,10 +1,10 @@
 export type { AvailabilityLimits, WriteGap } from './checker/availability.ts';
 export { judgeAvailability, writeGapsOf } from './checker/availability.ts';
-export type { RegisterCall, RegisterOperation } from './checker/linearizable.ts';
 export { judgeLinearizable, judgeRegister } from './checker/linearizable.ts';
+export type { RegisterCall, RegisterOperation } from './checker/register-model.ts';
 export { judgeAgreement } from './checker/replica-agreement.ts';
 export { judgeSet } from './checker/set.ts';
-export type { Verdict } from './checker/verdict.ts';
+export type { InvalidExample, Verdict } from './checker/verdict.ts';
 export { worstOf } from './checker/verdict.ts';
 export { digestsAtOneIndex, expectEqualDigests } from './cluster/agreement.ts';
 export type {

@@ -24,7 +24,10 @@ export function judgeAgreement(observations: readonly NodeDigest[]): Verdict {
     comparedIndexCount += 1;
     nodeCountMax = Math.max(nodeCountMax, nodeCount);
   }
-  if (differing.length > 0) return invalid('digests differ at an equal applied index', differing);
+  if (differing.length > 0) {
+    const examples = differing.map((digests) => ({ digests }));
+    return invalid('digests differ at an equal applied index', examples);
+  }
   if (comparedIndexCount === 0) return unknown('no two nodes reported the same applied index');
   return valid({ comparedIndexCount, nodeCountMax });
 }

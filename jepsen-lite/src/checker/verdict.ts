@@ -11,8 +11,18 @@ export type Verdict =
       readonly kind: 'invalid';
       readonly reason: string;
       /** A few witnesses, small enough to print. */
-      readonly examples: readonly unknown[];
+      readonly examples: readonly InvalidExample[];
     };
+
+/** A witness: whatever facts explain it, and who and when, so that a picture can mark it. */
+export interface InvalidExample {
+  readonly processIds?: readonly number[];
+  /** The moment at which it shows; the span that it is about. Since the start of the run. */
+  readonly timeMs?: number;
+  readonly fromMs?: number;
+  readonly toMs?: number;
+  readonly [fact: string]: unknown;
+}
 
 /** How many witnesses an invalid verdict carries. */
 export const EXAMPLE_COUNT_MAX = 10;
@@ -22,7 +32,7 @@ export const valid = (summary: Readonly<Record<string, unknown>> = {}): Verdict 
   summary,
 });
 export const unknown = (reason: string): Verdict => ({ kind: 'unknown', reason });
-export const invalid = (reason: string, examples: readonly unknown[]): Verdict => ({
+export const invalid = (reason: string, examples: readonly InvalidExample[]): Verdict => ({
   kind: 'invalid',
   reason,
   examples: examples.slice(0, EXAMPLE_COUNT_MAX),
