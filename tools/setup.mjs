@@ -191,11 +191,10 @@ export function mendOutput(root = ROOT) {
         if (!sources.has(stem[1])) rmSync(join(root, folder, 'dist', part, file));
         else if (stem[2] === '.js' && stem[3] === undefined) compiled.add(stem[1]);
       }
-      const buildInfo = join(root, folder, 'dist/.tsbuildinfo');
-      if (existsSync(buildInfo) && sources.size > compiled.size) {
-        // either sources are new, which costs nothing extra, or output was deleted
-        rmSync(buildInfo);
-      }
+      if (sources.size <= compiled.size) continue;
+      // either sources are new, which costs nothing extra, or output was deleted
+      for (const file of filesBelow(join(root, folder, 'dist')))
+        if (file.endsWith('.tsbuildinfo')) rmSync(join(root, folder, 'dist', file));
     }
   }
 }

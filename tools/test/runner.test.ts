@@ -245,8 +245,10 @@ t.test('missing output makes the compiler start anew', async (t) => {
   const root = workspace();
   put(root, 'packages/x/src/kept.ts', '');
   put(root, 'packages/x/dist/.tsbuildinfo', '{}');
+  put(root, 'packages/x/dist/src/page/.tsbuildinfo', '{}');
   setup.mendOutput(root);
   t.notOk(existsSync(join(root, 'packages/x/dist/.tsbuildinfo')));
+  t.notOk(existsSync(join(root, 'packages/x/dist/src/page/.tsbuildinfo')), 'of a part, too');
 });
 
 t.test('an old Node is refused by name and with the next step', async (t) => {
