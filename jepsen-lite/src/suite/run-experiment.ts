@@ -2,10 +2,11 @@
  * Runs one experiment on a cluster of its own and keeps everything about it: the impure side of
  * `experiment.ts`. Data directories are kept only of a run that was not valid.
  */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Verdict } from '../checker/verdict.ts';
 import { worstOf } from '../checker/verdict.ts';
 import { ProcessCluster } from '../cluster/process-cluster.ts';
+import { writeIndex, writeTimeline } from '../report/write-reports.ts';
 import { type RunReport, run } from '../runner.ts';
 import { commitName } from '../sim/commit-name.ts';
 import { keepDataDirectories, keepLogs } from '../store/keep-evidence.ts';
@@ -46,7 +47,10 @@ export async function runExperiment(
       workerCount: experiment.workerCount,
       follow: (source) => followHistory(writer, source),
     });
-    return await judge(writer, report, cluster);
+    const result = await judge(writer, report, cluster);
+    await writeTimeline(storeDirectory, basename(writer.directory));
+    await writeIndex(storeDirectory);
+    return result;
   } catch (thrown) {
     log(cluster.describeLogs());
     throw thrown;
