@@ -69,6 +69,7 @@ export type GroupOperation =
   | {
       readonly kind: 'readTogether';
       readonly key: string;
+      readonly points: readonly number[];
       readonly means: ReadMeans;
       readonly nodePick: number | null;
       readonly seen: readonly SeenPoint[] | null;
@@ -121,7 +122,7 @@ export type SessionOperation =
     };
 
 /** `graph` may miss a point, and says nothing when it does. */
-export type SearchMeans = 'exact' | 'filter' | 'graph' | 'count';
+export type SearchMeans = 'exact' | 'filter' | 'graph' | 'scroll';
 
 export type PointOperation =
   | { readonly kind: 'putPoint'; readonly key: string; readonly value: number }

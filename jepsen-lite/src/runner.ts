@@ -45,6 +45,11 @@ export interface RunReport {
 
 const HEALED_TIMEOUT_MS = 60_000;
 const FAULT_RETRY_PAUSE_MS = 50;
+/** A worker that waits for its turn notices this soon that the run is over. */
+const LOAD_PAUSE_MS_MAX = 50;
+/** A final operation that is not answered in so many attempts stays unanswered. */
+const FINAL_ATTEMPT_COUNT_MAX = 20;
+const FINAL_PAUSE_MS = 250;
 
 export async function run(options: RunOptions): Promise<RunReport> {
   const session = new Run(options);
@@ -57,6 +62,8 @@ class Run {
   readonly #workerCount: number;
   readonly #startMs = performance.now();
   #generator: Generator;
+  /** The generator's moments count from here. */
+  #loadStartMs = 0;
   #isOver = false;
 
   constructor(options: RunOptions) {
@@ -73,13 +80,12 @@ class Run {
     );
     try {
       await workload.prepare(first(teams).client);
+      this.#loadStartMs = this.#nowMs();
       const workers = teams.map((tools, worker) => this.#work(tools, worker));
       const faults = nemeses.map((nemesis) => this.#disturb(nemesis));
       await Promise.all([this.#endAfter(durationMs), ...faults, ...workers]);
       await this.#heal();
-      for (const operation of workload.finalOperations(this.#history.events)) {
-        await this.#perform(first(teams), -1, operation);
-      }
+      await this.#finish(first(teams));
     } finally {
       this.#isOver = true;
       await Promise.all(
@@ -109,15 +115,35 @@ class Run {
     return { client, readers: nodes.map((address) => new DirectReader(address, timeoutMs)) };
   }
 
-  /** One worker: a closed loop until the run is over or the generator is empty. */
+  /** One worker, until the run is over or the generator is empty. Who is late begins at once. */
   async #work(tools: WorkerTools, worker: number): Promise<void> {
     let processId = worker;
     while (!this.#isOver && !this.#history.isFull) {
       const step = this.#generator.next();
       if (step === null) return;
       this.#generator = step.rest;
-      const outcome = await this.#perform(tools, processId, step.operation);
+      const dueMs = this.#loadStartMs + step.atMs;
+      for (let leftMs = dueMs - this.#nowMs(); leftMs > 0; leftMs = dueMs - this.#nowMs()) {
+        await pause(Math.min(leftMs, LOAD_PAUSE_MS_MAX));
+        if (this.#isOver) return;
+      }
+      const outcome = await this.#perform(tools, processId, step.operation, dueMs);
       if (outcome === 'info') processId += this.#workerCount;
+    }
+  }
+
+  /** The final operations, each repeated until it is answered: every node is ready by now. */
+  async #finish(tools: WorkerTools): Promise<void> {
+    const { cluster, workload } = this.#options;
+    const nodeCount = cluster.nodeNames.length;
+    let processId = -1;
+    for (const operation of workload.finalOperations(this.#history.events, nodeCount)) {
+      for (let attempt = 0; attempt < FINAL_ATTEMPT_COUNT_MAX; attempt++) {
+        const outcome = await this.#perform(tools, processId, operation, this.#nowMs());
+        if (outcome === 'ok') break;
+        if (outcome === 'info') processId -= this.#workerCount;
+        await pause(FINAL_PAUSE_MS);
+      }
     }
   }
 
@@ -125,12 +151,14 @@ class Run {
     tools: WorkerTools,
     processId: number,
     operation: Operation,
+    intendedMs: number,
   ): Promise<'ok' | 'fail' | 'info'> {
-    this.#history.invoke(processId, operation, this.#nowMs());
+    this.#history.invoke(processId, operation, this.#nowMs(), intendedMs);
     try {
       const done = await this.#options.workload.perform(tools, operation);
-      this.#history.finish(processId, done.outcome, done.operation, this.#nowMs());
-      return done.outcome;
+      const { outcome, errorCode } = done;
+      this.#history.finish(processId, outcome, done.operation, this.#nowMs(), errorCode);
+      return outcome;
     } catch (thrown) {
       if (!(thrown instanceof HoldfastError)) {
         this.#isOver = true;

@@ -1,59 +1,94 @@
 // Generators and fault schedules are values: the same seed gives the same plan.
 import t from 'tap';
-import { type Generator, limited, registerMix, uniqueAdds } from '../src/generator/generator.ts';
-import type { Operation } from '../src/history.ts';
+import { limited, steadyLoad, take } from '../src/generator/generator.ts';
+import type { HistoryEvent } from '../src/history.ts';
 import { scheduleFaults } from '../src/nemesis/nemesis.ts';
-import { setWorkload } from '../src/workload/set.ts';
+import type { Operation } from '../src/operation.ts';
+import { WORKLOAD_NAMES, WORKLOADS } from '../src/workload/catalogue.ts';
 
-function take(generator: Generator, count: number): Operation[] {
-  const operations: Operation[] = [];
-  let rest: Generator | null = generator;
-  while (rest !== null && operations.length < count) {
-    const step: ReturnType<Generator['next']> = rest.next();
-    if (step === null) break;
-    operations.push(step.operation);
-    rest = step.rest;
+t.test('a generator is a value: asking it twice gives the same step', async (t) => {
+  for (const name of WORKLOAD_NAMES) {
+    const generatorOf = (seed: number) => WORKLOADS[name]({ seed, nodeCount: 5 }).generator;
+    const plan = (seed: number) =>
+      take(generatorOf(seed), 80).map(({ operation, atMs }) => ({ operation, atMs }));
+    const generator = generatorOf(7);
+    t.same(generator.next()?.operation, generator.next()?.operation, name);
+    t.same(plan(7), plan(7), name);
+    if (name !== 'set') t.notSame(plan(7), plan(8), name);
   }
-  return operations;
-}
-
-t.test('a generator is a value: asking it twice gives the same operation', async (t) => {
-  const mix = registerMix({ seed: 7, operationsPerKey: 10 });
-  t.same(mix.next()?.operation, mix.next()?.operation);
-  t.same(take(mix, 200), take(registerMix({ seed: 7, operationsPerKey: 10 }), 200));
-  t.notSame(take(mix, 200), take(registerMix({ seed: 8, operationsPerKey: 10 }), 200));
 });
 
-t.test('the register mix has every kind, and a new key after so many operations', async (t) => {
-  const operations = take(registerMix({ seed: 1, operationsPerKey: 50 }), 200);
-  const kinds = new Set(operations.map((operation) => operation.kind));
+t.test(
+  'the load is offered at its rate, whatever becomes of it, in bursts if wanted',
+  async (t) => {
+    const write = (position: number): Operation => ({ kind: 'add', element: position });
+    const load = steadyLoad({ seed: 1, ratePerSecond: 200, burstCount: 4 }, write);
+    const moments = take(load, 9).map(({ atMs }) => atMs);
+    t.same(moments, [0, 0, 0, 0, 20, 20, 20, 20, 40]);
+    t.equal(take(limited(3, load), 10).length, 3);
+  },
+);
+
+t.test('every value and element of a plan is unique, and every node is asked', async (t) => {
+  for (const name of WORKLOAD_NAMES) {
+    const { generator } = WORKLOADS[name]({ seed: 3, nodeCount: 5 });
+    const values: number[] = [];
+    const nodePicks = new Set<number>();
+    for (const { operation } of take(generator, 2_000)) {
+      if ('value' in operation && typeof operation.value === 'number') values.push(operation.value);
+      if ('element' in operation) values.push(operation.element);
+      if ('nodePick' in operation && operation.nodePick != null) nodePicks.add(operation.nodePick);
+      if ('nodePicks' in operation) for (const pick of operation.nodePicks) nodePicks.add(pick);
+    }
+    t.equal(new Set(values).size, values.length, name);
+    t.equal(nodePicks.size, 5, name);
+  }
+});
+
+t.test('the register plan meets on keys, and leaves each after a while', async (t) => {
+  const { generator } = WORKLOADS.register({ seed: 1, nodeCount: 5 });
+  const steps = take(generator, 5_000);
+  const kinds = new Set(steps.map(({ operation }) => operation.kind));
   t.same([...kinds].sort(), ['compareAndSet', 'read', 'write']);
-  const keys = operations.map((operation) => ('key' in operation ? operation.key : ''));
-  t.equal(new Set(keys).size, 4);
-  t.equal(keys.filter((key) => key === 'register-1').length, 50);
+  const counts = new Map<string, number>();
+  const together = new Map<string, number>();
+  for (const { operation, atMs } of steps) {
+    if (!('key' in operation)) throw new Error('an operation without a key');
+    counts.set(operation.key, (counts.get(operation.key) ?? 0) + 1);
+    const moment = `${operation.key} at ${atMs}`;
+    together.set(moment, (together.get(moment) ?? 0) + 1);
+  }
+  t.same([...new Set(together.values())], [8], 'begin together on one key');
+  t.equal(Math.max(...counts.values()), 360, 'few enough for the checker');
 });
 
-t.test('adds are unique, and a limit ends them', async (t) => {
-  t.same(take(limited(3, uniqueAdds(5)), 10), [
-    { kind: 'add', element: 5 },
-    { kind: 'add', element: 6 },
-    { kind: 'add', element: 7 },
-  ]);
+t.test('the set plan adds every element from 1 once, and reads only what was added', async (t) => {
+  const { generator } = WORKLOADS.set({ seed: 1, nodeCount: 3 });
+  const steps = take(generator, 1_000).map(({ operation }) => operation);
+  const adds = steps.flatMap((one) => (one.kind === 'add' ? [one.element] : []));
+  t.same(
+    adds,
+    adds.map((_unused, i) => i + 1),
+  );
+  const isAhead = steps.some((one, position) => {
+    const added = steps.slice(0, position).filter(({ kind }) => kind === 'add').length;
+    return one.kind === 'readAll' && one.elementMax > added;
+  });
+  t.notOk(isAhead);
 });
 
-t.test('the final read of the set asks for every element that was ever tried', async (t) => {
-  const workload = setWorkload();
-  const event = (element: number) =>
-    ({
-      kind: 'operation',
-      phase: 'invoke',
-      processId: element,
-      operation: { kind: 'add', element },
-      timeMs: 0,
-    }) as const;
-  t.match(workload.finalOperations([event(3), event(9), event(4)]), [
-    { kind: 'readAll', elementMax: 9 },
-  ]);
+t.test('the final operations ask every node for everything that was tried', async (t) => {
+  const event = (operation: Operation, processId: number): HistoryEvent => ({
+    ...{ kind: 'operation', phase: 'invoke', processId, operation, timeMs: 0 },
+  });
+  for (const name of WORKLOAD_NAMES) {
+    const { generator, finalOperations } = WORKLOADS[name]({ seed: 3, nodeCount: 5 });
+    const events = take(generator, 700).map(({ operation }, i) => event(operation, i));
+    const nodes = new Set(
+      finalOperations(events, 5).map((one) => ('nodePick' in one ? one.nodePick : null)),
+    );
+    t.same([...nodes].sort(), [0, 1, 2, 3, 4], name);
+  }
 });
 
 t.test('harm and healing alternate, and the last action heals', async (t) => {

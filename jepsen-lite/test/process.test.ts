@@ -31,7 +31,8 @@ t.test(
   async (t) => {
     const cluster = await ProcessCluster.launch({ name: 'test-leader-kill' });
     t.teardown(() => cluster.stop());
-    for (const workload of [setWorkload(), registerWorkload(seed)]) {
+    const options = { seed, nodeCount: 3 };
+    for (const workload of [setWorkload(options), registerWorkload(options)]) {
       const report = await run({
         cluster,
         workload,

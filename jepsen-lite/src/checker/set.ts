@@ -17,20 +17,22 @@ import {
   type HistoryEvent,
   type Outcome,
 } from '../history.ts';
-import { type InvalidExample, invalid, unknown, type Verdict, valid } from './verdict.ts';
+import { Problems } from './problems.ts';
+import { unknown, type Verdict, valid } from './verdict.ts';
 
 interface Add {
-  readonly processId: number;
+  readonly finished: FinishedOperation;
   readonly outcome: Outcome;
   readonly invokedAt: number;
   /** Infinity when it was not acknowledged. */
   readonly acknowledgedAt: number;
-  readonly finishedMs: number;
   /** The end of the first read that saw it. */
   firstSeenAt: number;
   /** The begin of the last read that saw it; -1: never seen. */
   lastSeenAt: number;
   isReadAfterKnown: boolean;
+  /** What was found wrong with it: every read after a loss would tell of it again. */
+  readonly told: Set<string>;
 }
 
 interface Read {
@@ -44,25 +46,23 @@ export function judgeSet(events: readonly HistoryEvent[]): Verdict {
   const operations = finishedOperations(events);
   const adds = addsOf(operations);
   const reads = readsOf(operations);
-  const problems = new Map<string, InvalidExample[]>();
+  const problems = new Problems();
   for (const read of reads) noteSeen(read, adds, problems);
   for (const read of reads) noteMissing(read, adds, problems);
-  if (problems.size > 0) {
-    const counts = [...problems].map(([name, examples]) => `${examples.length} ${name}`);
-    // Some of each kind: the first kind must not push the others out.
-    return invalid(`elements ${counts.join(', ')}`, interleaved([...problems.values()]));
-  }
+  const found = problems.toVerdict('elements');
+  if (found !== null) return found;
   return unknownIfUnread(operations, adds, reads) ?? valid(summaryOf(adds, reads));
 }
 
 function addsOf(operations: readonly FinishedOperation[]): Map<number, Add> {
   const adds = new Map<number, Add>();
-  for (const { operation, processId, outcome, invokedAt, finishedAt, finishedMs } of operations) {
+  for (const finished of operations) {
+    const { operation, outcome, invokedAt, finishedAt } = finished;
     if (operation.kind !== 'add') continue;
     const acknowledgedAt = outcome === 'ok' ? finishedAt : Infinity;
     adds.set(operation.element, {
-      ...{ processId, outcome, invokedAt, acknowledgedAt, finishedMs },
-      ...{ firstSeenAt: Infinity, lastSeenAt: -1, isReadAfterKnown: false },
+      ...{ finished, outcome, invokedAt, acknowledgedAt },
+      ...{ firstSeenAt: Infinity, lastSeenAt: -1, isReadAfterKnown: false, told: new Set() },
     });
   }
   return adds;
@@ -76,8 +76,6 @@ function readsOf(operations: readonly FinishedOperation[]): readonly Read[] {
     return [{ finished, elementMin, elementMax, elements }];
   });
 }
-
-type Problems = Map<string, InvalidExample[]>;
 
 function noteSeen(read: Read, adds: Map<number, Add>, problems: Problems): void {
   const { invokedAt, finishedAt } = read.finished;
@@ -113,27 +111,16 @@ function noteMissing(read: Read, adds: Map<number, Add>, problems: Problems): vo
 
 function note(
   problems: Problems,
-  name: string,
+  what: string,
   element: number,
-  { finished, ...read }: Read,
+  { finished, elementMin, elementMax }: Read,
   adds: ReadonlyMap<number, Add>,
 ): void {
   const add = adds.get(element);
-  const examples = problems.get(name) ?? [];
-  problems.set(name, examples);
-  // Every read after a loss would tell of it again.
-  if (examples.some((example) => example.element === element)) return;
-  const isAcknowledged = add?.outcome === 'ok';
-  examples.push({
-    what: name,
-    element,
-    added: add?.outcome ?? 'never',
-    readRange: [read.elementMin, read.elementMax],
-    processIds: [...(add === undefined ? [] : [add.processId]), finished.processId],
-    fromMs: isAcknowledged ? Math.min(add.finishedMs, finished.invokedMs) : finished.invokedMs,
-    toMs: finished.finishedMs,
-    timeMs: finished.finishedMs,
-  });
+  if (add?.told.has(what)) return;
+  add?.told.add(what);
+  const facts = { element, added: add?.outcome ?? 'never', readRange: [elementMin, elementMax] };
+  problems.add(what, facts, add === undefined ? [finished] : [add.finished, finished]);
 }
 
 /** A set that was not read to the end on every node that was asked has shown too little. */
@@ -146,11 +133,16 @@ function unknownIfUnread(
   const acknowledged = [...adds.values()].filter(({ outcome }) => outcome === 'ok');
   if (acknowledged.length === 0) return unknown('no add was acknowledged');
   const lastAddAt = acknowledged.at(-1)?.invokedAt ?? 0;
+  const failed = new Set<number | null>();
   for (const { operation, outcome, invokedAt } of operations) {
-    if (operation.kind !== 'readAll' || outcome === 'ok' || invokedAt < lastAddAt) continue;
+    if (operation.kind !== 'readAll' || invokedAt < lastAddAt) continue;
     if ((operation.elementMin ?? 1) > 1) continue;
-    return unknown(`the final read of node ${operation.nodePick ?? 'any'} failed`);
+    // Final reads are repeated until they are answered.
+    if (outcome === 'ok') failed.delete(operation.nodePick ?? null);
+    else failed.add(operation.nodePick ?? null);
   }
+  for (const nodePick of failed)
+    return unknown(`the final read of node ${nodePick ?? 'any'} failed`);
   const unread = acknowledged.filter(({ isReadAfterKnown }) => !isReadAfterKnown).length;
   if (unread > 0) return unknown(`${unread} acknowledged elements were not read afterwards`);
   return null;
@@ -166,11 +158,4 @@ function summaryOf(adds: ReadonlyMap<number, Add>, reads: readonly Read[]) {
       .length,
     readCount: reads.length,
   };
-}
-
-function interleaved<Item>(groups: readonly (readonly Item[])[]): readonly Item[] {
-  const longest = Math.max(...groups.map((group) => group.length));
-  return Array.from({ length: longest }, (_unused, i) =>
-    groups.flatMap((g) => g.slice(i, i + 1)),
-  ).flat();
 }

@@ -1,42 +1,49 @@
 /**
- * Generators are values: `next` gives an operation and the generator of the rest, and changes
- * nothing. The same generator gives the same operations, so a seed is enough to repeat a workload
- * (not its timing, which is the machine's).
+ * Generators are values: `next` gives an operation, the moment at which it is to begin, and the
+ * generator of the rest, and changes nothing. The same generator gives the same operations at the
+ * same moments, so a seed repeats the load that is offered (not how the cluster takes it).
+ *
+ * The load is open: the moments do not depend on how fast the cluster answers. Who runs them late,
+ * because all workers wait, runs them at once and counts latency from the moment intended.
  */
-import { deriveSeed, SeededRandom } from '@holdfast/base';
+import { deriveSeed, type Random, SeededRandom } from '@holdfast/base';
 import type { Operation } from '../history.ts';
+
+export interface GeneratorStep {
+  readonly operation: Operation;
+  /** Since the start of the run. Never earlier than the step before. */
+  readonly atMs: number;
+  readonly rest: Generator;
+}
 
 export interface Generator {
   /** Null when there is nothing more to do. */
-  next(): { readonly operation: Operation; readonly rest: Generator } | null;
+  next(): GeneratorStep | null;
 }
 
-/** Adds `first`, `first + 1`, ... for ever. */
-export function uniqueAdds(first = 1): Generator {
-  return {
-    next: () => ({ operation: { kind: 'add', element: first }, rest: uniqueAdds(first + 1) }),
-  };
-}
-
-export interface RegisterMixOptions {
+export interface LoadOptions {
   readonly seed: number;
-  /** After so many operations the next key begins: the checker's work grows steeply per key. */
-  readonly operationsPerKey: number;
+  /** Offered, over all workers. */
+  readonly ratePerSecond: number;
+  /** So many operations begin at one moment, then the same number later; default 1. */
+  readonly burstCount?: number;
 }
 
-/** Few values, so that compare-and-set often succeeds. */
-const REGISTER_VALUE_COUNT = 5;
-/** Divisible by every likely number of nodes. */
-const NODE_PICK_MAX = 60;
-const READ_SHARE = 0.5;
-const WRITE_SHARE = 0.3;
-
-/** Reads, writes and compare-and-sets; all workers meet on one key at a time. */
-export function registerMix(options: RegisterMixOptions, position = 0): Generator {
+/**
+ * For ever: the operation at each position, from 0, drawn by randomness of that position alone, so
+ * that it does not matter who asks when.
+ */
+export function steadyLoad(
+  options: LoadOptions,
+  operationAt: (position: number, random: Random) => Operation,
+  position = 0,
+): Generator {
+  const { seed, ratePerSecond, burstCount = 1 } = options;
   return {
     next: () => ({
-      operation: registerOperationAt(options, position),
-      rest: registerMix(options, position + 1),
+      operation: operationAt(position, new SeededRandom(deriveSeed(seed, `at-${position}`))),
+      atMs: (Math.floor(position / burstCount) * burstCount * 1_000) / ratePerSecond,
+      rest: steadyLoad(options, operationAt, position + 1),
     }),
   };
 }
@@ -47,29 +54,15 @@ export function limited(count: number, generator: Generator): Generator {
     next: () => {
       if (count <= 0) return null;
       const step = generator.next();
-      return step === null
-        ? null
-        : { operation: step.operation, rest: limited(count - 1, step.rest) };
+      return step === null ? null : { ...step, rest: limited(count - 1, step.rest) };
     },
   };
 }
 
-/** Each position has randomness of its own, so that it does not matter who asks when. */
-function registerOperationAt(options: RegisterMixOptions, position: number): Operation {
-  const random = new SeededRandom(deriveSeed(options.seed, `register-${position}`));
-  const key = `register-${Math.floor(position / options.operationsPerKey) + 1}`;
-  const dice = random.nextFloat();
-  const value = random.nextBelow(REGISTER_VALUE_COUNT);
-  if (dice < READ_SHARE) {
-    // Half of the reads go to a node of their own, which may be a follower.
-    const nodePick = random.nextFloat() < 0.5 ? random.nextBelow(NODE_PICK_MAX) : null;
-    return { kind: 'read', key, value: undefined, nodePick };
-  }
-  if (dice < READ_SHARE + WRITE_SHARE) return { kind: 'write', key, value };
-  return {
-    kind: 'compareAndSet',
-    key,
-    expected: random.nextBelow(REGISTER_VALUE_COUNT),
-    value,
-  };
+/** The next operations, as they would begin; for tests and plans. */
+export function take(generator: Generator, count: number): readonly GeneratorStep[] {
+  const steps: GeneratorStep[] = [];
+  for (let step = generator.next(); step !== null && steps.length < count; step = step.rest.next())
+    steps.push(step);
+  return steps;
 }

@@ -1,6 +1,7 @@
 /**
- * Linearizable reads asked of one chosen node, leader or not. The client library sends its reads to
- * the leader; the promise is that every node may answer them, so the test asks every node.
+ * Requests asked of one chosen node, leader or not, and of no other. The client library sends its
+ * requests to the leader and repeats them; the promise is that every node answers what it may and
+ * refuses the rest, also one that was cut off or stood still, so the test asks every node.
  */
 import { HoldfastError } from '@holdfast/base';
 import {
@@ -11,17 +12,24 @@ import {
   isNotice,
   type PointId,
   type ReceivedDown,
+  type RequestKind,
+  type ResultOf,
   type StoredPoint,
 } from '@holdfast/protocol';
 import { WebSocket } from 'ws';
+import type { NodeAsker, RequestFields } from '../workload/workload.ts';
 
-interface OpenRead {
-  resolve(point: StoredPoint | null): void;
+interface OpenRequest {
+  /** With the result as it came. */
+  resolve(result: unknown): void;
   reject(error: Error): void;
 }
 
-/** One connection to one node; made at the first read, and again after it broke. */
-export class DirectReader {
+/** After these the next request needs a new connection. */
+const BROKEN_CODES: ReadonlySet<string> = new Set(['CONNECTION_LOST', 'NO_NODE_REACHABLE']);
+
+/** One connection to one node; made at the first request, and again after it broke. */
+export class DirectReader implements NodeAsker {
   readonly #address: string;
   readonly #timeoutMs: number;
   #connection: Promise<NodeConnection> | null = null;
@@ -31,22 +39,38 @@ export class DirectReader {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** @throws HoldfastError what the node refused with, or CONNECTION_LOST; a read has no effect */
+  async ask<Kind extends RequestKind>(
+    kind: Kind,
+    fields: RequestFields<Kind>,
+  ): Promise<ResultOf<Kind>> {
+    this.#connection ??= NodeConnection.open(this.#address, this.#timeoutMs);
+    const opening = this.#connection;
+    let connection: NodeConnection;
+    try {
+      connection = await opening;
+    } catch (thrown) {
+      if (this.#connection === opening) this.#connection = null;
+      throw thrown;
+    }
+    try {
+      return decodeResult(kind, await connection.ask(kind, fields));
+    } catch (thrown) {
+      const isBroken = thrown instanceof HoldfastError && BROKEN_CODES.has(thrown.code);
+      if (isBroken && this.#connection === opening) this.#connection = null;
+      throw thrown;
+    }
+  }
+
+  /** @throws HoldfastError as `ask`; a read has no effect */
   async get(
     collection: string,
     id: PointId,
     consistency: Consistency = 'linearizable',
     wanted: { readonly withVector?: boolean } = {},
   ): Promise<StoredPoint | null> {
-    this.#connection ??= NodeConnection.open(this.#address, this.#timeoutMs);
-    try {
-      const connection = await this.#connection;
-      return await connection.get(collection, id, consistency, wanted);
-    } catch (thrown) {
-      const isBroken = thrown instanceof HoldfastError && thrown.code === 'CONNECTION_LOST';
-      if (isBroken) this.#connection = null;
-      throw thrown;
-    }
+    const fields = { collection, ids: [id], withPayload: true, ...wanted, consistency };
+    const { points } = await this.ask('get', fields);
+    return points[0] ?? null;
   }
 
   async close(): Promise<void> {
@@ -58,7 +82,7 @@ export class DirectReader {
 class NodeConnection {
   readonly #socket: WebSocket;
   readonly #timeoutMs: number;
-  readonly #open = new Map<number, OpenRead>();
+  readonly #open = new Map<number, OpenRequest>();
   #nextId = 1;
 
   private constructor(socket: WebSocket, timeoutMs: number) {
@@ -77,7 +101,7 @@ class NodeConnection {
     });
     const connection = new NodeConnection(socket, timeoutMs);
     return new Promise((resolve, reject) => {
-      socket.once('close', () => reject(connectionLost()));
+      socket.once('close', () => reject(notReached(address)));
       socket.once('open', () => {
         socket.send(encodeUp({ kind: 'hello', protocolVersions: [1], client: 'direct-reader' }));
         resolve(connection);
@@ -85,37 +109,27 @@ class NodeConnection {
     });
   }
 
-  get(
-    collection: string,
-    id: PointId,
-    consistency: Consistency,
-    wanted: { readonly withVector?: boolean },
-  ): Promise<StoredPoint | null> {
-    if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(connectionLost());
+  ask<Kind extends RequestKind>(kind: Kind, fields: RequestFields<Kind>): Promise<unknown> {
+    if (this.#socket.readyState !== WebSocket.OPEN) {
+      return Promise.reject(notReached(this.#socket.url));
+    }
     const requestId = this.#nextId++;
     return new Promise((resolve, reject) => {
       // A frozen node answers nothing and closes nothing.
       const timer = setTimeout(() => this.#socket.terminate(), this.#timeoutMs);
       const settle = () => clearTimeout(timer);
       this.#open.set(requestId, {
-        resolve: (point) => {
+        resolve: (result) => {
           settle();
-          resolve(point);
+          resolve(result);
         },
         reject: (error) => {
           settle();
           reject(error);
         },
       });
-      const request = {
-        kind: 'get',
-        collection,
-        ids: [id],
-        withPayload: true,
-        ...wanted,
-        consistency,
-      } as const;
-      this.#socket.send(encodeUp({ id: requestId, timeoutMs: this.#timeoutMs, ...request }));
+      const request = { kind, id: requestId, timeoutMs: this.#timeoutMs, ...fields };
+      this.#socket.send(encodeUp(request as Parameters<typeof encodeUp>[0]));
     });
   }
 
@@ -125,17 +139,21 @@ class NodeConnection {
 
   #onMessage(message: ReceivedDown): void {
     if (isNotice(message)) return;
-    const read = this.#open.get(message.id);
+    const request = this.#open.get(message.id);
     this.#open.delete(message.id);
-    if (message.ok) read?.resolve(decodeResult('get', message.result).points[0] ?? null);
-    else read?.reject(HoldfastError.fromBody(message.error));
+    if (message.ok) request?.resolve(message.result);
+    else request?.reject(HoldfastError.fromBody(message.error));
   }
 
   #failAll(): void {
-    for (const read of this.#open.values()) read.reject(connectionLost());
+    for (const request of this.#open.values()) request.reject(connectionLost());
     this.#open.clear();
   }
 }
 
 const connectionLost = (): HoldfastError =>
   new HoldfastError('CONNECTION_LOST', 'the connection to the node was lost');
+
+/** Nothing was sent, so nothing can have happened. */
+const notReached = (address: string): HoldfastError =>
+  new HoldfastError('NO_NODE_REACHABLE', `the node at ${address} does not take connections`);

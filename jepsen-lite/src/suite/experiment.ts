@@ -4,7 +4,7 @@
  * asks for it: the command line, a suite, the hunt for planted bugs.
  */
 import type { Nemesis } from '../nemesis/nemesis.ts';
-import type { Workload } from '../workload/workload.ts';
+import type { Workload, WorkloadOptions } from '../workload/workload.ts';
 
 export type ClusterMode = 'process' | 'netns';
 
@@ -30,7 +30,7 @@ export const EXPERIMENT_DEFAULTS = {
 
 /** What can be asked for by name. */
 export interface Registry {
-  readonly workloads: Readonly<Record<string, (seed: number) => Workload>>;
+  readonly workloads: Readonly<Record<string, (options: WorkloadOptions) => Workload>>;
   readonly nemeses: Readonly<Record<string, (seed: number) => Nemesis>>;
 }
 

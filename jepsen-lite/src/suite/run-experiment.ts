@@ -33,8 +33,8 @@ export async function runExperiment(
   experiment: Experiment,
   { log, registry, storeDirectory }: ExperimentTools,
 ): Promise<ExperimentResult> {
-  const { seed } = experiment;
-  const workload = registry.workloads[experiment.workload]?.(seed);
+  const { nodeCount, seed } = experiment;
+  const workload = registry.workloads[experiment.workload]?.({ nodeCount, seed });
   if (workload === undefined) throw new TypeError(`unknown workload '${experiment.workload}'`);
   const nemeses = experiment.nemeses.map((name) => registry.nemeses[name]?.(seed) ?? unknown(name));
   const cluster = await launch(experiment);
