@@ -60,10 +60,9 @@ class Run {
   readonly #options: RunOptions;
   readonly #history = new History();
   readonly #workerCount: number;
-  readonly #startMs = performance.now();
+  /** The history's zero: when the load begins. */
+  #startMs = performance.now();
   #generator: Generator;
-  /** The generator's moments count from here. */
-  #loadStartMs = 0;
   #isOver = false;
 
   constructor(options: RunOptions) {
@@ -80,7 +79,7 @@ class Run {
     );
     try {
       await workload.prepare(first(teams).client);
-      this.#loadStartMs = this.#nowMs();
+      this.#startMs = performance.now();
       const workers = teams.map((tools, worker) => this.#work(tools, worker));
       const faults = nemeses.map((nemesis) => this.#disturb(nemesis));
       await Promise.all([this.#endAfter(durationMs), ...faults, ...workers]);
@@ -122,7 +121,7 @@ class Run {
       const step = this.#generator.next();
       if (step === null) return;
       this.#generator = step.rest;
-      const dueMs = this.#loadStartMs + step.atMs;
+      const dueMs = step.atMs;
       for (let leftMs = dueMs - this.#nowMs(); leftMs > 0; leftMs = dueMs - this.#nowMs()) {
         await pause(Math.min(leftMs, LOAD_PAUSE_MS_MAX));
         if (this.#isOver) return;
