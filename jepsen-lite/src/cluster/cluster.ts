@@ -67,14 +67,19 @@ export interface Cluster {
   /** Public `host:port` of every node, in the order of `nodeNames`: what a client is given. */
   readonly addresses: readonly string[];
   addressOf(nodeName: NodeName): string;
+  /** Where the node listens for the others, without what stands in between. */
+  peerAddressOf(nodeName: NodeName): string;
   isRunning(nodeName: NodeName): boolean;
   /**
    * Sends a signal to the node's process. SIGKILL and SIGTERM resolve when the process is gone;
    * the data directory stays.
    */
   signal(nodeName: NodeName, signal: KillSignal): Promise<void>;
-  /** Starts a node that is not running, on its own data directory. Resolves when it was spawned. */
-  start(nodeName: NodeName): Promise<void>;
+  /**
+   * Starts a node that is not running, on its own data directory, with these variables for this
+   * life of it. Resolves when it was spawned.
+   */
+  start(nodeName: NodeName, environment?: Readonly<Record<string, string>>): Promise<void>;
   /** Null when the node does not answer. */
   health(nodeName: NodeName): Promise<NodeHealth | null>;
   /** Null when the node does not answer. */
@@ -89,6 +94,8 @@ export interface Cluster {
   volumeOf(nodeName: NodeName): Volume | null;
   /** Where the node keeps its data. */
   dataDirectoryOf(nodeName: NodeName): string;
+  /** Takes the power of these nodes at one moment; they are down then. Only with ext4 volumes. */
+  cutPower(nodeNames: readonly NodeName[]): Promise<void>;
   /** Removes the data of a node that does not run: its next start joins anew. */
   wipe(nodeName: NodeName): void;
   /** Process id, to measure; undefined when the node does not run. */

@@ -43,9 +43,9 @@ import {
 } from './server-command.ts';
 import {
   closeSurroundings,
+  planCluster,
   type Surroundings,
   type SurroundingsOptions,
-  surround,
 } from './surroundings.ts';
 import { cutPower, type Volume } from './volume.ts';
 
@@ -83,8 +83,6 @@ export class ProcessCluster implements Cluster {
   readonly #serverEntry: string | undefined;
   #nodeCountMax = 0;
   readonly #surroundings: Surroundings;
-  /** Settings of one node alone, that `configure` keeps. */
-  readonly #ownSettings: ReadonlyMap<NodeName, ServerSettings>;
 
   private constructor(
     directory: string,
@@ -93,12 +91,6 @@ export class ProcessCluster implements Cluster {
     surroundings: Surroundings,
   ) {
     this.#surroundings = surroundings;
-    this.#ownSettings = new Map(
-      members.flatMap(({ nodeName }) => {
-        const advertiseAddress = surroundings.proxies?.clientAddressOf(nodeName) ?? null;
-        return advertiseAddress === null ? [] : [[nodeName, { advertiseAddress }]];
-      }),
-    );
     this.directory = directory;
     this.#members = members;
     this.#settings = options.settings ?? {};
@@ -126,12 +118,7 @@ export class ProcessCluster implements Cluster {
     const nodeCount = options.nodeCount ?? 3;
     assert(nodeCount >= 1, 'a cluster has at least one node', { nodeCount });
     const directory = options.directory ?? makeScratchDirectory(options.name ?? 'cluster');
-    const ports = await findFreePorts(nodeCount * 2);
-    const members = Array.from({ length: nodeCount }, (_unused, i) => {
-      const own = [must(ports[i * 2]), must(ports[i * 2 + 1])] as const;
-      return planMember(directory, `n${i + 1}`, own, options.volume !== undefined);
-    });
-    const surroundings = await surround(directory, members, options);
+    const { members, surroundings } = await planCluster(directory, nodeCount, options);
     const cluster = new ProcessCluster(directory, members, options, surroundings);
     for (const { nodeName } of members) cluster.configure(nodeName, {});
     try {
@@ -156,7 +143,7 @@ export class ProcessCluster implements Cluster {
   }
 
   get network(): ClusterNetwork | null {
-    return this.#surroundings.proxies;
+    return this.#surroundings.proxies ?? this.#surroundings.namespaces;
   }
 
   interposerOf(nodeName: NodeName): Interposer | null {
@@ -171,7 +158,7 @@ export class ProcessCluster implements Cluster {
    * The power of these nodes goes at one moment: their file systems end without a flush, then their
    * processes. Afterwards the file systems are back, and the nodes are down.
    */
-  async cutPower(nodeNames: readonly NodeName[] = this.nodeNames): Promise<void> {
+  async cutPower(nodeNames: readonly NodeName[]): Promise<void> {
     const { powerCutPath, volumes } = this.#surroundings;
     const cut = nodeNames.map((nodeName) => must(volumes.get(nodeName), 'it has no volume'));
     await cutPower(must(powerCutPath, 'the volumes cannot lose power'), cut);
@@ -186,13 +173,17 @@ export class ProcessCluster implements Cluster {
     return this.#memberOf(nodeName).address;
   }
 
+  peerAddressOf(nodeName: NodeName): string {
+    return this.#memberOf(nodeName).peerAddress;
+  }
+
   /** Plans one more node, with an empty data directory that joins when it is started. */
   async addNode(): Promise<NodeName> {
     const numbers = this.#members.map(({ nodeName }) => Number(nodeName.slice(1)));
     this.#nodeCountMax = Math.max(this.#nodeCountMax, ...numbers) + 1;
     const [port, peerPort] = await findFreePorts(2);
     const ports = [must(port), must(peerPort)] as const;
-    const member = planMember(this.directory, `n${this.#nodeCountMax}`, ports, false);
+    const member = planMember(this.directory, `n${this.#nodeCountMax}`, { ports });
     writeSettings(member, this.#settings);
     this.#members = [...this.#members, member];
     this.#joining.add(member.nodeName);
@@ -220,7 +211,7 @@ export class ProcessCluster implements Cluster {
 
   /** Settings of this node alone, from its next start on. */
   configure(nodeName: NodeName, settings: ServerSettings): void {
-    const own = this.#ownSettings.get(nodeName) ?? {};
+    const own = this.#surroundings.settings.get(nodeName) ?? {};
     writeSettings(this.#memberOf(nodeName), { ...this.#settings, ...own, ...settings });
   }
 
@@ -264,22 +255,28 @@ export class ProcessCluster implements Cluster {
     void this.#surroundings.proxies?.heal();
   }
 
-  async start(nodeName: NodeName): Promise<void> {
+  async start(
+    nodeName: NodeName,
+    environment: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     assert(!this.isRunning(nodeName), 'the node runs already', { nodeName });
     const member = this.#memberOf(nodeName);
-    const { proxies } = this.#surroundings;
+    const { namespaces, proxies } = this.#surroundings;
     const seen = proxies?.asSeenBy(nodeName, this.#members) ?? this.#members;
+    const prefix = namespaces?.commandPrefixOf(nodeName) ?? [];
+    const [command = process.execPath, ...rest] = [...prefix, process.execPath];
     this.#processes.set(
       nodeName,
       new NodeProcess({
         nodeName,
-        command: process.execPath,
+        command,
         commandArguments: [
+          ...rest,
           ...this.#runtimeFlags,
           ...serveArguments(member, seen, this.#serverEntry),
           ...(this.#joining.has(nodeName) ? this.#joinArguments(nodeName) : []),
         ],
-        environment: this.interposerOf(nodeName)?.environment ?? {},
+        environment: { ...this.interposerOf(nodeName)?.environment, ...environment },
         logPath: this.logPathOf(nodeName),
       }),
     );

@@ -24,19 +24,27 @@ export interface MemberPlan {
   readonly settingsPath: string;
 }
 
-/** Makes the home of one member on loopback. */
+export interface MemberPlace {
+  /** Public port, and the port for the other nodes. */
+  readonly ports: readonly [number, number];
+  /** Default: loopback. */
+  readonly host?: string;
+  /** The data go to a file system of their own, which is mounted later. */
+  readonly hasVolume?: boolean;
+}
+
+/** Makes the home of one member. */
 export function planMember(
   directory: string,
   nodeName: NodeName,
-  [port, peerPort]: readonly [number, number],
-  hasVolume: boolean,
+  { host = '127.0.0.1', hasVolume = false, ports: [port, peerPort] }: MemberPlace,
 ): MemberPlan {
   const home = join(directory, nodeName);
   mkdirSync(home, { recursive: true });
   return {
     nodeName,
-    address: `127.0.0.1:${port}`,
-    peerAddress: `127.0.0.1:${peerPort}`,
+    address: `${host}:${port}`,
+    peerAddress: `${host}:${peerPort}`,
     dataDirectory: hasVolume ? join(home, 'volume', 'data') : join(home, 'data'),
     settingsPath: join(home, 'settings.json'),
   };

@@ -1,9 +1,13 @@
 /**
  * Faults. An action reports whether it was installed, skipped, or nobody knows: a run in which
  * nothing was installed has shown nothing. Schedules are pure; performing and healing are not.
+ *
+ * Several nemeses may be active at one time as long as their families differ: those of one family
+ * undo each other's harm.
  */
 import { deriveSeed, SeededRandom } from '@holdfast/base';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { NemesisNeeds } from './needs.ts';
 
 export type FaultOutcome =
   | { readonly kind: 'installed'; readonly detail: string; readonly targets?: readonly string[] }
@@ -22,14 +26,37 @@ export interface ScheduledFault {
   readonly pick: number;
 }
 
+export type NemesisFamily =
+  | 'network'
+  | 'process'
+  | 'moment'
+  | 'disk'
+  | 'clock'
+  | 'files'
+  | 'wipe'
+  | 'power'
+  | 'hostile';
+
+/** One per run: it remembers what it has harmed. */
 export interface Nemesis {
   readonly name: string;
+  readonly family: NemesisFamily;
+  /** Of its bands in pictures, as CSS writes it. */
+  readonly colour: string;
+  /** What a cluster must be launched with; without it every action is skipped. */
+  readonly needs: NemesisNeeds;
   /** Actions that do harm, to draw from. */
   readonly harmfulActions: readonly string[];
   /** The action that undoes all harm; also run when the run ends. */
   readonly healingAction: string;
   perform(action: string, pick: number, cluster: Cluster): Promise<FaultOutcome>;
 }
+
+export const skipped = (detail: string): FaultOutcome => ({ kind: 'skipped', detail });
+
+export const installed = (detail: string, targets: readonly string[] = []): FaultOutcome => ({
+  ...{ kind: 'installed', detail, targets },
+});
 
 export interface ScheduleOptions {
   readonly seed: number;

@@ -1,104 +1,229 @@
-/** Faults of processes: killed without warning, frozen, and brought back. */
-import type { Cluster, NodeName } from '../cluster/cluster.ts';
+/** Faults of processes: killed without warning, frozen, restarted in order, and brought back. */
+import { type Random, unreachable } from '@holdfast/base';
+import type { Cluster, KillSignal, NodeName } from '../cluster/cluster.ts';
 import { pause, waitFor } from '../wait.ts';
-import type { FaultOutcome, Nemesis } from './nemesis.ts';
+import { Background } from './background.ts';
+import { claimsOf } from './claims.ts';
+import { type FaultOutcome, installed, type Nemesis, skipped } from './nemesis.ts';
+import { chanceOf, drawTargets, leaderNameOf, type TargetKind } from './targets.ts';
 
-export type ProcessFault =
-  | 'kill-leader'
-  | 'kill-follower'
-  | 'kill-all'
-  | 'freeze-leader'
-  | 'strand-leader';
+export const PROCESS_FAULTS = [
+  'kill-leader',
+  'kill-follower',
+  'kill-one',
+  'kill-minority',
+  'kill-all',
+  'kill-loop',
+  'kill-leader-loop',
+  'strand-leader',
+  'freeze-leader',
+  'freeze-one',
+  'freeze-minority',
+  'freeze-all',
+  'pause-leader-briefly',
+  'pause-one-briefly',
+  'stutter-leader',
+  'rolling-restart',
+] as const;
+export type ProcessFault = (typeof PROCESS_FAULTS)[number];
 
 const HEAL = 'restart-and-thaw';
 /** How long a stranded leader could acknowledge what it must not. */
 const STRANDED_MS = 400;
 /** The others must elect one of them before the stranded node comes back. */
 const SUCCESSOR_TIMEOUT_MS = 30_000;
+/** Shorter than an election timeout of 600 ms; twice in a row it is longer. */
+const BRIEF_PAUSE_MS = 350;
+/** Of a loop of kills: from a start to the next kill, so that some die before they serve. */
+const LOOP_LIFE_MS_MAX = 1_500;
+/** A node of a rolling restart must serve again before the next one goes. */
+const RESTART_TIMEOUT_MS = 60_000;
 
 /** Draws from `faults`; healing restarts every dead node and thaws every frozen one. */
-export function processNemesis(faults: readonly ProcessFault[]): Nemesis {
+export function processNemesis(
+  faults: readonly ProcessFault[] = PROCESS_FAULTS,
+  name = 'process',
+): Nemesis {
+  const processes = new ProcessFaults(name);
   return {
-    name: 'process',
+    ...{ name, family: 'process', colour: '#d1495b', needs: {} },
     harmfulActions: faults,
     healingAction: HEAL,
-    perform: (action, pick, cluster) => performAction(action, pick, cluster),
+    perform: (action, pick, cluster) => processes.perform(action, pick, cluster),
   };
 }
 
-async function performAction(
-  action: string,
-  pick: number,
-  cluster: Cluster,
-): Promise<FaultOutcome> {
-  switch (action) {
-    case 'kill-all':
-      await Promise.all(cluster.nodeNames.map((name) => cluster.signal(name, 'SIGKILL')));
-      return { kind: 'installed', detail: cluster.nodeNames.join(',') };
-    case 'kill-leader':
-      return strike(cluster, await leaderOf(cluster), 'SIGKILL');
-    case 'freeze-leader':
-      return strike(cluster, await leaderOf(cluster), 'SIGSTOP');
-    case 'kill-follower': {
-      const leader = await leaderOf(cluster);
-      const followers = cluster.nodeNames.filter(
-        (name) => name !== leader && cluster.isRunning(name),
-      );
-      return strike(cluster, followers[pick % Math.max(1, followers.length)] ?? null, 'SIGKILL');
-    }
-    case 'strand-leader':
-      return strandLeader(cluster);
-    case HEAL:
-      return heal(cluster);
-    default:
-      return { kind: 'skipped', detail: `unknown action ${action}` };
+class ProcessFaults {
+  readonly #owner: string;
+  readonly #background = new Background();
+
+  constructor(owner: string) {
+    this.#owner = owner;
   }
-}
 
-async function leaderOf(cluster: Cluster): Promise<NodeName | null> {
-  return (await cluster.leader())?.nodeName ?? null;
-}
+  async perform(action: string, pick: number, cluster: Cluster): Promise<FaultOutcome> {
+    if (action === HEAL) return this.#heal(cluster);
+    const fault = PROCESS_FAULTS.find((one) => one === action);
+    if (fault === undefined) return skipped(`unknown action ${action}`);
+    return this.#strike(fault, chanceOf(pick), cluster);
+  }
 
-async function strike(
-  cluster: Cluster,
-  victim: NodeName | null,
-  signal: 'SIGKILL' | 'SIGSTOP',
-): Promise<FaultOutcome> {
-  if (victim === null) return { kind: 'skipped', detail: 'no such node at this moment' };
-  if (!cluster.isRunning(victim)) return { kind: 'skipped', detail: `${victim} is down already` };
-  await cluster.signal(victim, signal);
-  return { kind: 'installed', detail: victim };
-}
+  async #strike(fault: ProcessFault, random: Random, cluster: Cluster): Promise<FaultOutcome> {
+    switch (fault) {
+      case 'kill-leader':
+        return this.#send('SIGKILL', 'leader', random, cluster);
+      case 'kill-follower':
+        return this.#send('SIGKILL', 'follower', random, cluster);
+      case 'kill-one':
+        return this.#send('SIGKILL', 'one', random, cluster);
+      case 'kill-minority':
+        return this.#send('SIGKILL', 'minority', random, cluster);
+      case 'kill-all':
+        return this.#send('SIGKILL', 'all', random, cluster);
+      case 'freeze-leader':
+        return this.#send('SIGSTOP', 'leader', random, cluster);
+      case 'freeze-one':
+        return this.#send('SIGSTOP', 'one', random, cluster);
+      case 'freeze-minority':
+        return this.#send('SIGSTOP', 'minority', random, cluster);
+      case 'freeze-all':
+        return this.#send('SIGSTOP', 'all', random, cluster);
+      case 'pause-leader-briefly':
+        return this.#pauseBriefly('leader', random, cluster);
+      case 'pause-one-briefly':
+        return this.#pauseBriefly('one', random, cluster);
+      case 'stutter-leader':
+        return this.#loop('stutter', cluster, async (wait) => {
+          await this.#pauseBriefly('leader', random, cluster);
+          await wait(BRIEF_PAUSE_MS);
+        });
+      case 'kill-loop':
+        return this.#loop('one after the other', cluster, (wait) =>
+          this.#killAndStart('one', random, cluster, wait),
+        );
+      case 'kill-leader-loop':
+        return this.#loop('every leader', cluster, (wait) =>
+          this.#killAndStart('leader', random, cluster, wait),
+        );
+      case 'strand-leader':
+        return this.#strandLeader(cluster);
+      case 'rolling-restart':
+        return this.#restartAll(cluster);
+      default:
+        return unreachable(fault);
+    }
+  }
 
-/**
- * Kills all followers, lets the leader go on alone for a moment, kills it, and brings back only the
- * others, which go on without it. A leader that acknowledges what no majority has on disk loses it
- * here (killing only the leader would not show it: what it sent is still in the sockets).
- */
-async function strandLeader(cluster: Cluster): Promise<FaultOutcome> {
-  const leader = await leaderOf(cluster);
-  if (leader === null) return { kind: 'skipped', detail: 'no leader at this moment' };
-  const others = cluster.nodeNames.filter((name) => name !== leader);
-  await Promise.all(others.map((name) => cluster.signal(name, 'SIGKILL')));
-  await pause(STRANDED_MS);
-  await cluster.signal(leader, 'SIGKILL');
-  for (const name of others) await cluster.start(name);
-  const what = `a successor of the stranded ${leader}`;
-  const successor = await waitFor({ what, timeoutMs: SUCCESSOR_TIMEOUT_MS }, () =>
-    cluster.leader(),
-  );
-  return { kind: 'installed', detail: `${leader} stranded, then ${successor.nodeName} led` };
-}
+  async #targets(kind: TargetKind, random: Random, cluster: Cluster): Promise<readonly NodeName[]> {
+    const claims = claimsOf(cluster);
+    const { nodeNames } = cluster;
+    const candidates = nodeNames.filter(
+      (name) => cluster.isRunning(name) && !claims.isTaken(name, this.#owner),
+    );
+    const leader = await leaderNameOf(cluster);
+    return drawTargets(kind, { candidates, leader, nodeCount: nodeNames.length }, random);
+  }
 
-async function heal(cluster: Cluster): Promise<FaultOutcome> {
-  const restarted: NodeName[] = [];
-  for (const name of cluster.nodeNames) {
-    // Harmless for a process that is not frozen.
-    if (cluster.isRunning(name)) await cluster.signal(name, 'SIGCONT');
-    else {
+  async #send(
+    signal: KillSignal,
+    kind: TargetKind,
+    random: Random,
+    cluster: Cluster,
+  ): Promise<FaultOutcome> {
+    const targets = await this.#targets(kind, random, cluster);
+    if (targets.length === 0) return skipped(`no such node at this moment: ${kind}`);
+    await Promise.all(targets.map((name) => cluster.signal(name, signal)));
+    return installed(targets.join(','), targets);
+  }
+
+  async #pauseBriefly(kind: TargetKind, random: Random, cluster: Cluster): Promise<FaultOutcome> {
+    const outcome = await this.#send('SIGSTOP', kind, random, cluster);
+    if (outcome.kind !== 'installed') return outcome;
+    await pause(BRIEF_PAUSE_MS);
+    for (const name of outcome.targets ?? []) await cluster.signal(name, 'SIGCONT');
+    return { ...outcome, detail: `${outcome.detail} for ${BRIEF_PAUSE_MS} ms` };
+  }
+
+  async #killAndStart(
+    kind: TargetKind,
+    random: Random,
+    cluster: Cluster,
+    wait: (delayMs: number) => Promise<void>,
+  ): Promise<void> {
+    for (const name of await this.#targets(kind, random, cluster)) {
+      await cluster.signal(name, 'SIGKILL');
+      if (!cluster.isRunning(name)) await cluster.start(name);
+    }
+    await wait(random.nextBelow(LOOP_LIFE_MS_MAX));
+  }
+
+  async #loop(
+    detail: string,
+    cluster: Cluster,
+    turn: Parameters<Background['start']>[0],
+  ): Promise<FaultOutcome> {
+    if ((await leaderNameOf(cluster)) === null) return skipped('no leader at this moment');
+    this.#background.start(turn);
+    return installed(`${detail}, until healed`);
+  }
+
+  /**
+   * Kills all followers, lets the leader go on alone for a moment, kills it, and brings back only
+   * the others, which go on without it. A leader that acknowledges what no majority has on disk
+   * loses it here (killing only the leader would not show it: what it sent is still in sockets).
+   */
+  async #strandLeader(cluster: Cluster): Promise<FaultOutcome> {
+    const leader = await leaderNameOf(cluster);
+    if (leader === null) return skipped('no leader at this moment');
+    const claims = claimsOf(cluster);
+    if (cluster.nodeNames.some((name) => claims.isTaken(name, this.#owner))) {
+      return skipped('another fault holds a node');
+    }
+    const others = cluster.nodeNames.filter((name) => name !== leader);
+    await Promise.all(others.map((name) => cluster.signal(name, 'SIGKILL')));
+    await pause(STRANDED_MS);
+    await cluster.signal(leader, 'SIGKILL');
+    for (const name of others) await cluster.start(name);
+    const what = `a successor of the stranded ${leader}`;
+    const successor = await waitFor({ what, timeoutMs: SUCCESSOR_TIMEOUT_MS }, () =>
+      cluster.leader(),
+    );
+    return installed(`${leader} stranded, then ${successor.nodeName} led`, [leader]);
+  }
+
+  /** One after the other, each in order, as an operator does it. */
+  async #restartAll(cluster: Cluster): Promise<FaultOutcome> {
+    const claims = claimsOf(cluster);
+    const free = cluster.nodeNames.filter((name) => !claims.isTaken(name, this.#owner));
+    for (const name of free) {
+      await cluster.signal(name, 'SIGTERM');
       await cluster.start(name);
-      restarted.push(name);
+      const what = `${name} to serve again after its restart`;
+      const isServing = async (): Promise<true | null> =>
+        (await cluster.health(name))?.isReady === true ? true : null;
+      try {
+        await waitFor({ what, timeoutMs: RESTART_TIMEOUT_MS }, isServing);
+      } catch (thrown) {
+        // Other faults may keep it from it: the checkers judge the run, not this one.
+        return { kind: 'indeterminate', detail: String(thrown), targets: free };
+      }
     }
+    return installed(free.join(' then '), free);
   }
-  return { kind: 'installed', detail: restarted.length === 0 ? 'thawed' : restarted.join(',') };
+
+  async #heal(cluster: Cluster): Promise<FaultOutcome> {
+    await this.#background.stop();
+    const claims = claimsOf(cluster);
+    const restarted: NodeName[] = [];
+    for (const name of cluster.nodeNames) {
+      if (claims.isTaken(name, this.#owner)) continue;
+      // Harmless for a process that is not frozen.
+      if (cluster.isRunning(name)) await cluster.signal(name, 'SIGCONT');
+      else {
+        await cluster.start(name);
+        restarted.push(name);
+      }
+    }
+    return installed(restarted.length === 0 ? 'thawed' : restarted.join(','), restarted);
+  }
 }
