@@ -14,6 +14,7 @@ import { digestsAtOneIndex } from './cluster/agreement.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import type { Generator } from './generator/generator.ts';
 import { History, type HistoryEvent, type Operation } from './history.ts';
+import { inHealingOrder } from './nemesis/catalogue.ts';
 import { type Nemesis, type ScheduledFault, scheduleFaults } from './nemesis/nemesis.ts';
 import { DirectReader } from './net/direct-reader.ts';
 import { pause, waitFor } from './wait.ts';
@@ -203,7 +204,7 @@ class Run {
 
   async #heal(): Promise<void> {
     const { nemeses, cluster } = this.#options;
-    for (const nemesis of nemeses) {
+    for (const nemesis of inHealingOrder(nemeses)) {
       const { healingAction } = nemesis;
       await this.#install(nemesis, { atMs: this.#nowMs(), action: healingAction, pick: 0 });
     }

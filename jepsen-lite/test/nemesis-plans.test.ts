@@ -2,7 +2,12 @@
 // need, and who may not be harmed together.
 import { SeededRandom } from '@holdfast/base';
 import t from 'tap';
-import { NEMESIS_NAMES, nemesisNamed, whyNotTogether } from '../src/nemesis/catalogue.ts';
+import {
+  inHealingOrder,
+  NEMESIS_NAMES,
+  nemesisNamed,
+  whyNotTogether,
+} from '../src/nemesis/catalogue.ts';
 import { Claims } from '../src/nemesis/claims.ts';
 import { isSound } from '../src/nemesis/files.ts';
 import { type Machine, planLaunch } from '../src/nemesis/needs.ts';
@@ -181,7 +186,16 @@ t.test('those of one family are not combined', async (t) => {
   const together = (...names: string[]) => whyNotTogether(names.map(nemesisNamed));
   t.equal(together('partition', 'kill', 'clock', 'disk-slow'), null);
   t.match(together('partition', 'network-slow'), /undo each other/);
-  t.match(together('kill', 'clock', 'cpu'), /undo each other/);
+  t.match(together('pause', 'clock', 'cpu'), /undo each other/);
+  t.equal(together('kill', 'pause'), null, 'each heals what it has struck itself');
+});
+
+t.test('what waits for whole nodes is healed last', async (t) => {
+  const names = ['files-down', 'wipe', 'kill', 'partition', 'disk-slow'].map(nemesisNamed);
+  t.same(
+    inHealingOrder(names).map(({ name }) => name),
+    ['partition', 'disk-slow', 'kill', 'wipe', 'files-down'],
+  );
 });
 
 t.test(

@@ -5,10 +5,8 @@
 import { Namespaces } from './namespaces.ts';
 import { ProcessCluster, type ProcessClusterOptions } from './process-cluster.ts';
 
-export type NetnsClusterOptions = Omit<
-  ProcessClusterOptions,
-  'hasClientProxies' | 'hasNamespaces' | 'hasPeerProxies'
->;
+/** Proxies have no place here: lines are cut below them. */
+export type NetnsClusterOptions = Omit<ProcessClusterOptions, 'hasNamespaces'>;
 
 /** Why there can be none on this machine, in a sentence for people; null when there can. */
 export const whyNoNetnsCluster = (): string | null => Namespaces.whyNot();
@@ -19,5 +17,8 @@ export const whyNoNetnsCluster = (): string | null => Namespaces.whyNot();
  * @throws Error when this machine has no namespaces for us
  */
 export function launchNetnsCluster(options: NetnsClusterOptions = {}): Promise<ProcessCluster> {
-  return ProcessCluster.launch({ ...options, hasNamespaces: true });
+  return ProcessCluster.launch({
+    ...options,
+    ...{ hasClientProxies: false, hasNamespaces: true, hasPeerProxies: false },
+  });
 }

@@ -7,7 +7,7 @@ import { DISK_FAULTS, type DiskFaultKind, diskNemesis } from './disk.ts';
 import { EVERYWHERE, FILE_FAULTS, type FileFault, filesNemesis } from './files.ts';
 import { HOSTILITIES, hostileNemesis } from './hostile.ts';
 import { MOMENTS, momentNemesis } from './moment.ts';
-import type { Nemesis } from './nemesis.ts';
+import type { Nemesis, NemesisFamily } from './nemesis.ts';
 import { partitionNemesis } from './partition.ts';
 import { PARTITIONS } from './partitions.ts';
 import { powerNemesis } from './power.ts';
@@ -50,7 +50,7 @@ const MAKERS: Readonly<Record<string, Make>> = {
   'kill-all': (name) => processNemesis(['kill-all'], name),
   'kill-loop': (name) => processNemesis(['kill-loop', 'kill-leader-loop'], name),
   'strand-leader': (name) => processNemesis(['strand-leader'], name),
-  'pause-long': (name) =>
+  pause: (name) =>
     processNemesis(['freeze-leader', 'freeze-one', 'freeze-minority', 'freeze-all'], name),
   'pause-leader': (name) => processNemesis(['freeze-leader'], name),
   'pause-short': (name) =>
@@ -106,6 +106,21 @@ const MAKERS: Readonly<Record<string, Make>> = {
     HOSTILITIES.map((kind) => [`hostile-${kind}`, (name: string) => hostileNemesis([kind], name)]),
   ),
 };
+
+/**
+ * The order in which faults are healed at the end of a run: first what keeps nodes from each other
+ * and from their disks, last what waits until a node is whole again.
+ */
+const HEALING_ORDER: readonly NemesisFamily[] = [
+  ...(['network', 'disk', 'clock', 'hostile', 'pause', 'process', 'power'] as const),
+  ...(['moment', 'wipe', 'files'] as const),
+];
+
+/** Pure. */
+export const inHealingOrder = (nemeses: readonly Nemesis[]): readonly Nemesis[] =>
+  [...nemeses].sort(
+    (left, right) => HEALING_ORDER.indexOf(left.family) - HEALING_ORDER.indexOf(right.family),
+  );
 
 export const NEMESIS_NAMES: readonly string[] = Object.keys(MAKERS);
 

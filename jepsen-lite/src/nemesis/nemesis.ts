@@ -29,6 +29,7 @@ export interface ScheduledFault {
 export type NemesisFamily =
   | 'network'
   | 'process'
+  | 'pause'
   | 'moment'
   | 'disk'
   | 'clock'

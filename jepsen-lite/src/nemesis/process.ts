@@ -5,6 +5,7 @@ import { pause, waitFor } from '../wait.ts';
 import { Background } from './background.ts';
 import { claimsOf } from './claims.ts';
 import { type FaultOutcome, installed, type Nemesis, skipped } from './nemesis.ts';
+import { startIfDown } from './restart.ts';
 import { chanceOf, drawTargets, leaderNameOf, type TargetKind } from './targets.ts';
 
 export const PROCESS_FAULTS = [
@@ -31,7 +32,7 @@ const HEAL = 'restart-and-thaw';
 /** How long a stranded leader could acknowledge what it must not. */
 const STRANDED_MS = 400;
 /** The others must elect one of them before the stranded node comes back. */
-const SUCCESSOR_TIMEOUT_MS = 30_000;
+const SUCCESSOR_TIMEOUT_MS = 60_000;
 /** Shorter than an election timeout of 600 ms; twice in a row it is longer. */
 const BRIEF_PAUSE_MS = 350;
 /** Of a loop of kills: from a start to the next kill, so that some die before they serve. */
@@ -39,14 +40,18 @@ const LOOP_LIFE_MS_MAX = 1_500;
 /** A node of a rolling restart must serve again before the next one goes. */
 const RESTART_TIMEOUT_MS = 60_000;
 
-/** Draws from `faults`; healing restarts every dead node and thaws every frozen one. */
+/** Where all faults let the node live, the family is that of pauses. */
+const isPause = (fault: ProcessFault): boolean => /^(freeze|pause|stutter)-/.test(fault);
+
+/** Draws from `faults`; healing starts and thaws the nodes that these faults have struck. */
 export function processNemesis(
   faults: readonly ProcessFault[] = PROCESS_FAULTS,
   name = 'process',
 ): Nemesis {
   const processes = new ProcessFaults(name);
   return {
-    ...{ name, family: 'process', colour: '#d1495b', needs: {} },
+    ...{ name, family: faults.every(isPause) ? 'pause' : 'process', needs: {} },
+    colour: faults.every(isPause) ? '#edae49' : '#d1495b',
     harmfulActions: faults,
     healingAction: HEAL,
     perform: (action, pick, cluster) => processes.perform(action, pick, cluster),
@@ -56,6 +61,8 @@ export function processNemesis(
 class ProcessFaults {
   readonly #owner: string;
   readonly #background = new Background();
+  /** Who may be dead or frozen because of this. */
+  readonly #struck = new Set<NodeName>();
 
   constructor(owner: string) {
     this.#owner = owner;
@@ -132,6 +139,7 @@ class ProcessFaults {
   ): Promise<FaultOutcome> {
     const targets = await this.#targets(kind, random, cluster);
     if (targets.length === 0) return skipped(`no such node at this moment: ${kind}`);
+    for (const name of targets) this.#struck.add(name);
     await Promise.all(targets.map((name) => cluster.signal(name, signal)));
     return installed(targets.join(','), targets);
   }
@@ -151,6 +159,7 @@ class ProcessFaults {
     wait: (delayMs: number) => Promise<void>,
   ): Promise<void> {
     for (const name of await this.#targets(kind, random, cluster)) {
+      this.#struck.add(name);
       await cluster.signal(name, 'SIGKILL');
       if (!cluster.isRunning(name)) await cluster.start(name);
     }
@@ -180,6 +189,7 @@ class ProcessFaults {
       return skipped('another fault holds a node');
     }
     const others = cluster.nodeNames.filter((name) => name !== leader);
+    for (const name of cluster.nodeNames) this.#struck.add(name);
     await Promise.all(others.map((name) => cluster.signal(name, 'SIGKILL')));
     await pause(STRANDED_MS);
     await cluster.signal(leader, 'SIGKILL');
@@ -196,8 +206,9 @@ class ProcessFaults {
     const claims = claimsOf(cluster);
     const free = cluster.nodeNames.filter((name) => !claims.isTaken(name, this.#owner));
     for (const name of free) {
+      this.#struck.add(name);
       await cluster.signal(name, 'SIGTERM');
-      await cluster.start(name);
+      if (!cluster.isRunning(name)) await cluster.start(name);
       const what = `${name} to serve again after its restart`;
       const isServing = async (): Promise<true | null> =>
         (await cluster.health(name))?.isReady === true ? true : null;
@@ -214,16 +225,17 @@ class ProcessFaults {
   async #heal(cluster: Cluster): Promise<FaultOutcome> {
     await this.#background.stop();
     const claims = claimsOf(cluster);
+    const targets = [...this.#struck];
     const restarted: NodeName[] = [];
-    for (const name of cluster.nodeNames) {
+    for (const name of targets) {
+      this.#struck.delete(name);
+      // Whoever has taken it since brings it back.
       if (claims.isTaken(name, this.#owner)) continue;
       // Harmless for a process that is not frozen.
-      if (cluster.isRunning(name)) await cluster.signal(name, 'SIGCONT');
-      else {
-        await cluster.start(name);
-        restarted.push(name);
-      }
+      await cluster.signal(name, 'SIGCONT');
+      if (await startIfDown(cluster, name)) restarted.push(name);
     }
-    return installed(restarted.length === 0 ? 'thawed' : restarted.join(','), restarted);
+    const detail = restarted.length === 0 ? 'thawed' : `started ${restarted.join(',')}`;
+    return installed(detail, targets);
   }
 }

@@ -4,7 +4,7 @@ import { readJson } from '../cluster/node-http.ts';
 import { waitFor } from '../wait.ts';
 
 /** Recovery of what a fault left on disk, on a machine under load. */
-const SERVING_TIMEOUT_MS = 60_000;
+const SERVING_TIMEOUT_MS = 45_000;
 
 export async function startIfDown(cluster: Cluster, nodeName: NodeName): Promise<boolean> {
   if (cluster.isRunning(nodeName)) return false;

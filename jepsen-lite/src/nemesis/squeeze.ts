@@ -29,20 +29,22 @@ const CGROUP_ROOT = '/sys/fs/cgroup';
 /** Of what the process has in use when the fault begins. */
 const MEMORY_SHARE = 0.8;
 
-/** Of the family of process faults: letting go here would thaw what was frozen there. */
+/** Of the family of pauses: letting go here would thaw what was frozen there. */
 export function squeezeNemesis(kinds: readonly Squeeze[] = SQUEEZES, name = 'squeeze'): Nemesis {
   const background = new Background();
   const groups = new Map<NodeName, string>();
+  const squeezed = new Set<NodeName>();
   return {
-    ...{ name, family: 'process', colour: '#e09f3e', needs: {} },
+    ...{ name, family: 'pause', colour: '#e09f3e', needs: {} },
     harmfulActions: kinds,
     healingAction: HEAL,
     perform: async (action, pick, cluster) => {
-      if (action === HEAL) return heal(background, groups, cluster);
+      if (action === HEAL) return heal(background, groups, squeezed, cluster);
       const kind = SQUEEZES.find((one) => one === action);
       if (kind === undefined) return skipped(`unknown action ${action}`);
       const targets = await targetsOf(kind, pick, cluster);
       if (targets.length === 0) return skipped('no such node at this moment');
+      for (const target of targets) squeezed.add(target);
       if (kind.startsWith('cpu-')) return squeezeProcessor(background, targets, cluster);
       return squeezeMemory(groups, targets, cluster);
     },
@@ -110,10 +112,12 @@ function residentBytesOf(pid: number): number {
 async function heal(
   background: Background,
   groups: Map<NodeName, string>,
+  squeezed: Set<NodeName>,
   cluster: Cluster,
 ): Promise<FaultOutcome> {
   await background.stop();
-  for (const name of cluster.nodeNames) await cluster.signal(name, 'SIGCONT');
+  for (const name of squeezed) await cluster.signal(name, 'SIGCONT');
+  squeezed.clear();
   for (const [name, group] of groups) {
     writeFileSync(join(group, 'memory.high'), 'max');
     const pid = cluster.pidOf(name);

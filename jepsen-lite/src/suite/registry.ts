@@ -1,14 +1,9 @@
 /** Every workload and every kind of fault that can be asked for by name. */
-import { processNemesis } from '../nemesis/process.ts';
+import { NEMESIS_NAMES, nemesisNamed } from '../nemesis/catalogue.ts';
 import { WORKLOADS } from '../workload/catalogue.ts';
 import type { Registry } from './experiment.ts';
 
 export const REGISTRY: Registry = {
   workloads: WORKLOADS,
-  nemeses: {
-    kill: () => processNemesis(['kill-leader', 'kill-follower']),
-    'kill-all': () => processNemesis(['kill-all']),
-    pause: () => processNemesis(['freeze-leader']),
-    strand: () => processNemesis(['strand-leader']),
-  },
+  nemeses: Object.fromEntries(NEMESIS_NAMES.map((name) => [name, () => nemesisNamed(name)])),
 };

@@ -3,9 +3,14 @@
  * `experiment.ts`. Data directories are kept only of a run that was not valid.
  */
 import { basename, join } from 'node:path';
+import { unreachable } from '@holdfast/base';
 import type { Verdict } from '../checker/verdict.ts';
 import { worstOf } from '../checker/verdict.ts';
+import { launchNetnsCluster } from '../cluster/netns-cluster.ts';
 import { ProcessCluster } from '../cluster/process-cluster.ts';
+import { whyNotTogether } from '../nemesis/catalogue.ts';
+import { lookAtMachine, planLaunch } from '../nemesis/needs.ts';
+import type { Nemesis } from '../nemesis/nemesis.ts';
 import { writeIndex, writeTimeline } from '../report/write-reports.ts';
 import { type RunReport, run } from '../runner.ts';
 import { commitName } from '../sim/commit-name.ts';
@@ -37,9 +42,12 @@ export async function runExperiment(
   const workload = registry.workloads[experiment.workload]?.({ nodeCount, seed });
   if (workload === undefined) throw new TypeError(`unknown workload '${experiment.workload}'`);
   const nemeses = experiment.nemeses.map((name) => registry.nemeses[name]?.(seed) ?? unknown(name));
-  const cluster = await launch(experiment);
+  const reason = whyNotTogether(nemeses);
+  if (reason !== null) throw new TypeError(reason);
+  const cluster = await launch(experiment, nemeses, log);
   try {
-    const writer = await RunWriter.create(storeDirectory, factsOf(experiment, cluster));
+    const facts = factsOf(experiment, cluster, nemeses);
+    const writer = await RunWriter.create(storeDirectory, facts);
     const report = await run({
       ...{ cluster, workload, nemeses, seed, log },
       durationMs: experiment.durationMs,
@@ -83,19 +91,33 @@ async function judge(
   return { directory: writer.directory, verdicts, worst, summary };
 }
 
-function launch(experiment: Experiment): Promise<ProcessCluster> {
+/** What the machine cannot offer is said, and the faults that need it are skipped in the run. */
+async function launch(
+  experiment: Experiment,
+  nemeses: readonly Nemesis[],
+  log: ExperimentTools['log'],
+): Promise<ProcessCluster> {
   const { nodeCount, seed, workload } = experiment;
-  if (experiment.cluster !== 'process')
-    throw new TypeError(`there is no cluster '${experiment.cluster}' here yet`);
-  return ProcessCluster.launch({ name: `jepsen-${workload}`, nodeCount, seed });
+  const needs = nemeses.map((nemesis) => nemesis.needs);
+  const { missing, options } = planLaunch(needs, lookAtMachine());
+  for (const reason of missing) log(reason);
+  const common = { ...options, name: `jepsen-${workload}`, nodeCount, seed };
+  switch (experiment.cluster) {
+    case 'process':
+      return ProcessCluster.launch(common);
+    case 'netns':
+      return launchNetnsCluster(common);
+    default:
+      return unreachable(experiment.cluster);
+  }
 }
 
-function factsOf(experiment: Experiment, cluster: ProcessCluster) {
-  const { durationMs, faultIntervalMs, nemeses, seed, workerCount, workload } = experiment;
+function factsOf(experiment: Experiment, cluster: ProcessCluster, nemeses: readonly Nemesis[]) {
+  const { durationMs, faultIntervalMs, seed, workerCount, workload } = experiment;
   return {
     formatVersion: 1 as const,
     ...{ workload, seed, workerCount, durationMs },
-    nemeses: nemeses.map((name) => ({ name })),
+    nemeses: nemeses.map(({ colour, name }) => ({ name, colour })),
     nodeNames: [...cluster.nodeNames],
     cluster: experiment.cluster,
     commit: commitName(),
