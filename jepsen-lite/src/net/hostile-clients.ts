@@ -27,6 +27,7 @@ const GARBAGE_SIZE_BYTES_MAX = 64 * 1024;
 const NESTING_DEPTH = 200_000;
 /** Requests that a slow reader sends without reading one answer. */
 const UNREAD_REQUEST_COUNT = 20_000;
+const UNREAD_MS = 4_000;
 
 /** How the node took it. `endured`: it kept the connection for the whole time. */
 export type AttackEnd = 'closed' | 'endured' | 'refused';
@@ -77,14 +78,17 @@ export function sendBadMessage(address: Address, door: Door, message: Buffer): P
   });
 }
 
-/** Asks and asks and never reads. */
+/** Asks and asks and does not read; in the end it looks whether it was sent away meanwhile. */
 export function readNothing(address: Address): Promise<AttackEnd> {
   return withWebSocket(address, 'client', (socket) => {
     socket.send(hello());
     socket.once('message', () => {
       socket.pause();
-      const request = { kind: 'listCollections', timeoutMs: 1_000 } as const;
+      const request = { kind: 'status', timeoutMs: 1_000 } as const;
       for (let id = 1; id <= UNREAD_REQUEST_COUNT; id++) socket.send(encodeUp({ id, ...request }));
+      setTimeout(() => {
+        if (socket.isPaused) socket.resume();
+      }, UNREAD_MS).unref();
     });
   });
 }
