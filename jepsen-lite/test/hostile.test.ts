@@ -1,4 +1,4 @@
-// Hostile strangers against plain servers: each attack really does what it says, and ends by itself.
+// Hostile strangers against plain servers: each attack really does what it says, and ends.
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { SeededRandom } from '@holdfast/base';

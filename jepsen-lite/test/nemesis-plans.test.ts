@@ -198,14 +198,15 @@ t.test('what waits for whole nodes is healed last', async (t) => {
   );
 });
 
-t.test(
-  'files are sound when a whole pass found nothing and nothing is left to a person',
-  async (t) => {
-    const sound = { newest: { isComplete: true, damaged: [] }, unrecovered: [] };
-    t.ok(isSound(sound));
-    t.notOk(isSound({ ...sound, newest: null }));
-    t.notOk(isSound({ ...sound, newest: { isComplete: false, damaged: [] } }));
-    t.notOk(isSound({ ...sound, newest: { isComplete: true, damaged: [{}] } }));
-    t.notOk(isSound({ ...sound, unrecovered: ['x'] }));
-  },
-);
+t.test('files are sound when all was seen and mended and nobody is called', async (t) => {
+  const recoveries = { parked: 0, running: 0, waiting: 0 };
+  const sound = { newest: { isComplete: true, damaged: [] }, recoveries, unrecovered: [] };
+  t.ok(isSound(sound));
+  t.ok(isSound({ ...sound, newest: { isComplete: true, damaged: [{ kind: 'wal' }] } }));
+  t.notOk(isSound({ ...sound, newest: { isComplete: true, damaged: [{ kind: 'segment' }] } }));
+  t.notOk(isSound({ ...sound, newest: null }));
+  t.notOk(isSound({ ...sound, newest: { isComplete: false, damaged: [] } }));
+  t.notOk(isSound({ ...sound, recoveries: { ...recoveries, running: 1 } }));
+  t.notOk(isSound({ ...sound, recoveries: { ...recoveries, parked: 1 } }));
+  t.notOk(isSound({ ...sound, unrecovered: ['x'] }));
+});

@@ -198,15 +198,25 @@ type Answer = Readonly<Record<string, unknown>>;
 
 /** Ended since the process started. */
 function passesOf({ totals }: Answer): number {
-  const passes = typeof totals === 'object' && totals !== null ? (totals as Answer).passes : null;
+  const passes = isObject(totals) ? totals.passes : null;
   if (typeof passes !== 'number') throw new Error('the answer has no number of passes');
   return passes;
 }
 
-/** Pure: the newest pass saw everything and found nothing, and nothing is left to a person. */
-export function isSound({ newest, unrecovered }: Answer): boolean {
-  if (typeof newest !== 'object' || newest === null) return false;
-  const { damaged, isComplete } = newest as Answer;
-  const isEmpty = (list: unknown): boolean => Array.isArray(list) && list.length === 0;
-  return isComplete === true && isEmpty(damaged) && isEmpty(unrecovered);
+/**
+ * Pure: the newest pass saw everything, no recovery is under way or has been given up, and what is
+ * damaged still are log files only: rot in one stays until the file goes, after its entries were
+ * written anew.
+ */
+export function isSound({ newest, recoveries, unrecovered }: Answer): boolean {
+  if (!isObject(newest) || !isObject(recoveries)) return false;
+  const { damaged, isComplete } = newest;
+  const { parked, running, waiting } = recoveries;
+  const isIdle = parked === 0 && running === 0 && waiting === 0;
+  const isLog = (file: unknown): boolean => isObject(file) && file.kind === 'wal';
+  const isMended = Array.isArray(damaged) && damaged.every(isLog);
+  const isNobodyCalled = Array.isArray(unrecovered) && unrecovered.length === 0;
+  return isComplete === true && isMended && isIdle && isNobodyCalled;
 }
+
+const isObject = (value: unknown): value is Answer => typeof value === 'object' && value !== null;

@@ -19,8 +19,6 @@ export class Conveyor {
   readonly #queue: Piece[] = [];
   #queuedBytes = 0;
   #timer: NodeJS.Timeout | null = null;
-  /** When the last piece leaves: nothing overtakes it. */
-  #lastDueMs = 0;
   /** When a line of limited speed has room again. */
   #freeAtMs = 0;
   #isEnding = false;
@@ -37,12 +35,13 @@ export class Conveyor {
     const beginMs = Math.max(nowMs, this.#freeAtMs);
     const sendingMs = bytesPerSecondMax === null ? 0 : (1_000 * bytes.length) / bytesPerSecondMax;
     this.#freeAtMs = beginMs + sendingMs;
-    this.#lastDueMs = Math.max(this.#lastDueMs, beginMs + sendingMs + delayMs);
-    if (this.#queue.length === 0 && this.#lastDueMs <= nowMs) {
+    const dueMs = beginMs + sendingMs + delayMs;
+    if (this.#queue.length === 0 && dueMs <= nowMs) {
       this.#write(bytes);
       return;
     }
-    this.#queue.push({ bytes, dueMs: this.#lastDueMs });
+    // What is due before the piece in front of it waits for that one.
+    this.#queue.push({ bytes, dueMs });
     this.#queuedBytes += bytes.length;
     if (this.#queuedBytes > QUEUE_SIZE_BYTES_MAX) this.#from.pause();
     this.#arm();
