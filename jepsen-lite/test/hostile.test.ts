@@ -15,6 +15,9 @@ import {
 } from '../src/net/hostile-clients.ts';
 import { crowdCountMax, IdleCrowd } from '../src/net/idle-crowd.ts';
 
+// Real sockets, files and processes take as long as the machine lets them.
+t.setTimeout(0);
+
 const random = () => new SeededRandom(3);
 const addressOf = (server: Server | WebSocketServer) => ({
   host: '127.0.0.1',

@@ -8,6 +8,9 @@ import { Interposer, SOUND_DISK } from '../src/cluster/interposer.ts';
 import { compileNative } from '../src/cluster/native-program.ts';
 import { makeScratchDirectory, removeScratchDirectory } from '../src/cluster/scratch-directory.ts';
 
+// Real sockets, files and processes take as long as the machine lets them.
+t.setTimeout(0);
+
 /** Runs a small program under the library, and returns what it printed as JSON. */
 async function runUnder(interposer: Interposer, program: string): Promise<unknown> {
   const { stdout } = await promisify(execFile)(process.execPath, ['-e', program], {

@@ -9,6 +9,9 @@ import { FrameTamper } from '../src/net/frame-tamper.ts';
 import { shaped } from '../src/net/link-mode.ts';
 import { type ProxyOptions, TcpProxy } from '../src/net/tcp-proxy.ts';
 
+// Real sockets, files and processes take as long as the machine lets them.
+t.setTimeout(0);
+
 /** An echo behind a proxy; closed when the test is over. */
 async function echoBehindProxy(t: Test, options: ProxyOptions = {}) {
   const received: Buffer[] = [];

@@ -7,6 +7,9 @@ import { Namespaces } from '../src/cluster/namespaces.ts';
 import { whyNoNetnsCluster } from '../src/cluster/netns-cluster.ts';
 import { shaped } from '../src/net/link-mode.ts';
 
+// Real sockets, files and processes take as long as the machine lets them.
+t.setTimeout(0);
+
 const PORT = 7_000;
 /** A server that answers every connection, and a client that says whether it was answered. */
 const SERVER = `require('node:net').createServer((socket) => socket.end('yes'))
