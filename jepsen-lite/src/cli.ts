@@ -9,6 +9,7 @@
  * harness itself broke.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Verdict } from './checker/verdict.ts';
 import {
@@ -93,7 +94,7 @@ async function runOne(values: Arguments): Promise<number> {
   print(`ok ${okCount}, fail ${failCount}, info ${infoCount}`);
   if (longestWriteGapMs !== null) print(`longest write gap ${Math.round(longestWriteGapMs)} ms`);
   printVerdicts(result.verdicts);
-  print(`${result.worst.kind}: ${result.directory}`);
+  print(`${result.worst.kind}: ${join(result.directory, 'timeline.html')}`);
   return EXIT_CODES[result.worst.kind];
 }
 

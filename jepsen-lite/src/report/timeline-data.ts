@@ -178,10 +178,21 @@ function chartsOf(series: readonly Series[]): readonly PageChart[] {
       unit: lines[0]?.unit ?? '',
       lines: lines.map(({ owner, points }) => ({
         owner,
-        points: points.filter(
-          (_point, i) => i % Math.ceil(points.length / CHART_POINT_COUNT_MAX) === 0,
-        ),
+        points: peaksOf(points),
       })),
     };
+  });
+}
+
+/** The highest of every few neighbours: what a reader looks for is how bad it got. */
+function peaksOf(points: Series['points']): Series['points'] {
+  const step = Math.ceil(points.length / CHART_POINT_COUNT_MAX);
+  if (step <= 1) return points;
+  const groups = Array.from({ length: Math.ceil(points.length / step) }, (_unused, i) =>
+    points.slice(i * step, (i + 1) * step),
+  );
+  return groups.flatMap((group) => {
+    const [first, ...rest] = group;
+    return first === undefined ? [] : [rest.reduce((a, b) => (b[1] > a[1] ? b : a), first)];
   });
 }

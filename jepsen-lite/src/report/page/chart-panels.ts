@@ -19,6 +19,7 @@ const TOP_PX = 10;
 const BOTTOM_PX = 6;
 /** So that one failed operation among thousands is seen. */
 const BAR_HEIGHT_PX_MIN = 2;
+const POINT_STEP_PX = 2;
 const LATENCY_MS_MIN = 0.1;
 const LATENCY_STEPS_MS = [0.1, 1, 10, 100, 1_000, 10_000, 100_000];
 const OUTCOMES = ['ok', 'info', 'fail'] as const;
@@ -137,7 +138,7 @@ export function latencyPanel(
 const axisText = (stepMs: number): string =>
   stepMs < 1_000 ? `${stepMs} ms` : `${stepMs / 1_000} s`;
 
-/** One per two pixels in each direction: more cannot be told apart. */
+/** One per step in each direction: more cannot be told apart. */
 function drawPoints(
   surface: Surface,
   operations: Operations,
@@ -145,7 +146,8 @@ function drawPoints(
   yOf: (latencyMs: number) => number,
 ): void {
   const { context, theme, view } = surface;
-  const painted = new Set<number>();
+  const columnCount = Math.ceil(view.widthPx / POINT_STEP_PX) + 2;
+  const painted = new Uint8Array(columnCount * Math.ceil(HEIGHT_PX / POINT_STEP_PX));
   context.fillStyle = theme.outcomes[outcome];
   context.globalAlpha = outcome === 'ok' ? 0.45 : 1;
   for (const position of operations.byOutcome[outcome]) {
@@ -153,12 +155,12 @@ function drawPoints(
     const endMs = operations.endsMs[position] ?? 0;
     if (beginMs > view.toMs) break;
     if (endMs < view.fromMs || endMs > view.toMs || !operations.isEndTold(position)) continue;
-    const x = Math.round(xOf(view, endMs) / 2) * 2;
-    const y = Math.round(yOf(endMs - beginMs) / 2) * 2;
-    const cell = x * 1_024 + y;
-    if (painted.has(cell)) continue;
-    painted.add(cell);
-    drawPoint(context, outcome, x, y);
+    const column = Math.round((xOf(view, endMs) - view.leftPx) / POINT_STEP_PX);
+    const row = Math.round(yOf(endMs - beginMs) / POINT_STEP_PX);
+    const cell = row * columnCount + column;
+    if (painted[cell] === 1) continue;
+    painted[cell] = 1;
+    drawPoint(context, outcome, view.leftPx + column * POINT_STEP_PX, row * POINT_STEP_PX);
   }
   context.globalAlpha = 1;
 }

@@ -23,6 +23,8 @@ const LANE_HEIGHT_PX = 22;
 const LANE_HEIGHT_PX_MIN = 7;
 const PANEL_HEIGHT_PX_MAX = 4_000;
 const BAR_WIDTH_PX_MIN = 1.5;
+/** How far bars of one lane and outcome are apart at least. */
+const BAR_STEP_PX_MIN = 2;
 /** A bar of this width has room for its text. */
 const TEXT_BAR_PX_MIN = 34;
 /** Above this many in view none is wide enough for text anyway. */
@@ -112,18 +114,22 @@ function isInView(view: View, operations: Operations, position: number): boolean
   return !isLater && (operations.endsMs[position] ?? 0) >= view.fromMs;
 }
 
+/** The hot loop: what is hidden by the bar before it costs a few comparisons and no object. */
 function drawBars(surface: Surface, lanes: Lanes, outcome: PageOutcome): void {
   const { context, theme, view } = surface;
-  const { operations } = lanes;
-  const paintedPx = new Float64Array(operations.byLane.length).fill(-1);
+  const { beginsMs, byLane, byOutcome, endsMs, lanes: laneOf } = lanes.operations;
+  const paintedPx = new Float64Array(byLane.length).fill(-1);
   context.fillStyle = theme.outcomes[outcome];
-  for (const position of operations.byOutcome[outcome]) {
-    if ((operations.beginsMs[position] ?? 0) > view.toMs) break;
-    if ((operations.endsMs[position] ?? 0) < view.fromMs) continue;
+  for (const position of byOutcome[outcome]) {
+    const beginMs = beginsMs[position] ?? 0;
+    const endMs = endsMs[position] ?? 0;
+    if (beginMs > view.toMs) break;
+    if (endMs < view.fromMs) continue;
+    const lane = laneOf[position] ?? 0;
+    const right = Math.max(xOf(view, endMs), xOf(view, beginMs) + BAR_WIDTH_PX_MIN);
+    if (right <= (paintedPx[lane] ?? -1)) continue;
     const { height, left, top, width } = barOf(view, lanes, position);
-    const lane = operations.lanes[position] ?? 0;
-    if (left + width <= (paintedPx[lane] ?? -1)) continue;
-    paintedPx[lane] = left + Math.max(1, width);
+    paintedPx[lane] = left + Math.max(BAR_STEP_PX_MIN, width);
     // a gap of a pixel between neighbours that are wide enough
     context.fillRect(left, top, width > 4 ? width - 1 : width, height);
     if (outcome === 'info' && width > 8) drawOpenEnd(surface, left + width, top, height);

@@ -1,9 +1,11 @@
 /** The whole run, always: rate, faults, anomalies, and which part of it the panels below show. */
-import type { PageData } from './page-data.ts';
-import { drawAnomalySpans, drawBands, drawLeftLabel, type Panel } from './surface.ts';
+import type { PageBand, PageData } from './page-data.ts';
+import { drawAnomalySpans, drawBands, drawLeftLabel, type Panel, type Surface } from './surface.ts';
 import { secondsText, showing, type View, xOf } from './view.ts';
 
-const HEIGHT_PX = 44;
+const HEIGHT_PX = 48;
+/** Faults stand above the rate: behind it a busy run would hide them. */
+const STRIP_HEIGHT_PX = 9;
 
 export function overviewPanel(canvas: HTMLCanvasElement, page: PageData): Panel {
   const { buckets } = page;
@@ -19,9 +21,10 @@ export function overviewPanel(canvas: HTMLCanvasElement, page: PageData): Panel 
       buckets.ok.forEach((count, i) => {
         const left = xOf(whole.view, i * buckets.widthMs);
         const right = xOf(whole.view, Math.min(view.endMs, (i + 1) * buckets.widthMs));
-        const height = (count / highest) * (HEIGHT_PX - 8);
+        const height = (count / highest) * (HEIGHT_PX - STRIP_HEIGHT_PX - 3);
         context.fillRect(left, HEIGHT_PX - height, Math.max(1, right - left), height);
       });
+      drawStrip(whole, page.bands);
       drawAnomalySpans(whole, page.anomalies);
       drawWindow(context, theme.text, whole.view, view);
       drawLeftLabel(surface, 'whole run', HEIGHT_PX / 2);
@@ -32,6 +35,16 @@ export function overviewPanel(canvas: HTMLCanvasElement, page: PageData): Panel 
       return [`${secondsText(timeMs, 100)}: drag to choose what is shown below`];
     },
   };
+}
+
+function drawStrip({ context, view }: Surface, bands: readonly PageBand[]): void {
+  context.globalAlpha = 0.85;
+  for (const { colour, fromMs, toMs } of bands) {
+    const left = xOf(view, fromMs);
+    context.fillStyle = colour;
+    context.fillRect(left, 0, Math.max(2, xOf(view, toMs ?? view.endMs) - left), STRIP_HEIGHT_PX);
+  }
+  context.globalAlpha = 1;
 }
 
 function drawWindow(
