@@ -16,7 +16,7 @@ export interface ParsedPage {
   readonly hasOwnHash: boolean;
 }
 
-const unescapeHtml = (text: string): string =>
+export const unescapeHtml = (text: string): string =>
   text
     .replaceAll('&lt;', '<')
     .replaceAll('&gt;', '>')

@@ -15,7 +15,7 @@ import type { RunFacts } from '../src/store/run-facts.ts';
 import type { ListedRun } from '../src/store/run-reader.ts';
 import { summarizeRun } from '../src/store/run-summary.ts';
 import { directoryNameOf, RunWriter } from '../src/store/run-writer.ts';
-import { openPage, parsePage } from './page-reader.ts';
+import { openPage, parsePage, unescapeHtml } from './page-reader.ts';
 
 const SCRIPT = browserCode('timeline');
 const HOSTILE = `</script><script>alert("1")</script><img src=x onerror='alert(2)'>&amp;\u2028`;
@@ -115,6 +115,8 @@ t.test('nothing of a run can end its place in a page or run as a script', async 
     page.data.texts.some((text) => text.includes('</script>')),
     'and kept in the data',
   );
+  const label = / id="chart-0" role="img" aria-label="([^"]*)"><\/canvas>/.exec(html)?.[1] ?? '';
+  t.equal(unescapeHtml(label), `${HOSTILE} (${HOSTILE}), a line per node`);
   t.doesNotThrow(() => openPage(html));
   t.same(JSON.parse(embedJson({ HOSTILE })), { HOSTILE });
   t.notMatch(embedJson({ HOSTILE }), /[<>\u2028]/);
@@ -179,7 +181,7 @@ t.test('a run of any size gives a page that can be opened', async (t) => {
   const sum = (counts: readonly number[]) => counts.reduce((a, b) => a + b, 0);
   t.equal(sum(data.buckets.ok) + sum(data.buckets.fail), operationCount, 'all are counted');
   const painted = openPage(html).painting('lanes').rectCounts.get('ok') ?? 0;
-  t.ok(painted > 0 && painted <= 2 * 20 * 1_000, `${painted} rectangles, two a pixel`);
+  t.ok(painted > 0 && painted <= 20 * 510, `${painted} rectangles, one in two pixels`);
 });
 
 t.test('a page without events, faults or verdicts can be opened too', async (t) => {

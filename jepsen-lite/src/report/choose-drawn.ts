@@ -8,8 +8,8 @@ import type { DrawnOperation } from './pair-operations.ts';
 
 /** Of a page of 10 MB: the rest is for charts, bands, anomalies and the script. */
 export const DRAWN_SIZE_BYTES_MAX = 7_500_000;
-/** Numbers of the columns of one operation: eight of them and their commas. */
-const COLUMNS_SIZE_BYTES = 36;
+/** Numbers of the columns of one operation: nine of them and their commas. */
+const COLUMNS_SIZE_BYTES = 42;
 /** Quotes and comma of a text, and what escaping may add to usual ones. */
 const TEXT_EXTRA_SIZE_BYTES = 8;
 

@@ -15,6 +15,8 @@ export interface DrawnOperation {
   readonly operation: Operation;
   readonly outcome: Outcome;
   readonly beginMs: number;
+  /** When it was to begin by the chosen load: what it waited for its client counts as latency. */
+  readonly intendedMs: number;
   /** When the client was told, or gave up; null: never. */
   readonly endMs: number | null;
   readonly errorCode: string | null;
@@ -39,13 +41,14 @@ export function pairOperations(events: readonly HistoryEvent[]): readonly DrawnO
       operation: event.operation,
       outcome: event.phase,
       beginMs: begin.timeMs,
+      intendedMs: begin.intendedMs ?? begin.timeMs,
       endMs: event.timeMs,
       errorCode: event.errorCode === undefined ? null : clip(event.errorCode, CODE_LENGTH_MAX),
     });
   }
-  for (const { operation, processId, timeMs } of open.values()) {
-    const neverTold = { outcome: 'info' as const, endMs: null, errorCode: null };
-    drawn.push({ processId, operation, beginMs: timeMs, ...neverTold });
+  for (const { intendedMs, operation, processId, timeMs } of open.values()) {
+    const times = { beginMs: timeMs, intendedMs: intendedMs ?? timeMs, endMs: null };
+    drawn.push({ processId, operation, outcome: 'info', errorCode: null, ...times });
   }
   return drawn.sort((left, right) => left.beginMs - right.beginMs);
 }

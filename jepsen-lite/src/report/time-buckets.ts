@@ -18,11 +18,11 @@ export function timeBucketsOf(operations: readonly DrawnOperation[], endMs: numb
     info: new Array<number>(count).fill(0),
   };
   const latenciesMs = Array.from({ length: count }, (): number[] => []);
-  for (const { beginMs, endMs: toldMs, outcome } of operations) {
+  for (const { endMs: toldMs, intendedMs, outcome } of operations) {
     if (toldMs === null) continue;
     const bucket = Math.min(count - 1, Math.floor(toldMs / widthMs));
     counts[outcome][bucket] = (counts[outcome][bucket] ?? 0) + 1;
-    if (outcome === 'ok') latenciesMs[bucket]?.push(toldMs - beginMs);
+    if (outcome === 'ok') latenciesMs[bucket]?.push(toldMs - intendedMs);
   }
   for (const values of latenciesMs) values.sort((left, right) => left - right);
   const quantiles = (share: number): (number | null)[] =>

@@ -130,6 +130,9 @@ function columnsOf(
     lengths: drawn.map(({ beginMs, endMs }) =>
       endMs === null ? -1 : Math.max(0, Math.round((endMs - beginMs) * UNITS_PER_MS)),
     ),
+    delays: drawn.map(({ beginMs, intendedMs }) =>
+      Math.max(0, Math.round((beginMs - intendedMs) * UNITS_PER_MS)),
+    ),
     outcomes: drawn.map(({ outcome }) => outcome[0]).join(''),
     textIds: drawn.map(({ operation }) => texts.idOf(describeOperation(operation))),
     errorIds: drawn.map(({ errorCode }) => texts.idOf(errorCode ?? '')),

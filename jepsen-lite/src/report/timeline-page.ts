@@ -188,7 +188,10 @@ function panelsHtml({ charts }: PageData): string {
     '<canvas id="overview" role="img" aria-label="the whole run"></canvas>',
     panel('faults', 'faults: drag to move, ctrl and wheel to zoom, point at anything for details'),
     panel('rate', 'operations ended per second'),
-    panel('latency', 'latency: points are operations, lines are p50 (thick), p99 and max of ok'),
+    panel(
+      'latency',
+      'latency since due: points are operations, lines are p50 (thick), p99 and max of ok',
+    ),
     ...charts.map(({ name, unit }, i) =>
       panel(`chart-${i}`, `${text(name)} (${text(unit)}), a line per node`),
     ),

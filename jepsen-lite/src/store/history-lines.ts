@@ -7,7 +7,7 @@ import { isRecord } from './run-facts.ts';
 
 /** Microseconds: what a reader could tell apart, in half the bytes. */
 const TIME_DIGIT_COUNT = 3;
-const TIME_FIELDS: ReadonlySet<string> = new Set(['timeMs', 'doneMs']);
+const TIME_FIELDS: ReadonlySet<string> = new Set(['timeMs', 'doneMs', 'intendedMs']);
 
 /** One line, ended. A result that is not there yet is a field that is left out. */
 export function lineOf(event: HistoryEvent): string {
@@ -37,6 +37,7 @@ const FAULT_OUTCOMES: ReadonlySet<unknown> = new Set(['installed', 'skipped', 'i
 function isOperationEvent(value: unknown): boolean {
   if (!isRecord(value) || value.kind !== 'operation' || !PHASES.has(value.phase)) return false;
   if (!Number.isInteger(value.processId) || !isTime(value.timeMs)) return false;
+  if (value.intendedMs !== undefined && !isTime(value.intendedMs)) return false;
   const hasCode = value.errorCode === undefined || typeof value.errorCode === 'string';
   return hasCode && isRecord(value.operation) && typeof value.operation.kind === 'string';
 }

@@ -94,7 +94,7 @@ export function latencyPanel(
   let highestMs = 10;
   for (let i = 0; i < operations.count; i++) {
     if (!operations.isEndTold(i)) continue;
-    highestMs = Math.max(highestMs, (operations.endsMs[i] ?? 0) - (operations.beginsMs[i] ?? 0));
+    highestMs = Math.max(highestMs, latencyMsOf(operations, i));
   }
   for (const value of buckets.max) highestMs = Math.max(highestMs, value ?? 0);
   const decades = Math.log10((highestMs * 1.2) / LATENCY_MS_MIN);
@@ -138,6 +138,11 @@ export function latencyPanel(
 const axisText = (stepMs: number): string =>
   stepMs < 1_000 ? `${stepMs} ms` : `${stepMs / 1_000} s`;
 
+/** From when it was to begin: also what it waited until its client was free. */
+function latencyMsOf({ beginsMs, delayMsOf, endsMs }: Operations, position: number): number {
+  return (endsMs[position] ?? 0) - (beginsMs[position] ?? 0) + delayMsOf(position);
+}
+
 /** One per step in each direction: more cannot be told apart. */
 function drawPoints(
   surface: Surface,
@@ -156,7 +161,7 @@ function drawPoints(
     if (beginMs > view.toMs) break;
     if (endMs < view.fromMs || endMs > view.toMs || !operations.isEndTold(position)) continue;
     const column = Math.round((xOf(view, endMs) - view.leftPx) / POINT_STEP_PX);
-    const row = Math.round(yOf(endMs - beginMs) / POINT_STEP_PX);
+    const row = Math.round(yOf(latencyMsOf(operations, position)) / POINT_STEP_PX);
     const cell = row * columnCount + column;
     if (painted[cell] === 1) continue;
     painted[cell] = 1;

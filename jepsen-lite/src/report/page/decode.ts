@@ -7,6 +7,8 @@ export interface Operations {
   /** When the client was told or gave up; the end of the run when never. */
   readonly endsMs: Float64Array;
   readonly isEndTold: (position: number) => boolean;
+  /** How late it began. */
+  readonly delayMsOf: (position: number) => number;
   readonly lanes: Int32Array;
   readonly processIds: readonly number[];
   readonly outcomeOf: (position: number) => PageOutcome;
@@ -36,6 +38,7 @@ export function decodeOperations(page: PageData): Operations {
   return {
     ...{ count, beginsMs, endsMs, outcomeOf },
     isEndTold: (position) => (operations.lengths[position] ?? 0) >= 0,
+    delayMsOf: (position) => (operations.delays[position] ?? 0) / UNITS_PER_MS,
     lanes: Int32Array.from(operations.lanes),
     processIds: operations.processIds,
     textOf: (position) => texts[operations.textIds[position] ?? 0] ?? '',

@@ -30,6 +30,7 @@ const TEXT_BAR_PX_MIN = 34;
 /** Above this many in view none is wide enough for text anyway. */
 const TEXT_COUNT_MAX = 4_000;
 const HOVER_PX = 5;
+const DELAY_MS_SHOWN_MIN = 1;
 /** Names of anomalous operations beside their bars; with more they would cover each other. */
 const CALLOUT_COUNT_MAX = 30;
 
@@ -126,8 +127,7 @@ function drawBars(surface: Surface, lanes: Lanes, outcome: PageOutcome): void {
     if (beginMs > view.toMs) break;
     if (endMs < view.fromMs) continue;
     const lane = laneOf[position] ?? 0;
-    const right = Math.max(xOf(view, endMs), xOf(view, beginMs) + BAR_WIDTH_PX_MIN);
-    if (right <= (paintedPx[lane] ?? -1)) continue;
+    if (xOf(view, endMs) <= (paintedPx[lane] ?? -1)) continue;
     const { height, left, top, width } = barOf(view, lanes, position);
     paintedPx[lane] = left + Math.max(BAR_STEP_PX_MIN, width);
     // a gap of a pixel between neighbours that are wide enough
@@ -225,11 +225,13 @@ function describeOperationAt(operations: Operations, position: number): readonly
   const beginMs = operations.beginsMs[position] ?? 0;
   const endMs = operations.endsMs[position] ?? 0;
   const error = operations.errorOf(position);
+  const delayMs = operations.delayMsOf(position);
   const length = operations.isEndTold(position) ? lengthText(endMs - beginMs) : 'never answered';
   return [
     operations.textOf(position),
     OUTCOME_TEXTS[operations.outcomeOf(position)] + (error === '' ? '' : ` (${error})`),
     `process ${operations.processIds[position]}, ${secondsText(beginMs, 1)}, ${length}`,
+    ...(delayMs < DELAY_MS_SHOWN_MIN ? [] : [`it began ${lengthText(delayMs)} late`]),
   ];
 }
 

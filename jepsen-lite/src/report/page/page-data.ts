@@ -15,6 +15,8 @@ export interface OperationColumns {
   readonly beginSteps: readonly number[];
   /** In hundredths of a millisecond; -1: its end was never told. */
   readonly lengths: readonly number[];
+  /** From when it was to begin until it began, in hundredths of a millisecond. */
+  readonly delays: readonly number[];
   /** One letter each: o(k), f(ail), i(nfo). */
   readonly outcomes: string;
   /** Positions in `texts`: what it was, and the code of its error (0: none). */
