@@ -247,14 +247,18 @@ t.test('a long series of samples keeps its peaks', async (t) => {
   );
 });
 
-t.test('a colour that a nemesis ships is used, one that is no colour is not', async (t) => {
-  const names = ['a', 'b', 'c'];
+t.test('a colour that a nemesis ships is used, one that is red or no colour is not', async (t) => {
+  const names = ['a', 'b', 'c', 'd', 'e'];
   const given = new Map([
     ['a', '#7b52ab'],
     ['b', 'red;background:url(x)'],
+    ['d', '#d1495b'],
+    ['e', '#c77d2e'],
   ]);
   const colours = coloursOf(names, given);
   t.equal(colours.get('a'), '#7b52ab');
+  t.equal(colours.get('e'), '#c77d2e', 'orange is not red');
+  t.not(colours.get('d'), '#d1495b');
   for (const name of ['b', 'c']) t.match(colours.get(name), /^#[0-9a-f]{6}$/);
   t.not(colours.get('b'), colours.get('c'));
 });

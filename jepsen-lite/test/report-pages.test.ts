@@ -206,7 +206,7 @@ t.test('page modules that use a form the bundle does not know are refused', asyn
 const FACTS: RunFacts = {
   formatVersion: 1,
   workload: 'register',
-  nemeses: [{ name: 'kill', colour: '#d1495b' }],
+  nemeses: [{ name: 'kill', colour: '#7b52ab' }],
   seed: 7,
   nodeNames: ['n1', 'n2', 'n3'],
   cluster: 'process',
@@ -258,7 +258,7 @@ t.test('pages are made from what is on disk, also when the harness died', async 
   t.ok(died.text.includes('… unfinished register under kill, seed 7'));
   t.ok(died.text.includes('the harness died while it wrote'), 'a torn line is told');
   t.equal(died.data.operations.outcomes, 'oifi', 'its operation is open');
-  t.equal(died.data.bands[0]?.colour, '#d1495b', 'the colour that the nemesis ships');
+  t.equal(died.data.bands[0]?.colour, '#7b52ab', 'the colour that the nemesis ships');
 
   writeFileSync(history, '');
   await writer.writeVerdicts({ verdicts: { set: valid() }, summary: summarizeRun(events) });
