@@ -60,6 +60,14 @@ t.test('a set of which too little was read is unknown', async (t) => {
   t.match(oneFailed, { kind: 'unknown', reason: /node 1/ });
 });
 
+t.test('a window read in an outage that outlasts the load makes no set unknown', async (t) => {
+  const window: Operation = {
+    ...{ kind: 'readAll', elementMin: 1, elementMax: 1, elements: null, nodePick: null },
+  };
+  const outage = [[add(1)], [add(2), 'info'], [window, 'info']] as const;
+  t.match(judged([...outage, [readAll([1])]]), { kind: 'valid' });
+});
+
 t.test('the set checker accepts what a real set did, and no lie about it', async (t) => {
   for (let seed = 1; seed <= 40; seed++) {
     const random = new SeededRandom(seed);

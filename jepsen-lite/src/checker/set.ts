@@ -136,7 +136,8 @@ function unknownIfUnread(
   const failed = new Set<number | null>();
   for (const { operation, outcome, invokedAt } of operations) {
     if (operation.kind !== 'readAll' || invokedAt < lastAddAt) continue;
-    if ((operation.elementMin ?? 1) > 1) continue;
+    // A window, even one from the first element on, is read on the way and may fail there.
+    if (operation.elementMin !== undefined) continue;
     // Final reads are repeated until they are answered.
     if (outcome === 'ok') failed.delete(operation.nodePick ?? null);
     else failed.add(operation.nodePick ?? null);
