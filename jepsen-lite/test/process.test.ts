@@ -46,7 +46,8 @@ t.test(
       const answered = finishedOperations(report.events).filter((one) => one.outcome === 'ok');
       t.ok(answered.length > 0, `${workload.name}: ${answered.length} operations answered`);
       for (const [name, verdict] of Object.entries(report.verdicts)) {
-        t.match(verdict, { kind: 'valid' }, `${workload.name}: ${name}: ${JSON.stringify(verdict)}`);
+        const whole = JSON.stringify(verdict);
+        t.match(verdict, { kind: 'valid' }, `${workload.name}: ${name}: ${whole}`);
       }
     }
     const digests = await digestsAtOneIndex(cluster);
