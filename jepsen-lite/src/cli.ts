@@ -29,6 +29,8 @@ const EXIT_USAGE = 2;
 const EXIT_BROKEN = 4;
 const CLUSTER_MODES: readonly ClusterMode[] = ['process', 'netns'];
 
+const SUITES_DIRECTORY = join(import.meta.dirname, '..', '..', 'suites');
+
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
 function readArguments() {
@@ -37,6 +39,7 @@ function readArguments() {
     options: {
       ...{ workload: text, nemesis: text, seed: text, nodes: text, seconds: text, cluster: text },
       ...{ workers: text, suite: text, runs: text, store: text, 'interval-seconds': text },
+      coverage: text,
       list: { type: 'boolean' },
       again: { type: 'boolean' },
     },
@@ -55,6 +58,10 @@ function positive(name: string, given: string | undefined, fallback: number): nu
 function experimentOf(values: Arguments): Experiment {
   const defaults = EXPERIMENT_DEFAULTS;
   const { cluster = defaults.cluster, nemesis = 'kill', workload = 'register' } = values;
+  const { coverage = 'judged' } = values;
+  if (coverage !== 'judged' && coverage !== 'shown') {
+    throw new TypeError(`--coverage is judged or shown, not '${coverage}'`);
+  }
   const mode = CLUSTER_MODES.find((known) => known === cluster);
   if (mode === undefined) throw new TypeError(`unknown cluster '${cluster}': ${CLUSTER_MODES}`);
   const experiment: Experiment = {
@@ -68,6 +75,7 @@ function experimentOf(values: Arguments): Experiment {
       positive('interval-seconds', values['interval-seconds'], defaults.faultIntervalMs / 1_000),
     workerCount: positive('workers', values.workers, defaults.workerCount),
     cluster: mode,
+    isCoverageJudged: coverage !== 'shown',
   };
   checkNames(experiment, REGISTRY);
   return experiment;
@@ -76,9 +84,15 @@ function experimentOf(values: Arguments): Experiment {
 function printVerdicts(verdicts: Readonly<Record<string, Verdict>>): void {
   const width = Math.max(...Object.keys(verdicts).map((name) => name.length));
   for (const [name, verdict] of Object.entries(verdicts)) {
-    const why = verdict.kind === 'valid' ? JSON.stringify(verdict.summary) : verdict.reason;
+    const why = verdict.kind === 'valid' ? plainFacts(verdict.summary) : verdict.reason;
     print(`${name.padEnd(width)}  ${verdict.kind.padEnd(7)}  ${why}`);
   }
+}
+
+/** Figures alone: tables of them are in the directory of the run. */
+function plainFacts(summary: Readonly<Record<string, unknown>>): string {
+  const plain = Object.entries(summary).filter(([, value]) => typeof value !== 'object');
+  return JSON.stringify(Object.fromEntries(plain));
 }
 
 async function runOne(values: Arguments): Promise<number> {
@@ -93,13 +107,15 @@ async function runOne(values: Arguments): Promise<number> {
   const { failCount, infoCount, longestWriteGapMs, okCount } = result.summary;
   print(`ok ${okCount}, fail ${failCount}, info ${infoCount}`);
   if (longestWriteGapMs !== null) print(`longest write gap ${Math.round(longestWriteGapMs)} ms`);
+  for (const line of result.windows) print(line);
   printVerdicts(result.verdicts);
   print(`${result.worst.kind}: ${join(result.directory, 'timeline.html')}`);
   return EXIT_CODES[result.worst.kind];
 }
 
 async function runNamedSuite(name: string, values: Arguments): Promise<number> {
-  const path = new URL(`../../suites/${name}.json`, import.meta.url);
+  // One of the project by its name, or any file.
+  const path = name.endsWith('.json') ? name : join(SUITES_DIRECTORY, `${name}.json`);
   const counts = await runSuite(parseSuite(readFileSync(path, 'utf8')), {
     registry: REGISTRY,
     storeDirectory: values.store ?? STORE_DIRECTORY,

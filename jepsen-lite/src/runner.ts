@@ -17,6 +17,7 @@ import { History, type HistoryEvent, type Operation } from './history.ts';
 import { inHealingOrder } from './nemesis/catalogue.ts';
 import { type Nemesis, type ScheduledFault, scheduleFaults } from './nemesis/nemesis.ts';
 import { DirectReader } from './net/direct-reader.ts';
+import { Sampler, type Samples } from './sampler.ts';
 import { pause, waitFor } from './wait.ts';
 import type { WorkerTools, Workload } from './workload/workload.ts';
 
@@ -42,6 +43,8 @@ export interface RunReport {
   /** By name of the checker. */
   readonly verdicts: Readonly<Record<string, Verdict>>;
   readonly installedFaultCount: number;
+  /** What the nodes said and cost, from the begin of the load until the last answer. */
+  readonly samples: Samples;
 }
 
 const HEALED_TIMEOUT_MS = 60_000;
@@ -78,9 +81,11 @@ class Run {
     const teams = await Promise.all(
       Array.from({ length: this.#workerCount }, () => this.#connect()),
     );
+    const sampler = new Sampler(cluster, () => this.#nowMs());
     try {
       await workload.prepare(first(teams).client);
       this.#startMs = performance.now();
+      sampler.start();
       const workers = teams.map((tools, worker) => this.#work(tools, worker));
       const faults = nemeses.map((nemesis) => this.#disturb(nemesis));
       await Promise.all([this.#endAfter(durationMs), ...faults, ...workers]);
@@ -93,6 +98,7 @@ class Run {
       );
       await stopFollowing?.();
     }
+    const samples = await sampler.stop();
     const { events } = this.#history;
     const agreement = judgeAgreement(await digestsAtOneIndex(cluster, HEALED_TIMEOUT_MS));
     const installedFaultCount = events.filter(
@@ -105,7 +111,7 @@ class Run {
     if (nemeses.length > 0 && installedFaultCount === 0) {
       verdicts.faults = unknown('no fault could be installed');
     }
-    return { events, verdicts, installedFaultCount };
+    return { events, verdicts, installedFaultCount, samples };
   }
 
   async #connect(): Promise<WorkerTools> {
@@ -170,14 +176,18 @@ class Run {
     }
   }
 
-  /** Follows the schedule; a late action is not skipped, the next one waits for it. */
+  /**
+   * Follows the schedule; a late action is not skipped, the next one waits for it. But no harm is
+   * done so late that hardly any of the load would see it: healing may have taken long.
+   */
   async #disturb(nemesis: Nemesis): Promise<void> {
     const { durationMs, faultIntervalMs } = this.#options;
     const seed = deriveSeed(this.#options.seed, nemesis.name);
     const faults = scheduleFaults(nemesis, { seed, durationMs, intervalMs: faultIntervalMs });
     for (const fault of faults) {
       while (!this.#isOver && this.#nowMs() < fault.atMs) await pause(FAULT_RETRY_PAUSE_MS);
-      if (this.#isOver) return;
+      const isLate = this.#nowMs() > durationMs - faultIntervalMs / 2;
+      if (this.#isOver || (isLate && fault.action !== nemesis.healingAction)) return;
       await this.#install(nemesis, fault);
     }
   }

@@ -59,7 +59,10 @@ t.test('a run that could not have shown anything is unknown', async (t) => {
   const isUnknown = (events: readonly HistoryEvent[], reason: RegExp) =>
     t.match(judgeCoverage(events), { kind: 'unknown', reason });
   isUnknown([], /no operation/);
-  isUnknown(runOf({ ...LOAD, intervalMs: 100, faults: FAULTS }), /only 168 operations during kill/);
+  const thin = runOf({ ...LOAD, intervalMs: 200, faults: FAULTS });
+  isUnknown(thin, /only 280 operations from kill-leader at 3000 ms on, 500 are needed/);
+  const often = [...FAULTS, fault(5_100, false), fault(6_000, true)];
+  isUnknown(runOf({ ...LOAD, intervalMs: 60, faults: often }), /only 280 operations .* 1 of 2/);
   const outcomeAt = (timeMs: number): Outcome => (timeMs % 60 === 0 ? 'ok' : 'fail');
   isUnknown(runOf({ ...LOAD, faults: FAULTS, outcomeAt }), /only 33 % of the operations/);
   isUnknown(runOf({ ...LOAD, burstCount: 4, faults: [] }), /4 operations at a time on a key/);

@@ -1,12 +1,14 @@
 /**
- * Whether a run could have shown anything: each installed harm must have had operations in its
- * window, the cluster must have taken most of them while it was healthy, and the register workload
- * must have had several operations at a time on a key. A run that falls short is unknown, however
- * well it looks.
+ * Whether a run could have shown anything: each installed harm must have had operations while it
+ * lasted and until the next one, the cluster must have taken most of them while it was healthy, and
+ * the register workload must have had several operations at a time on a key. A run that falls short
+ * is unknown, however well it looks.
  *
- * A window lasts from the begin of a harm to the end of the next healing of its nemesis. An
- * operation belongs to a window when it began in it. Healthy is what lies in no window, as long as
- * the load lasted.
+ * A harm is in force until the next healing of its nemesis is done; its episode lasts until the next
+ * harm of that nemesis. Most operations are asked for in the episode, because what a harm did may
+ * show only afterwards, and because while all nodes are dead hardly any can begin. An operation
+ * belongs to the time in which it began. Healthy is all time in which no harm is in force, as long
+ * as the load lasted.
  */
 import {
   type FinishedOperation,
@@ -31,9 +33,16 @@ export interface WindowCoverage {
   readonly concurrency: number;
 }
 
+/** The figures are of the time in which it was in force. */
+export interface FaultCoverage extends WindowCoverage {
+  readonly nemesis: string;
+  /** Until the next harm of the nemesis. */
+  readonly episodeCount: number;
+}
+
 export interface Coverage {
   readonly healthy: WindowCoverage;
-  readonly faults: readonly WindowCoverage[];
+  readonly faults: readonly FaultCoverage[];
   /**
    * For each register operation the most that were under way on its key at one moment of its life;
    * of these the middle one. 0 without register operations.
@@ -42,8 +51,10 @@ export interface Coverage {
 }
 
 export interface CoverageLimits {
-  /** In the window of every harm. */
+  /** In the episode of every harm. */
   readonly operationCountMin: number;
+  /** While any harm of a nemesis was in force, over the whole run. */
+  readonly inForceCountMin: number;
   readonly healthyOkRatioMin: number;
   /** Of register operations; 0 for workloads without registers. */
   readonly keyConcurrencyMin: number;
@@ -51,6 +62,7 @@ export interface CoverageLimits {
 
 export const COVERAGE_LIMITS: CoverageLimits = {
   operationCountMin: 500,
+  inForceCountMin: 50,
   healthyOkRatioMin: 0.5,
   keyConcurrencyMin: 5,
 };
@@ -60,14 +72,18 @@ export function judgeCoverage(
   limits: CoverageLimits = COVERAGE_LIMITS,
 ): Verdict {
   const { faults, healthy, keyConcurrency } = coverageOf(events);
-  const short = faults.filter(({ operationCount }) => operationCount < limits.operationCountMin);
-  const [worst] = short.toSorted((left, right) => left.operationCount - right.operationCount);
+  const short = faults.filter(({ episodeCount }) => episodeCount < limits.operationCountMin);
+  const [worst] = short.toSorted((left, right) => left.episodeCount - right.episodeCount);
   if (worst !== undefined) {
-    const { operationCount, name } = worst;
+    const { episodeCount, name } = worst;
     return unknown(
-      `only ${operationCount} operations during ${name}, ${limits.operationCountMin} are needed` +
+      `only ${episodeCount} operations from ${name} on, ${limits.operationCountMin} are needed` +
         `; ${short.length} of ${faults.length} faults had too few`,
     );
+  }
+  for (const [nemesis, count] of inForceCounts(faults)) {
+    if (count >= limits.inForceCountMin) continue;
+    return unknown(`only ${count} operations began while a fault of ${nemesis} was in force`);
   }
   if (healthy.operationCount === 0) return unknown('no operation began while all was well');
   if (healthy.okRatio < limits.healthyOkRatioMin) {
@@ -82,6 +98,14 @@ export function judgeCoverage(
   return valid({ faultCount: faults.length, healthy, faults, keyConcurrency });
 }
 
+function inForceCounts(faults: readonly FaultCoverage[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { nemesis, operationCount } of faults) {
+    counts.set(nemesis, (counts.get(nemesis) ?? 0) + operationCount);
+  }
+  return counts;
+}
+
 export function coverageOf(events: readonly HistoryEvent[]): Coverage {
   // Final operations have negative processes: they come one by one when the load is over.
   const operations = finishedOperations(events).filter(({ processId }) => processId >= 0);
@@ -89,10 +113,19 @@ export function coverageOf(events: readonly HistoryEvent[]): Coverage {
   const endMs = operations.reduce((last, { invokedMs }) => Math.max(last, invokedMs + 1), 0);
   const spans = faultBandsOf(events).map(({ fromMs, toMs, harm }) => ({
     ...{ name: `${harm.action} at ${Math.round(fromMs)} ms`, fromMs, toMs: toMs ?? endMs },
+    nemesis: harm.nemesis,
   }));
   const healthySpans = complementOf(spans, endMs);
   const healthyParts = healthySpans.map((span) => ({ span, parts: within(operations, span) }));
-  const faults = spans.map((span) => windowOf(span.name, [span], within(operations, span)));
+  const faults = spans.map((span) => {
+    const { fromMs, name, nemesis } = span;
+    const next = spans.find((one) => one.nemesis === nemesis && one.fromMs > fromMs);
+    const episode = { fromMs, toMs: next?.fromMs ?? Infinity };
+    return {
+      ...windowOf(name, [span], within(operations, span)),
+      ...{ nemesis, episodeCount: within(operations, episode).length },
+    };
+  });
   const healthy = windowOf(
     'healthy',
     healthySpans,
@@ -104,12 +137,13 @@ export function coverageOf(events: readonly HistoryEvent[]): Coverage {
 /** For people: a line per window. */
 export function describeCoverage({ faults, healthy, keyConcurrency }: Coverage): readonly string[] {
   const percent = (ratio: number): string => `${Math.round(ratio * 100)} %`;
-  const lines = [healthy, ...faults].map(
-    ({ name, operationCount, okRatio, failRatio, infoRatio, concurrency }) =>
-      `${name}: ${operationCount} operations, ${percent(okRatio)} ok, ` +
-      `${percent(failRatio)} fail, ${percent(infoRatio)} info, ` +
-      `${concurrency.toFixed(1)} at a time`,
-  );
+  const shares = ({ operationCount, okRatio, failRatio, infoRatio, concurrency }: WindowCoverage) =>
+    `${operationCount} operations, ${percent(okRatio)} ok, ${percent(failRatio)} fail, ` +
+    `${percent(infoRatio)} info, ${concurrency.toFixed(1)} at a time`;
+  const lines = [
+    `healthy: ${shares(healthy)}`,
+    ...faults.map((one) => `${one.name}: ${shares(one)}; ${one.episodeCount} until the next`),
+  ];
   if (keyConcurrency > 0) lines.push(`${keyConcurrency} operations at a time on a key`);
   return lines;
 }

@@ -29,6 +29,17 @@ export interface NodeDigest {
   readonly digest: string;
 }
 
+/** The part of the status document by which nodes may contradict each other. */
+export interface NodeStatus {
+  readonly incarnation: string;
+  readonly role: string;
+  readonly term: number;
+  readonly leader: NodeName | null;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly digest: NodeDigest;
+}
+
 /** Rows of all shards on one node, by where a search finds them. */
 export interface NodeRows {
   readonly liveCount: number;
@@ -84,6 +95,10 @@ export interface Cluster {
   health(nodeName: NodeName): Promise<NodeHealth | null>;
   /** Null when the node does not answer. */
   digest(nodeName: NodeName): Promise<NodeDigest | null>;
+  /** Null when the node does not answer, or has no replica to tell of. */
+  status(nodeName: NodeName): Promise<NodeStatus | null>;
+  /** The sum over all labels of a metric; null when the node does not answer. */
+  metric(nodeName: NodeName, name: string): Promise<number | null>;
   /** Null when the node does not answer. */
   rows(nodeName: NodeName): Promise<NodeRows | null>;
   /** Null: links cannot be disturbed. */

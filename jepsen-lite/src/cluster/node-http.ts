@@ -3,7 +3,7 @@
  * answers in another shape is a failure to report, not something to guess around.
  */
 import { request } from 'node:http';
-import type { NodeDigest, NodeHealth, NodeName, NodeRows } from './cluster.ts';
+import type { NodeDigest, NodeHealth, NodeName, NodeRows, NodeStatus } from './cluster.ts';
 
 /** A stopped (SIGSTOP) process accepts connections and never answers. */
 const ANSWER_TIMEOUT_MS = 1_000;
@@ -87,6 +87,21 @@ export function toDigest(nodeName: NodeName, answer: HttpAnswer): NodeDigest {
     nodeName,
     appliedIndex: numberOf(stateDigest, 'appliedIndex'),
     digest: stringOf(stateDigest, 'digest'),
+  };
+}
+
+/** Null while the node recovers and has no replica: its term and indexes are nobody's. */
+export function toStatus(nodeName: NodeName, answer: HttpAnswer): NodeStatus | null {
+  const { body } = answer;
+  if (nullableStringOf(body, 'recovery') !== null) return null;
+  return {
+    incarnation: stringOf(body, 'incarnation'),
+    role: stringOf(body, 'role'),
+    term: numberOf(body, 'term'),
+    leader: nullableStringOf(body, 'leader'),
+    commitIndex: numberOf(body, 'commitIndex'),
+    appliedIndex: numberOf(body, 'appliedIndex'),
+    digest: toDigest(nodeName, answer),
   };
 }
 

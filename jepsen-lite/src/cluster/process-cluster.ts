@@ -6,7 +6,7 @@
  *
  * Over 400 lines because it is the one place that knows which process, directory and line is whose.
  */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, must } from '@holdfast/base';
 import { waitFor } from '../wait.ts';
@@ -19,6 +19,7 @@ import type {
   NodeHealth,
   NodeName,
   NodeRows,
+  NodeStatus,
 } from './cluster.ts';
 import { findFreePorts } from './free-ports.ts';
 import type { Interposer } from './interposer.ts';
@@ -30,6 +31,7 @@ import {
   toDigest,
   toHealth,
   toRows,
+  toStatus,
 } from './node-http.ts';
 import { NodeProcess } from './node-process.ts';
 import { makeScratchDirectory, removeScratchDirectory } from './scratch-directory.ts';
@@ -64,8 +66,11 @@ export interface ProcessClusterOptions extends SurroundingsOptions {
   readonly runtimeFlags?: readonly string[];
   /** Program of the servers; default the `holdfast` command. */
   readonly serverEntry?: string;
+  /** Nodes note which failpoints they get to, for `failpointsSeen`. Default false. */
+  readonly isNotingFailpoints?: boolean;
 }
 
+const SEEN_VARIABLE = 'HOLDFAST_TEST_FAILPOINTS_SEEN';
 /** SIGTERM is graceful; a node that takes longer than this is ended hard and reported. */
 const STOP_TIMEOUT_MS = 15_000;
 /** Start-up includes recovery of whatever the test left on disk, also on a machine under load. */
@@ -81,6 +86,7 @@ export class ProcessCluster implements Cluster {
   readonly #settings: ServerSettings;
   readonly #runtimeFlags: readonly string[];
   readonly #serverEntry: string | undefined;
+  readonly #isNotingFailpoints: boolean;
   #nodeCountMax = 0;
   readonly #surroundings: Surroundings;
 
@@ -96,6 +102,7 @@ export class ProcessCluster implements Cluster {
     this.#settings = options.settings ?? {};
     this.#runtimeFlags = options.runtimeFlags ?? [];
     this.#serverEntry = options.serverEntry;
+    this.#isNotingFailpoints = options.isNotingFailpoints === true;
     this.#isRemovedAtStop = options.directory === undefined && options.isKept !== true;
   }
 
@@ -223,6 +230,19 @@ export class ProcessCluster implements Cluster {
     return join(this.directory, nodeName, 'node.log');
   }
 
+  /** Names of all places that any node has got to, in order; of all their lives. */
+  failpointsSeen(): readonly string[] {
+    const seen = this.nodeNames.flatMap((nodeName) => {
+      const path = this.#seenPathOf(nodeName);
+      return existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
+    });
+    return [...new Set(seen)].filter((name) => name !== '').sort();
+  }
+
+  #seenPathOf(nodeName: NodeName): string {
+    return join(this.directory, nodeName, 'failpoints-seen.txt');
+  }
+
   /** Undefined when the node does not run. */
   pidOf(nodeName: NodeName): number | undefined {
     const process = this.#processes.get(nodeName);
@@ -276,7 +296,11 @@ export class ProcessCluster implements Cluster {
           ...serveArguments(member, seen, this.#serverEntry),
           ...(this.#joining.has(nodeName) ? this.#joinArguments(nodeName) : []),
         ],
-        environment: { ...this.interposerOf(nodeName)?.environment, ...environment },
+        environment: {
+          ...this.interposerOf(nodeName)?.environment,
+          ...(this.#isNotingFailpoints ? { [SEEN_VARIABLE]: this.#seenPathOf(nodeName) } : {}),
+          ...environment,
+        },
         logPath: this.logPathOf(nodeName),
       }),
     );
@@ -307,12 +331,16 @@ export class ProcessCluster implements Cluster {
     return answer === null ? null : toDigest(nodeName, answer);
   }
 
+  async status(nodeName: NodeName): Promise<NodeStatus | null> {
+    const answer = await this.#readStatus(nodeName);
+    return answer === null ? null : toStatus(nodeName, answer);
+  }
+
   async rows(nodeName: NodeName): Promise<NodeRows | null> {
     const answer = await this.#readStatus(nodeName);
     return answer === null ? null : toRows(answer);
   }
 
-  /** The sum over all labels of a metric on `GET /metrics`; null when the node does not answer. */
   async metric(nodeName: NodeName, name: string): Promise<number | null> {
     const answer = await readText(this.addressOf(nodeName), '/metrics');
     return answer?.status === 200 ? metricIn(answer.text, name) : null;

@@ -6,6 +6,7 @@ import { CLOCK_FAULTS, clockNemesis } from './clock.ts';
 import { DISK_FAULTS, type DiskFaultKind, diskNemesis } from './disk.ts';
 import { EVERYWHERE, FILE_FAULTS, type FileFault, filesNemesis } from './files.ts';
 import { HOSTILITIES, hostileNemesis } from './hostile.ts';
+import { MEMBER_CHANGES, membersNemesis } from './members.ts';
 import { MOMENTS, momentNemesis } from './moment.ts';
 import type { Nemesis, NemesisFamily } from './nemesis.ts';
 import { partitionNemesis } from './partition.ts';
@@ -62,6 +63,9 @@ const MAKERS: Readonly<Record<string, Make>> = {
       (name: string) => momentNemesis([moment], name),
     ]),
   ),
+  members: (name) => membersNemesis(MEMBER_CHANGES, name),
+  transfer: (name) => membersNemesis(['transfer-leadership'], name),
+  'members-removed': (name) => membersNemesis(['remove-one', 'remove-leader'], name),
   disk: (name) =>
     diskNemesis(
       DISK_FAULTS.filter((kind) => !isOfVolume(kind)),
@@ -113,7 +117,7 @@ const MAKERS: Readonly<Record<string, Make>> = {
  */
 const HEALING_ORDER: readonly NemesisFamily[] = [
   ...(['network', 'disk', 'clock', 'hostile', 'pause', 'process', 'power'] as const),
-  ...(['moment', 'wipe', 'files'] as const),
+  ...(['moment', 'members', 'wipe', 'files'] as const),
 ];
 
 /** Pure. */

@@ -3,10 +3,10 @@
  * of members. The node is started anew with a failpoint that ends it when it gets there; it is dead
  * then, and a healing starts it again without.
  */
-import { type Failpoint, HoldfastError } from '@holdfast/base';
-import { HoldfastClient } from '@holdfast/client';
+import type { Failpoint } from '@holdfast/base';
 import type { Cluster, NodeName } from '../cluster/cluster.ts';
 import { waitFor } from '../wait.ts';
+import { isEveryoneVoter, withAdmin } from './admin.ts';
 import { claimsOf } from './claims.ts';
 import { type FaultOutcome, installed, type Nemesis, skipped } from './nemesis.ts';
 import { isServingSoon, startIfDown } from './restart.ts';
@@ -63,7 +63,6 @@ const VARIABLE = 'HOLDFAST_TEST_FAILPOINTS';
 const HEAL = 'start-without-failpoints';
 /** A place that is not reached in this time: the node goes on with its failpoint. */
 const REACHED_TIMEOUT_MS = 12_000;
-const CHANGE_TIMEOUT_MS = 10_000;
 /** Hot places are passed many times before a run is under way. */
 const LOG_HIT_MAX = 40;
 /** One is adopted at the start, two come with each change. */
@@ -127,26 +126,6 @@ async function changeMembers(cluster: Cluster, victim: NodeName): Promise<void> 
   });
 }
 
-/** False: the cluster could not do it now; what was begun is ended by a healing. */
-async function withAdmin(
-  cluster: Cluster,
-  body: (admin: HoldfastClient['admin']) => Promise<void>,
-): Promise<boolean> {
-  const nodes = [...cluster.addresses];
-  try {
-    const client = await HoldfastClient.connect({ nodes, timeoutMs: CHANGE_TIMEOUT_MS });
-    try {
-      await body(client.admin);
-      return true;
-    } finally {
-      await client.close();
-    }
-  } catch (thrown) {
-    if (thrown instanceof HoldfastError) return false;
-    throw thrown;
-  }
-}
-
 async function isDeadWithin(
   cluster: Cluster,
   nodeName: NodeName,
@@ -179,14 +158,4 @@ async function heal(owner: string, cluster: Cluster): Promise<FaultOutcome> {
   if (late.length === 0 && isWhole) return installed(owned.join(','), owned);
   const detail = late.length > 0 ? `${late.join(',')} does not serve yet` : 'a vote is missing';
   return { kind: 'indeterminate', detail, targets: late };
-}
-
-/** Gives votes back that a change of members took. A wiped node gets its own by itself. */
-function isEveryoneVoter(cluster: Cluster): Promise<boolean> {
-  return withAdmin(cluster, async (admin) => {
-    const { members } = await admin.members();
-    for (const { nodeId, role } of members) {
-      if (role !== 'voter' && cluster.isRunning(nodeId)) await admin.promoteMember(nodeId);
-    }
-  });
 }

@@ -31,6 +31,7 @@ export type NemesisFamily =
   | 'process'
   | 'pause'
   | 'moment'
+  | 'members'
   | 'disk'
   | 'clock'
   | 'files'

@@ -18,6 +18,8 @@ export interface Experiment {
   readonly faultIntervalMs: number;
   readonly workerCount: number;
   readonly cluster: ClusterMode;
+  /** False for runs that are too short for it: their windows are shown, not judged. */
+  readonly isCoverageJudged: boolean;
 }
 
 export const EXPERIMENT_DEFAULTS = {
@@ -26,6 +28,7 @@ export const EXPERIMENT_DEFAULTS = {
   faultIntervalMs: 5_000,
   workerCount: 12,
   cluster: 'process',
+  isCoverageJudged: true,
 } as const satisfies Partial<Experiment>;
 
 /** What can be asked for by name. */
@@ -36,12 +39,14 @@ export interface Registry {
 
 /** The one line that does it again. */
 export function reproduceLine(experiment: Experiment): string {
-  const { cluster, durationMs, faultIntervalMs, nemeses, nodeCount, seed, workerCount, workload } =
-    experiment;
+  const { cluster, durationMs, faultIntervalMs, nemeses, nodeCount } = experiment;
+  const { seed, workerCount, workload } = experiment;
+  const coverage = experiment.isCoverageJudged ? '' : ' --coverage shown';
   return [
     `npm run jepsen -- --workload ${workload} --nemesis ${nemeses.join(',') || 'none'}`,
     `--seed ${seed} --nodes ${nodeCount} --seconds ${durationMs / 1_000}`,
-    `--interval-seconds ${faultIntervalMs / 1_000} --workers ${workerCount} --cluster ${cluster}`,
+    `--interval-seconds ${faultIntervalMs / 1_000} --workers ${workerCount}`,
+    `--cluster ${cluster}${coverage}`,
   ].join(' ');
 }
 

@@ -2,8 +2,11 @@
  * Runs one experiment on a cluster of its own and keeps everything about it: the impure side of
  * `experiment.ts`. Data directories are kept only of a run that was not valid.
  */
+import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { unreachable } from '@holdfast/base';
+import { coverageOf, describeCoverage } from '../checker/coverage.ts';
+import type { NodeLog } from '../checker/node-logs.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { worstOf } from '../checker/verdict.ts';
 import { launchNetnsCluster } from '../cluster/netns-cluster.ts';
@@ -18,6 +21,7 @@ import { keepDataDirectories, keepLogs } from '../store/keep-evidence.ts';
 import { type RunSummary, summarizeRun } from '../store/run-summary.ts';
 import { followHistory, RunWriter } from '../store/run-writer.ts';
 import { type Experiment, type Registry, reproduceLine } from './experiment.ts';
+import { judgeRun } from './judge-run.ts';
 
 export interface ExperimentResult {
   /** Where everything about it is. */
@@ -25,6 +29,10 @@ export interface ExperimentResult {
   readonly verdicts: Readonly<Record<string, Verdict>>;
   readonly worst: Verdict;
   readonly summary: RunSummary;
+  /** For people: how many operations ran while all was well and during each fault. */
+  readonly windows: readonly string[];
+  /** Places of the product at which a test may end it, as far as a node got to them. */
+  readonly failpoints: readonly string[];
 }
 
 export interface ExperimentTools {
@@ -46,50 +54,85 @@ export async function runExperiment(
   if (reason !== null) throw new TypeError(reason);
   const cluster = await launch(experiment, nemeses, log);
   try {
-    const facts = factsOf(experiment, cluster, nemeses);
-    const writer = await RunWriter.create(storeDirectory, facts);
-    const report = await run({
-      ...{ cluster, workload, nemeses, seed, log },
-      durationMs: experiment.durationMs,
-      faultIntervalMs: experiment.faultIntervalMs,
-      workerCount: experiment.workerCount,
-      follow: (source) => followHistory(writer, source),
-    });
-    const result = await judge(writer, report, cluster);
-    await writeTimeline(storeDirectory, basename(writer.directory));
-    await writeIndex(storeDirectory);
-    return result;
-  } catch (thrown) {
-    log(cluster.describeLogs());
-    throw thrown;
+    const writer = await RunWriter.create(storeDirectory, factsOf(experiment, cluster, nemeses));
+    try {
+      const report = await run({
+        ...{ cluster, workload, nemeses, seed, log },
+        durationMs: experiment.durationMs,
+        faultIntervalMs: experiment.faultIntervalMs,
+        workerCount: experiment.workerCount,
+        follow: (source) => followHistory(writer, source),
+      });
+      return await judge(writer, report, { cluster, experiment });
+    } catch (thrown) {
+      log(cluster.describeLogs());
+      // What broke the harness is the news; that less of it could be kept is a line beside it.
+      await keepBroken(writer, cluster).catch((why: unknown) => log(`not all was kept: ${why}`));
+      throw thrown;
+    } finally {
+      await writeTimeline(storeDirectory, basename(writer.directory));
+      await writeIndex(storeDirectory);
+    }
   } finally {
     await cluster.stop();
   }
 }
 
+interface Judged {
+  readonly experiment: Experiment;
+  readonly cluster: ProcessCluster;
+}
+
 async function judge(
   writer: RunWriter,
-  { events, verdicts }: RunReport,
-  cluster: ProcessCluster,
+  report: RunReport,
+  { cluster, experiment }: Judged,
 ): Promise<ExperimentResult> {
+  const { events, samples } = report;
+  const { isCoverageJudged } = experiment;
+  await cluster.stopNodes();
+  await keepLogs(writer.directory, pathsOf(cluster, 'log'));
+  const logs = await readLogs(cluster);
+  const verdicts = {
+    ...report.verdicts,
+    ...judgeRun({ events, samples, logs, isCoverageJudged }),
+  };
   const summary = summarizeRun(events);
   const worst = worstOf(Object.values(verdicts));
+  await writer.writeSeries(samples.series);
   await writer.writeVerdicts({ verdicts, summary });
   await writer.close();
-  await cluster.stopNodes();
-  const { nodeNames } = cluster;
-  const pathsOf = (path: (nodeName: string) => string) =>
-    Object.fromEntries(nodeNames.map((nodeName) => [nodeName, path(nodeName)]));
-  await keepLogs(
-    writer.directory,
-    pathsOf((nodeName) => cluster.logPathOf(nodeName)),
-  );
   if (worst.kind !== 'valid') {
-    const data = pathsOf((nodeName) => cluster.dataDirectoryOf(nodeName));
-    await keepDataDirectories(writer.directory, data);
+    await keepDataDirectories(writer.directory, pathsOf(cluster, 'data'));
   }
-  return { directory: writer.directory, verdicts, worst, summary };
+  const windows = describeCoverage(coverageOf(events));
+  const failpoints = cluster.failpointsSeen();
+  return { directory: writer.directory, verdicts, worst, summary, windows, failpoints };
 }
+
+/** A harness that broke leaves what there is; the run is shown as not ended. */
+async function keepBroken(writer: RunWriter, cluster: ProcessCluster): Promise<void> {
+  await cluster.stopNodes();
+  await writer.close();
+  await keepLogs(writer.directory, pathsOf(cluster, 'log'));
+  await keepDataDirectories(writer.directory, pathsOf(cluster, 'data'));
+}
+
+const pathsOf = (cluster: ProcessCluster, what: 'log' | 'data'): Record<string, string> =>
+  Object.fromEntries(
+    cluster.nodeNames.map((nodeName) => [
+      nodeName,
+      what === 'log' ? cluster.logPathOf(nodeName) : cluster.dataDirectoryOf(nodeName),
+    ]),
+  );
+
+const readLogs = (cluster: ProcessCluster): Promise<readonly NodeLog[]> =>
+  Promise.all(
+    cluster.nodeNames.map(async (nodeName) => {
+      const text = await readFile(cluster.logPathOf(nodeName), 'utf8');
+      return { nodeName, lines: text.split('\n') };
+    }),
+  );
 
 /** What the machine cannot offer is said, and the faults that need it are skipped in the run. */
 async function launch(
@@ -101,7 +144,8 @@ async function launch(
   const needs = nemeses.map((nemesis) => nemesis.needs);
   const { missing, options } = planLaunch(needs, lookAtMachine());
   for (const reason of missing) log(reason);
-  const common = { ...options, name: `jepsen-${workload}`, nodeCount, seed };
+  const name = `jepsen-${workload}`;
+  const common = { ...options, name, nodeCount, seed, isNotingFailpoints: true };
   switch (experiment.cluster) {
     case 'process':
       return ProcessCluster.launch(common);

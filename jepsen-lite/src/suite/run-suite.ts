@@ -49,12 +49,15 @@ async function attempt(experiment: Experiment, options: SuiteOptions): Promise<S
   const about = { key: keyOf(experiment), commit: commitName() };
   const seconds = (): number => Math.round((performance.now() - startMs) / 1_000);
   try {
-    const { directory, summary, verdicts, worst } = await runExperiment(experiment, options);
+    const { directory, failpoints, summary, verdicts, worst } = await runExperiment(
+      experiment,
+      options,
+    );
     const reasons = Object.entries(verdicts).flatMap(([name, verdict]) =>
       verdict.kind === 'valid' ? [] : [`${name}: ${verdict.reason}`],
     );
     const run = basename(directory);
-    return { ...about, run, verdict: worst.kind, reasons, seconds: seconds(), summary };
+    return { ...about, run, verdict: worst.kind, reasons, seconds: seconds(), summary, failpoints };
   } catch (thrown) {
     // A harness that broke is no verdict; the suite goes on, and says so.
     const reasons = [thrown instanceof Error ? thrown.message : String(thrown)];

@@ -19,6 +19,8 @@ export interface SuiteLine {
   readonly reasons: readonly string[];
   readonly seconds: number;
   readonly summary: RunSummary | null;
+  /** Names of the failpoints that any node got to. */
+  readonly failpoints?: readonly string[];
 }
 
 /** A torn last line, of a harness that was killed, is left out: that run is done again. */

@@ -1,4 +1,5 @@
 /** A suite in words and tables, for people and for docs/evidence. Pure. */
+import { FAILPOINTS } from '@holdfast/base';
 import type { Experiment } from './experiment.ts';
 import { keyOf, type Suite } from './suite.ts';
 import { newestByKey, type SuiteLine } from './suite-log.ts';
@@ -53,6 +54,8 @@ export function reportSuite(
       gapMs === null ? '' : `${Math.round(gapMs)}`,
     ];
   });
+  const reached = new Set([...newest.values()].flatMap((line) => line.failpoints ?? []));
+  const missed = FAILPOINTS.filter((name) => !reached.has(name));
   const repeated = lines.filter((line) => newest.get(line.key) !== line);
   return [
     `# Suite ${suite.name}`,
@@ -66,6 +69,9 @@ export function reportSuite(
       ['workload', 'faults', 'seed', 'verdict', 'ok', 'fail / info', 'faults', 'longest gap ms'],
       rows,
     ),
+    '',
+    `Failpoints that nodes got to: ${FAILPOINTS.length - missed.length} of ${FAILPOINTS.length}` +
+      `${missed.length === 0 ? '' : `; not: ${missed.join(', ')}`}.`,
     ...(repeated.length === 0 ? [] : ['', 'Verdicts before a repetition:', '']),
     ...repeated.map(
       ({ commit, key, reasons, verdict }) =>

@@ -3,7 +3,7 @@
  * experiments in the same order, so a run that was cut off goes on where it was. Pure.
  */
 import { deriveSeed } from '@holdfast/base';
-import { EXPERIMENT_DEFAULTS, type Experiment } from './experiment.ts';
+import { type ClusterMode, EXPERIMENT_DEFAULTS, type Experiment } from './experiment.ts';
 
 /** Every workload of a block under every set of faults of it. */
 export interface SuiteBlock {
@@ -13,6 +13,8 @@ export interface SuiteBlock {
   /** Times each is run, with other seeds. Default 1. */
   readonly repeat?: number;
   readonly seconds?: number;
+  /** Default 'process'. */
+  readonly cluster?: ClusterMode;
 }
 
 export interface Suite {
@@ -21,6 +23,8 @@ export interface Suite {
   readonly nodeCount: number;
   readonly seconds: number;
   readonly faultIntervalSeconds: number;
+  /** 'shown' for runs that are too short to be judged by it. Default 'judged'. */
+  readonly coverage?: 'judged' | 'shown';
   readonly blocks: readonly SuiteBlock[];
 }
 
@@ -32,7 +36,9 @@ export function experimentsOf(suite: Suite): readonly Experiment[] {
     for (let round = 1; round <= (block.repeat ?? 1); round++) {
       for (const workload of block.workloads) {
         for (const nemeses of block.nemeses) {
-          const name = `${workload} ${nemeses.join('+')} ${round}`;
+          const { cluster = EXPERIMENT_DEFAULTS.cluster } = block;
+          const where = cluster === EXPERIMENT_DEFAULTS.cluster ? '' : ` in ${cluster}`;
+          const name = `${workload} ${nemeses.join('+')} ${round}${where}`;
           if (seen.has(name)) throw new TypeError(`suite ${suite.name} has '${name}' twice`);
           seen.add(name);
           experiments.push({
@@ -41,6 +47,8 @@ export function experimentsOf(suite: Suite): readonly Experiment[] {
             seed: deriveSeed(suite.seed, name) % 1_000_000,
             durationMs: (block.seconds ?? suite.seconds) * 1_000,
             faultIntervalMs: suite.faultIntervalSeconds * 1_000,
+            cluster,
+            isCoverageJudged: suite.coverage !== 'shown',
           });
         }
       }

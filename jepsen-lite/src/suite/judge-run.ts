@@ -1,0 +1,39 @@
+/**
+ * The verdicts about a run as a whole, beside that of its workload: whether it showed anything, how
+ * long clients waited, whether nodes contradicted themselves, what they cost and what they logged.
+ * Pure.
+ */
+import { judgeAvailability } from '../checker/availability.ts';
+import { judgeCoverage } from '../checker/coverage.ts';
+import { judgeInvariants } from '../checker/invariants.ts';
+import { judgeLogs, type NodeLog } from '../checker/node-logs.ts';
+import { judgeResources } from '../checker/resources.ts';
+import type { Verdict } from '../checker/verdict.ts';
+import type { HistoryEvent } from '../history.ts';
+import type { Samples } from '../sampler.ts';
+
+/**
+ * After everything was healed; twice the longest pause between two attempts of a node to come back,
+ * and what a start takes on a machine that has other things to do.
+ */
+const RECOVERY_MS_MAX = 20_000;
+
+export interface RunEvidence {
+  readonly events: readonly HistoryEvent[];
+  readonly samples: Samples;
+  readonly logs: readonly NodeLog[];
+  /** False: too short for that; the windows are shown and not judged. */
+  readonly isCoverageJudged: boolean;
+}
+
+export function judgeRun(evidence: RunEvidence): Readonly<Record<string, Verdict>> {
+  const { events, isCoverageJudged, logs, samples } = evidence;
+  const limits = { writeGapMsMax: Infinity, recoveryMsMax: RECOVERY_MS_MAX };
+  return {
+    ...(isCoverageJudged ? { coverage: judgeCoverage(events) } : {}),
+    availability: judgeAvailability(events, limits),
+    invariants: judgeInvariants(samples.statuses),
+    resources: judgeResources(samples.series),
+    'node-logs': judgeLogs(logs),
+  };
+}
