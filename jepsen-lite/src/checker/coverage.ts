@@ -4,9 +4,9 @@
  * the register workload must have had several operations at a time on a key. A run that falls short
  * is unknown, however well it looks.
  *
- * A harm is in force until the next healing of its nemesis is done; its episode lasts until the next
- * harm of that nemesis. Most operations are asked for in the episode, because what a harm did may
- * show only afterwards, and because while all nodes are dead hardly any can begin. An operation
+ * A harm is in force until the next healing of its nemesis is done; its episode lasts until the
+ * next harm of that nemesis. Most operations are asked for in the episode, because what a harm did
+ * may show only afterwards, and because while all nodes are dead hardly any can begin. An operation
  * belongs to the time in which it began. Healthy is all time in which no harm is in force, as long
  * as the load lasted.
  */
