@@ -22,8 +22,9 @@ const METRICS_EACH = 2;
 /** Two hours of five nodes. */
 const SAMPLE_COUNT_MAX = 100_000;
 const PAGE_SIZE_BYTES = 4_096;
+const BYTES_PER_MIB = 1 << 20;
 const UNITS: Readonly<Record<string, string>> = {
-  [RSS_SERIES]: 'bytes',
+  [RSS_SERIES]: 'MiB',
   [DESCRIPTORS_SERIES]: 'descriptors',
   [LAG_SERIES]: 'ms',
 };
@@ -79,7 +80,7 @@ export class Sampler {
       : null;
     if (this.#cluster.pidOf(nodeName) !== pid) return;
     if (cost !== null) {
-      this.#note(RSS_SERIES, nodeName, timeMs, cost.rssBytes);
+      this.#note(RSS_SERIES, nodeName, timeMs, cost.rssMib);
       this.#note(DESCRIPTORS_SERIES, nodeName, timeMs, cost.descriptorCount);
     }
     if (lagSeconds !== null) this.#note(LAG_SERIES, nodeName, timeMs, lagSeconds * 1_000);
@@ -110,14 +111,14 @@ export class Sampler {
 /** Null: the process is gone. */
 async function costOf(
   pid: number,
-): Promise<{ readonly rssBytes: number; readonly descriptorCount: number } | null> {
+): Promise<{ readonly rssMib: number; readonly descriptorCount: number } | null> {
   try {
     const [memory, descriptors] = await Promise.all([
       readFile(`/proc/${pid}/statm`, 'utf8'),
       readdir(`/proc/${pid}/fd`),
     ]);
-    const rssBytes = Number(memory.split(' ')[1]) * PAGE_SIZE_BYTES;
-    return { rssBytes, descriptorCount: descriptors.length };
+    const rssMib = (Number(memory.split(' ')[1]) * PAGE_SIZE_BYTES) / BYTES_PER_MIB;
+    return { rssMib, descriptorCount: descriptors.length };
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ESRCH') return null;
