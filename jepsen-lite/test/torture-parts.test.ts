@@ -9,6 +9,7 @@ import t from 'tap';
 import { FILE_KINDS, kindOfPath } from '../src/torture/file-kinds.ts';
 import { type Injury, type ProductEvent, withEvent } from '../src/torture/injuries.ts';
 import { isLetGo } from '../src/torture/let-go.ts';
+import { lostIn } from '../src/torture/lost-bytes.ts';
 import { contentOf, RowModel } from '../src/torture/model.ts';
 import { DAMAGE_KINDS, type DamageCounts, drawPlan } from '../src/torture/plan.ts';
 import { failuresOf, type TortureReport, tally } from '../src/torture/report.ts';
@@ -94,6 +95,21 @@ t.test('the log file that is written to is not the one that is made ahead', (t) 
     { isActive: false, contentSizeBytes: 16_384 },
     { isActive: true, contentSizeBytes: 8_192 },
     { isActive: true, contentSizeBytes: 512 },
+  ]);
+  t.end();
+});
+
+t.test('what a lost batch has left is not damaged again, and what can be read is', (t) => {
+  const lines = [
+    { offset: 0, kind: 'file', what: 'log file', fields: { sizeBytes: 2_097_152 } },
+    { offset: 4_096, kind: 'damage', what: 'no batch', fields: { sizeBytes: 565_248 } },
+    { offset: 569_344, kind: 'batch', what: 'batch 2:1920', fields: {} },
+    { offset: 569_500, kind: 'damage', what: 'record payload', fields: { lost: 1 } },
+    { offset: 600_064, kind: 'damage', what: 'no batch', fields: { sizeBytes: 512 } },
+  ] as const;
+  t.same(lostIn(lines), [
+    { from: 4_096, to: 569_344 },
+    { from: 600_064, to: 600_576 },
   ]);
   t.end();
 });

@@ -2,8 +2,8 @@
  * One node whose files are damaged: what it says, what was done to it, and what became of it.
  *
  * Invariants: at most one open injury per file, so that one event answers for one damage; at most
- * one in files that are replaced together; and no place of a log file is hit twice, because rot
- * there stays until the file goes, and is told once.
+ * one in files that are replaced together; no place of a log file is hit twice, because rot there
+ * stays until the file goes, and is told once; and no bytes that an earlier damage took away.
  */
 import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
@@ -13,6 +13,7 @@ import { doDamage, type Span } from './damages.ts';
 import { factsOf } from './file-kinds.ts';
 import { type Injury, isOpen, type ProductEvent, withEvent } from './injuries.ts';
 import { isLetGo } from './let-go.ts';
+import { lostBytesOf } from './lost-bytes.ts';
 import type { PlannedDamage } from './plan.ts';
 import { inodeOf, isGone, listVictimFiles, modifiedMs, type VictimFile } from './victim-files.ts';
 
@@ -141,11 +142,13 @@ export class Victim {
   }
 
   #damageFile(planned: PlannedDamage, file: VictimFile, ofKind: readonly VictimFile[]): boolean {
+    const lost = file.kind === 'wal' ? lostBytesOf(this.#dataDirectory, file.path) : [];
+    if (lost === null) return false;
     const injectedAtMs = Date.now();
     const spans = doDamage({
       ...{ file, planned, dataDirectory: this.#dataDirectory },
       staleContent: planned.damage === 'stale' ? this.#staleContent(file, ofKind) : null,
-      isFree: (span) => this.#isFree(file, span),
+      isFree: (span) => this.#isFree(file, span) && !lost.some((one) => isTouching(one, span)),
     });
     if (spans === null) return false;
     this.#listed = null;
@@ -260,6 +263,9 @@ export class Victim {
     });
   }
 }
+
+const isTouching = (left: Span, right: Span): boolean =>
+  left.from < right.to && right.from < left.to;
 
 /**
  * Another file and place for every attempt: what is taken today may be taken for a long time. And
