@@ -1,7 +1,7 @@
 /**
  * Bytes of a log file that belong to nothing any more: a batch whose header was damaged before has
- * lost all of them, up to the next batch, and its entries were written again elsewhere. What befalls
- * such bytes afterwards is nobody's loss, and nobody tells of it.
+ * lost all of them, up to the next batch, and its entries were written again elsewhere. What
+ * befalls such bytes afterwards is nobody's loss, and nobody tells of it.
  */
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/base';
