@@ -338,6 +338,15 @@ const LIES: readonly (readonly [WorkloadName, string, RegExp, Lie])[] = [
   ],
   [
     'retries',
+    'a repetition is told something else than the first one',
+    /refused without a reason/,
+    (events) =>
+      lied(events, 'insertRepeated', (insert) => ({
+        ...{ ...insert, refusals: ['COLLECTION_NOT_FOUND'] },
+      })),
+  ],
+  [
+    'retries',
     'a node does not have an acknowledged element',
     /lost/,
     (events) => lied(events, 'readRepeated', (read) => ({ ...read, seen: read.seen!.slice(0, 3) })),

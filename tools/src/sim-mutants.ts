@@ -18,6 +18,7 @@ import { SIMULATOR } from './mutants/killers.ts';
 import type { Mutant } from './mutants/mutant.ts';
 import { digestOf, type Finding, Progress } from './mutants/progress.ts';
 import { closingLine, reportOf } from './mutants/report.ts';
+import { endRunningKillers } from './mutants/run-killer.ts';
 import { Scratch } from './mutants/scratch.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -51,6 +52,7 @@ const scratches: Scratch[] = [];
 
 /** Interrupted: what was found is kept, the copies go. */
 function stop(): never {
+  endRunningKillers();
   for (const scratch of scratches) scratch.remove();
   process.exit(1);
 }

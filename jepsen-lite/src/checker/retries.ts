@@ -1,8 +1,8 @@
 /**
  * One request on several nodes at once counts once: all answers name one place in the log, no
- * answer says that the element was there already (nobody else inserts it), and every node shows the
- * element with the version that was answered. An element of an unanswered request may be there or
- * not; a refused one is not.
+ * answer says that the element was there already (nobody else inserts it) or that there is no such
+ * collection, and every node shows the element with the version that was answered. An element of an
+ * unanswered request may be there or not; a refused one is not.
  */
 import { type FinishedOperation, finishedOperations, type HistoryEvent } from '../history.ts';
 import type { OperationOf } from '../operation.ts';
@@ -63,6 +63,8 @@ function checkAnswers(problems: Problems, { finished, operation }: Insert): void
   if (new Set(indexes ?? []).size > 1) problems.add('executed twice', facts, [finished]);
   // The element is unique and has one writer: only its own first execution can be in the way.
   if (refusals?.includes('VERSION_CONFLICT')) problems.add('executed twice', facts, [finished]);
+  // The collection was there before and nobody drops it.
+  else if ((refusals ?? []).length > 0) problems.add('refused without a reason', facts, [finished]);
 }
 
 function checkRead(

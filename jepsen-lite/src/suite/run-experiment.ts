@@ -35,6 +35,12 @@ export interface ExperimentResult {
   readonly failpoints: readonly string[];
 }
 
+/**
+ * So that shards of one collection are on different threads, whatever the machine has: with one
+ * lane no batch is ever decided, and no read put together, over several.
+ */
+const LANE_COUNT = 2;
+
 export interface ExperimentTools {
   readonly registry: Registry;
   readonly storeDirectory: string;
@@ -144,8 +150,9 @@ async function launch(
   const needs = nemeses.map((nemesis) => nemesis.needs);
   const { missing, options } = planLaunch(needs, lookAtMachine());
   for (const reason of missing) log(reason);
+  const settings = { laneCount: LANE_COUNT, ...options.settings };
   const name = `jepsen-${workload}`;
-  const common = { ...options, name, nodeCount, seed, isNotingFailpoints: true };
+  const common = { ...options, settings, name, nodeCount, seed, isNotingFailpoints: true };
   switch (experiment.cluster) {
     case 'process':
       return ProcessCluster.launch(common);

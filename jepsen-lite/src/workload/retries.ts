@@ -32,6 +32,10 @@ const RETRY_PAUSE_MS = 25;
 /** Answers that are asked for again on purpose, from the node that already gave one. */
 const ECHO_COUNT = 1;
 const VECTOR: Float32Array = new Float32Array(4);
+/** Said by the table of sessions: they tell nothing about what became of the request. */
+const SESSION_REFUSALS: ReadonlySet<string> = new Set([
+  ...['SESSION_EXPIRED', 'SESSION_WINDOW_FULL', 'SEQUENCE_REUSED'],
+]);
 
 export function retriesWorkload(options: WorkloadOptions): Workload {
   const { seed, nodeCount, ratePerSecond = RATE_PER_SECOND } = options;
@@ -184,8 +188,13 @@ class Answers {
     this.lastCode = error.code;
     if (!error.definite) this.isMaybeSent = true;
     if (error.code === 'SESSION_EXPIRED') this.isSessionGone = true;
-    else if (error.code === 'VERSION_CONFLICT') this.refusals.push(error.code);
+    else if (isOfLog(error)) this.refusals.push(error.code);
   }
+}
+
+/** The log decided it, and not because of the session: then it is the answer to the request. */
+function isOfLog({ code, details }: HoldfastError): boolean {
+  return Number.isSafeInteger(details.index) && !SESSION_REFUSALS.has(code);
 }
 
 async function askUntilAnswered(

@@ -2,7 +2,7 @@
  * Looks for what kills each mutant: the tests that may, in order, until the first one fails. A test
  * counts only when it passes on unchanged output, in the same place and by the same command.
  */
-import { type Killer, killersOf } from './killers.ts';
+import { commandOf, type Killer, killersOf } from './killers.ts';
 import type { Mutant } from './mutant.ts';
 import type { Finding, Progress } from './progress.ts';
 import { type KillerRun, runKiller } from './run-killer.ts';
@@ -19,13 +19,13 @@ export class BaselineFailure extends Error {
 
 /** Measures `killer` without a mutant. */
 async function baselineOf(killer: Killer, scratch: Scratch, progress: Progress): Promise<number> {
-  const known = progress.baselineSeconds(killer.file);
+  const known = progress.baselineSeconds(commandOf(killer));
   if (known !== undefined) return known;
   scratch.restore();
   const run = await runKiller(killer, scratch.root, BASELINE_SECONDS_MAX);
   if (run.outcome !== 'passed')
-    throw new BaselineFailure(`${killer.file} fails without any mutant: ${run.detail}`);
-  progress.noteBaseline(killer.file, run.seconds);
+    throw new BaselineFailure(`${commandOf(killer)} fails without any mutant: ${run.detail}`);
+  progress.noteBaseline(commandOf(killer), run.seconds);
   return run.seconds;
 }
 

@@ -3,12 +3,16 @@
  * they are; none of them knows of mutants.
  */
 export interface Killer {
-  /** Compiled test, relative to the root. */
+  /** Compiled test or program, relative to the root. */
   readonly file: string;
   readonly arguments?: readonly string[];
   /** Runs seeded storms: its failure names the seed. */
   readonly isSeeded: boolean;
 }
+
+/** The command line: a program with other arguments is another killer. */
+export const commandOf = ({ file, arguments: given = [] }: Killer): string =>
+  [file, ...given].join(' ');
 
 /** Whole nodes under every fault; also the only killer of `--simulator`. */
 export const SIMULATOR: Killer = {

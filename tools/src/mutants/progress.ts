@@ -13,8 +13,10 @@ export interface Finding {
   readonly detail: string;
   readonly seed: number | null;
   readonly seconds: number;
-  /** Tests that did not notice it before one did. */
+  /** Tests, or tries of one that depends on chance, that did not notice it before one did. */
   readonly triedCount: number;
+  /** Of the mutant: with another text it is another one. Absent: all of them are in the digest. */
+  readonly version?: string;
 }
 
 interface Saved {
@@ -38,18 +40,20 @@ export class Progress {
     this.#findings = new Map(isUsable ? saved.findings.map((one) => [one.id, one]) : []);
   }
 
-  /** Seconds the test takes without a mutant; undefined when it was not measured yet. */
-  baselineSeconds(file: string): number | undefined {
-    return this.#baseline.get(file);
+  /** Seconds the command takes without a mutant; undefined when it was not measured yet. */
+  baselineSeconds(command: string): number | undefined {
+    return this.#baseline.get(command);
   }
 
-  noteBaseline(file: string, seconds: number): void {
-    this.#baseline.set(file, seconds);
+  noteBaseline(command: string, seconds: number): void {
+    this.#baseline.set(command, seconds);
     this.#save();
   }
 
-  finding(id: string): Finding | undefined {
-    return this.#findings.get(id);
+  /** Undefined when it was not looked for yet, or as another version. */
+  finding(id: string, version?: string): Finding | undefined {
+    const found = this.#findings.get(id);
+    return found?.version === version ? found : undefined;
   }
 
   note(finding: Finding): void {
@@ -79,8 +83,15 @@ function readSaved(path: string): Saved | null {
   }
 }
 
-/** Stands for everything a finding depends on: compiled packages, golden scenarios, mutants. */
-export function digestOf(root: string, extra: string): string {
+/**
+ * Stands for everything a finding depends on: compiled packages, golden scenarios, mutants.
+ * `folders` are below `root`.
+ */
+export function digestOf(
+  root: string,
+  extra: string,
+  folders: readonly string[] = ['packages'],
+): string {
   const hash = createHash('sha256').update(extra);
   const visit = (folder: string): void => {
     for (const entry of readdirSync(folder, { withFileTypes: true }).sort(byName)) {
@@ -90,7 +101,7 @@ export function digestOf(root: string, extra: string): string {
       else if (/\.(js|txt)$/.test(entry.name)) hash.update(path).update(readFileSync(path));
     }
   };
-  visit(join(root, 'packages'));
+  for (const folder of folders) visit(join(root, folder));
   return hash.digest('hex');
 }
 

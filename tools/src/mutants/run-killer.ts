@@ -1,11 +1,15 @@
 /** Runs one compiled test in a scratch copy as a process of its own, and reads how it ended. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Killer } from './killers.ts';
 
 export interface KillerRun {
   /** `hung`: it was stopped because it took far longer than without the mutant. */
   readonly outcome: 'passed' | 'failed' | 'hung';
+  /** Null when a signal ended it. */
+  readonly exitCode: number | null;
+  /** What it printed, cut off at a million characters. */
+  readonly output: string;
   readonly seconds: number;
   /** First failing test, or what the process said last. */
   readonly detail: string;
@@ -15,6 +19,15 @@ export interface KillerRun {
 
 const OUTPUT_SIZE_MAX = 1_000_000;
 const DETAIL_LENGTH_MAX = 120;
+/** Programs that have started servers end them when they are asked to end. */
+const GRACE_MS = 10_000;
+
+const running = new Set<ChildProcess>();
+
+/** For the end of this process: nothing that it started stays behind. */
+export function endRunningKillers(): void {
+  for (const child of running) child.kill('SIGTERM');
+}
 
 export async function runKiller(
   killer: Killer,
@@ -38,21 +51,27 @@ export async function runKiller(
   };
   child.stdout.on('data', keep);
   child.stderr.on('data', keep);
+  running.add(child);
   let isLate = false;
+  let lastTimer: NodeJS.Timeout | undefined;
   const timer = setTimeout(() => {
     isLate = true;
-    child.kill('SIGKILL');
+    child.kill('SIGTERM');
+    lastTimer = setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
   }, secondsMax * 1_000);
-  const code = await new Promise<number | null>((resolve, reject) => {
+  const exitCode = await new Promise<number | null>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', resolve);
   });
+  running.delete(child);
   clearTimeout(timer);
+  clearTimeout(lastTimer);
   const seconds = (performance.now() - startedAt) / 1_000;
+  const facts = { exitCode, output, seconds };
   if (isLate)
-    return { outcome: 'hung', seconds, detail: `longer than ${secondsMax} s`, seed: null };
-  if (code === 0) return { outcome: 'passed', seconds, detail: '', seed: null };
-  return { outcome: 'failed', seconds, detail: detailOf(output), seed: seedOf(output) };
+    return { outcome: 'hung', ...facts, detail: `longer than ${secondsMax} s`, seed: null };
+  if (exitCode === 0) return { outcome: 'passed', ...facts, detail: '', seed: null };
+  return { outcome: 'failed', ...facts, detail: detailOf(output), seed: seedOf(output) };
 }
 
 /** The test that failed first, as TAP names it, else what the process said last. */

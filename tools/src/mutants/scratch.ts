@@ -18,7 +18,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { applyMutant, type Mutant } from './mutant.ts';
+import { applyMutant, type PlantedBug } from './mutant.ts';
 
 const PACKAGES = ['base', 'raft', 'storage', 'protocol', 'shard-worker', 'client', 'node'];
 
@@ -38,7 +38,7 @@ export class Scratch {
   }
 
   /** Puts the mutant in place of its file. Throws when it does not fit the compiled text. */
-  patch(mutant: Mutant): void {
+  patch(mutant: PlantedBug): void {
     this.restore();
     const mutated = applyMutant(mutant, readFileSync(join(this.#origin, mutant.file), 'utf8'));
     if (mutated === null)

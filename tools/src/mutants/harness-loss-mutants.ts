@@ -1,0 +1,71 @@
+/** Acknowledged writes that are lost or done twice when a node dies, is cut off or loses power. */
+import type { ClusterKiller, HarnessMutant } from './harness-killers.ts';
+
+const REPLICA = 'packages/node/dist/src/replica';
+const WAL = 'packages/storage/dist/src/wal';
+
+/** A fault and its healing every four seconds. */
+const disturbed = (workload: string, nemesis: string, intervalSeconds = 2): ClusterKiller => ({
+  ...{ kind: 'cluster' as const, workload, nemesis, nodeCount: 3 as const },
+  ...{ seconds: 16, intervalSeconds, seed: 1 },
+});
+
+export const LOSS_MUTANTS: readonly HarnessMutant[] = [
+  {
+    id: 'acknowledged-before-commit',
+    bug: 'the leader acknowledges a write as soon as it has proposed it',
+    breaks: 'an acknowledged write survives',
+    file: `${REPLICA}/proposals.js`,
+    find: 'this.#proposed.set(index, { ...proposal, term: outcome.term });',
+    replace: `this.#proposed.set(index, { ...proposal, term: outcome.term });
+            if (proposal.origin.kind === 'upsert')
+                proposal.resolve({ ok: true, index, term: outcome.term, value: { kind: 'written', deletedCount: 0 } });`,
+    killer: disturbed('set', 'partition-leader'),
+  },
+  {
+    id: 'batch-is-not-synced',
+    bug: 'a batch of the log counts as durable when it was written, before it was synced',
+    breaks: 'an acknowledged write survives a power cut of all nodes',
+    file: `${WAL}/wal-writer.js`,
+    find: 'handle.datasync();',
+    replace: 'handle.sizeBytes();',
+    killer: disturbed('set', 'power-all', 5),
+  },
+  {
+    id: 'whole-batch-is-torn',
+    bug: 'at start the last batch of the log is dropped, also when it is whole',
+    breaks: 'an acknowledged write survives kill -9 of all nodes',
+    file: `${WAL}/scan.js`,
+    find: "if (batch.content.kind === 'whole')\n            this.#replayPending(null);\n    }",
+    replace: '}',
+    killer: disturbed('set', 'kill-all'),
+  },
+  {
+    id: 'lost-write-is-sent-anew',
+    bug: 'after a lost connection the client sends its write in another session',
+    breaks: 'a write happens once',
+    file: 'packages/client/dist/src/retry-policy.js',
+    find: "case 'CONNECTION_LOST':\n        case 'LEADERSHIP_LOST':",
+    replace:
+      "case 'CONNECTION_LOST':\n            return traits.hasSession ? { kind: 'renewSession' } : retryAfter(0);\n        case 'LEADERSHIP_LOST':",
+    killer: disturbed('set', 'kill-leader'),
+  },
+  {
+    id: 'checkpoint-without-results',
+    bug: 'a checkpoint leaves out the results of sessions',
+    breaks: 'a write happens once, also when a node was restarted in between',
+    file: 'packages/node/dist/src/state/meta-machine.js',
+    find: 'for (const result of this.sessions.resultsOf(session.id)) {',
+    replace: 'for (const result of []) {',
+    killer: disturbed('retries', 'kill-during-checkpoint'),
+  },
+  {
+    id: 'read-before-applied',
+    bug: 'a read is served from a state that has not applied the index it needs',
+    breaks: 'reads are linearizable on a node that catches up',
+    file: `${REPLICA}/read-gate.js`,
+    find: 'if (round.index > appliedIndex) {',
+    replace: 'if (appliedIndex < 0) {',
+    killer: disturbed('append', 'pause'),
+  },
+];
