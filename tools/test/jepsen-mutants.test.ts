@@ -1,5 +1,6 @@
-// The bugs planted for jepsen-lite fit the code as it is compiled now, their killers exist, and what
-// a run says is read right. Whether each is caught is for `npm run jepsen:mutants`: that takes long.
+// The bugs planted for jepsen-lite fit the code as it is compiled now, their killers exist, and
+// what a run says is read right. Whether each is caught is for `npm run jepsen:mutants`: that takes
+// a good part of an hour.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -19,7 +19,10 @@ export const LOSS_MUTANTS: readonly HarnessMutant[] = [
     find: 'this.#proposed.set(index, { ...proposal, term: outcome.term });',
     replace: `this.#proposed.set(index, { ...proposal, term: outcome.term });
             if (proposal.origin.kind === 'upsert')
-                proposal.resolve({ ok: true, index, term: outcome.term, value: { kind: 'written', deletedCount: 0 } });`,
+                proposal.resolve({
+                    ok: true, index, term: outcome.term,
+                    value: { kind: 'written', deletedCount: 0 },
+                });`,
     killer: disturbed('set', 'partition-leader'),
   },
   {
