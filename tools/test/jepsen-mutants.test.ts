@@ -70,7 +70,7 @@ t.test(
   async (t) => {
     t.strictSame(killerAt(CLUSTER, 2, 'out').arguments, [
       ...['--workload', 'set', '--nemesis', 'kill-all', '--nodes', '3', '--seconds', '12'],
-      ...['--interval-seconds', '2', '--seed', '7', '--store', 'out'],
+      ...['--interval-seconds', '2', '--seed', '7', '--store', 'out', '--coverage', 'shown'],
     ]);
     t.strictSame(killerAt(SIMULATOR, 2, 'out').arguments, [
       ...['--seeds', '20', '--first-seed', '1', '--jobs', '2'],
@@ -89,6 +89,8 @@ t.test('only a checker that says invalid has caught a bug', async (t) => {
   t.strictSame(judge(CLUSTER, run(1, verdicts), 1), {
     ...{ kind: 'caught', checker: 'set', reason: '2 elements: 2 x lost', seed: 6 },
   });
+  const stopped = verdicts.replace(/^set .*$/m, 'node-logs  invalid  1 problem: n1 assertion');
+  t.match(judge(CLUSTER, run(1, stopped), 0), { kind: 'missed', reason: /node-logs invalid/ });
   t.match(judge(CLUSTER, run(0, 'valid: x'), 0), { kind: 'missed', isValid: true });
   const unknown = 'set  unknown  no read of the set succeeded\nunknown: x';
   t.match(judge(CLUSTER, run(3, unknown), 0), {

@@ -1,8 +1,9 @@
 /**
  * What may catch a planted bug of the harness, and what counts as catching it: a checker of
- * jepsen-lite that says invalid, or an invariant or checker of the simulator. A node that stops, a
- * cluster that does not come back, a harness that breaks: none of that is a catch, however clearly
- * something is wrong. Whoever uses the database would have been told by a crash, not by a proof.
+ * jepsen-lite that says from what clients and nodes answered that a promise was broken, or an
+ * invariant or checker of the simulator. A node that stops, a failed assertion in its log, a
+ * cluster that is slow or does not come back, a harness that breaks: none of that is a catch,
+ * however clearly something is wrong. There the product noticed the bug, and not the harness.
  */
 import type { Killer } from './killers.ts';
 import type { PlantedBug } from './mutant.ts';
@@ -61,6 +62,9 @@ const EXIT_INVALID = 1;
 const EXIT_UNKNOWN = 3;
 const REASON_LENGTH_MAX = 160;
 
+/** Checkers of how a run went. What they find is no broken promise about data. */
+const NO_PROOFS: ReadonlySet<string> = new Set(['availability', 'resources', 'node-logs']);
+
 /**
  * A problem of a simulated run that is no finding of a checker: a node or a client that ended by
  * itself, or something that did not happen in time.
@@ -84,6 +88,8 @@ export function killerAt(killer: HarnessKiller, attempt: number, storeDirectory:
       ...['--workload', workload, '--nemesis', nemesis, '--nodes', `${nodeCount}`],
       ...['--seconds', `${seconds}`, '--interval-seconds', `${intervalSeconds}`],
       ...['--seed', `${seed + attempt}`, '--store', storeDirectory],
+      // Too short to prove the absence of bugs; this is about the presence of one.
+      ...['--coverage', 'shown'],
     ],
     isSeeded: false,
   };
@@ -104,16 +110,15 @@ export function judge(killer: HarnessKiller, run: KillerRun, attempt: number): J
 
 /** Its checkers are printed one a line: name, verdict, and why. */
 function judgeCluster({ exitCode, output }: KillerRun, seed: number): Judgement {
-  const found = /^(\S+) +invalid +(\S.*)$/m.exec(output);
-  if (exitCode === EXIT_INVALID && found !== null) {
-    const [, checker = '', reason = ''] = found;
+  if (exitCode !== EXIT_INVALID && exitCode !== EXIT_UNKNOWN) {
+    return missed(`the harness ended with ${exitCode}: ${lastLineOf(output)}`);
+  }
+  const lines = [...output.matchAll(/^(\S+) +(invalid|unknown) +(\S.*)$/gm)];
+  for (const [, checker = '', verdict, reason = ''] of lines) {
+    if (verdict !== 'invalid' || NO_PROOFS.has(checker)) continue;
     return { kind: 'caught', checker, reason: shortened(reason), seed };
   }
-  if (exitCode === EXIT_UNKNOWN) {
-    const why = /^(\S+ +unknown +\S.*)$/m.exec(output)?.[1] ?? 'unknown';
-    return missed(why);
-  }
-  return missed(`the harness ended with ${exitCode}: ${lastLineOf(output)}`);
+  return missed(lines[0]?.[0].replaceAll(/ +/g, ' ') ?? lastLineOf(output));
 }
 
 /** `seed 7 FAILED at commit c`, then a problem a line, with two spaces before it. */
