@@ -221,20 +221,24 @@ export function splitPointOps(
   return slices;
 }
 
-/** The ops again, with their own copies of vectors and payloads. For tests and tools. */
+/** The ops again, with their own copies of vectors and payloads. */
 export function* decodePointOps(bytes: Uint8Array): Generator<PointOp, void, undefined> {
   const reader = new PointOpReader(bytes);
   while (reader.next()) yield decodeCurrent(reader);
 }
+
+/** What came from a peer is a Buffer, whose own `slice` is a view of a pool of any size. */
+const copyOf = (bytes: Uint8Array, start: number, end: number): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(bytes.subarray(start, end));
 
 function decodeCurrent(reader: PointOpReader): PointOp {
   const id = reader.id();
   const condition = decodeCondition(reader);
   if (!reader.isUpsert) return { type: 'delete', id, condition };
   const { bytes, vectorOffset, payloadOffset } = reader;
-  const vector = new Float32Array(bytes.slice(vectorOffset, payloadOffset).buffer);
+  const vector = new Float32Array(copyOf(bytes, vectorOffset, payloadOffset).buffer);
   const payload = reader.hasPayload
-    ? bytes.slice(payloadOffset, payloadOffset + reader.payloadSizeBytes)
+    ? copyOf(bytes, payloadOffset, payloadOffset + reader.payloadSizeBytes)
     : null;
   return { type: 'upsert', id, vector, payload, condition };
 }

@@ -79,6 +79,29 @@ tap.test('encoded ops decode to what they were', async (t) => {
   );
 });
 
+tap.test('ops that came from a peer, in a part of a pooled Buffer, decode to copies', async (t) => {
+  const ops: readonly PointOp[] = [
+    {
+      ...{
+        type: 'upsert',
+        id: 7,
+        vector: Float32Array.of(1, 2, 3),
+        condition: { kind: 'ifAbsent' },
+      },
+      payload: Uint8Array.of(0x81, 1),
+    },
+    { type: 'delete', id: 8, condition: { kind: 'ifVersion', version: 3 } },
+  ];
+  const bytes = encodePointOps(ops);
+  // The pool is no multiple of four long, and begins with what is none of ours.
+  const pool = Buffer.from(new Uint8Array(bytes.byteLength + 17).fill(0xff).buffer);
+  pool.set(bytes, 8);
+  const decoded = [...decodePointOps(pool.subarray(8, 8 + bytes.byteLength))];
+  pool.fill(0);
+  strict.deepEqual(decoded, ops);
+  t.pass('equal, also when the pool is used again');
+});
+
 tap.test('a batch splits over lanes without losing, repeating or reordering an op', async (t) => {
   check(
     t,
