@@ -18,8 +18,8 @@ export function harnessReport(
   return [
     '# Planted bugs',
     '',
-    `Commit ${commit}, ${date}, ${processorCount} processors: \`npm run jepsen:mutants\` plants one`,
-    'bug at a time into a copy of the compiled product and runs one experiment of jepsen-lite',
+    `Commit ${commit}, ${date}, ${processorCount} processors: \`npm run jepsen:mutants\` plants`,
+    'one bug at a time into a copy of the compiled product and runs one experiment of jepsen-lite',
     'against it. Caught means that a checker said invalid, or that an invariant of the simulator',
     'was broken: a node that stops, or a cluster that does not come back, is no catch. The same',
     'experiment was valid without the bug. The timing of real processes does not repeat, so they',
