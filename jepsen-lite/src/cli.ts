@@ -39,7 +39,7 @@ function readArguments() {
     options: {
       ...{ workload: text, nemesis: text, seed: text, nodes: text, seconds: text, cluster: text },
       ...{ workers: text, suite: text, runs: text, store: text, 'interval-seconds': text },
-      coverage: text,
+      ...{ coverage: text, prefill: text },
       list: { type: 'boolean' },
       again: { type: 'boolean' },
     },
@@ -76,6 +76,7 @@ function experimentOf(values: Arguments): Experiment {
     workerCount: positive('workers', values.workers, defaults.workerCount),
     cluster: mode,
     isCoverageJudged: coverage !== 'shown',
+    prefillRowCount: values.prefill === undefined ? 0 : positive('prefill', values.prefill, 0),
   };
   checkNames(experiment, REGISTRY);
   return experiment;

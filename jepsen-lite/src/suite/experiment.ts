@@ -20,6 +20,8 @@ export interface Experiment {
   readonly cluster: ClusterMode;
   /** False for runs that are too short for it: their windows are shown, not judged. */
   readonly isCoverageJudged: boolean;
+  /** Rows beside the workload, loaded before it: over 65,536 there are segments and graphs. */
+  readonly prefillRowCount: number;
 }
 
 export const EXPERIMENT_DEFAULTS = {
@@ -29,6 +31,7 @@ export const EXPERIMENT_DEFAULTS = {
   workerCount: 12,
   cluster: 'process',
   isCoverageJudged: true,
+  prefillRowCount: 0,
 } as const satisfies Partial<Experiment>;
 
 /** What can be asked for by name. */
@@ -41,12 +44,13 @@ export interface Registry {
 export function reproduceLine(experiment: Experiment): string {
   const { cluster, durationMs, faultIntervalMs, nemeses, nodeCount } = experiment;
   const { seed, workerCount, workload } = experiment;
+  const prefill = experiment.prefillRowCount > 0 ? ` --prefill ${experiment.prefillRowCount}` : '';
   const coverage = experiment.isCoverageJudged ? '' : ' --coverage shown';
   return [
     `npm run jepsen -- --workload ${workload} --nemesis ${nemeses.join(',') || 'none'}`,
     `--seed ${seed} --nodes ${nodeCount} --seconds ${durationMs / 1_000}`,
     `--interval-seconds ${faultIntervalMs / 1_000} --workers ${workerCount}`,
-    `--cluster ${cluster}${coverage}`,
+    `--cluster ${cluster}${prefill}${coverage}`,
   ].join(' ');
 }
 

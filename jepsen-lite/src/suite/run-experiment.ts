@@ -11,6 +11,7 @@ import type { Verdict } from '../checker/verdict.ts';
 import { worstOf } from '../checker/verdict.ts';
 import { launchNetnsCluster } from '../cluster/netns-cluster.ts';
 import { ProcessCluster } from '../cluster/process-cluster.ts';
+import type { ServerSettings } from '../cluster/server-command.ts';
 import { whyNotTogether } from '../nemesis/catalogue.ts';
 import { lookAtMachine, planLaunch } from '../nemesis/needs.ts';
 import type { Nemesis } from '../nemesis/nemesis.ts';
@@ -22,6 +23,7 @@ import { type RunSummary, summarizeRun } from '../store/run-summary.ts';
 import { followHistory, RunWriter } from '../store/run-writer.ts';
 import { type Experiment, type Registry, reproduceLine } from './experiment.ts';
 import { judgeRun } from './judge-run.ts';
+import { prefill } from './prefill.ts';
 
 export interface ExperimentResult {
   /** Where everything about it is. */
@@ -36,10 +38,21 @@ export interface ExperimentResult {
 }
 
 /**
- * So that shards of one collection are on different threads, whatever the machine has: with one
- * lane no batch is ever decided, and no read put together, over several.
+ * Two lanes, so that shards of one collection are on different threads, whatever the machine has:
+ * with one lane no batch is ever decided, and no read put together, over several. And everything
+ * that goes by size or time small, so that a run of a minute sees logs end, checkpoints, snapshots
+ * for who fell behind, and comparisons of digests. Faults may ask for other values.
  */
-const LANE_COUNT = 2;
+const RUN_SETTINGS: ServerSettings = {
+  laneCount: 2,
+  walFileSizeBytes: 1 << 20,
+  checkpointIntervalMs: 5_000,
+  checkpointLogSizeBytes: 4 << 20,
+  logRetentionEntryCount: 200,
+  logRetentionSizeBytesMax: 1 << 20,
+  followerLogHoldSizeBytesMax: 1 << 20,
+  digestVerifyIntervalMs: 5_000,
+};
 
 export interface ExperimentTools {
   readonly registry: Registry;
@@ -62,6 +75,7 @@ export async function runExperiment(
   try {
     const writer = await RunWriter.create(storeDirectory, factsOf(experiment, cluster, nemeses));
     try {
+      await prefill(cluster, experiment.prefillRowCount);
       const report = await run({
         ...{ cluster, workload, nemeses, seed, log },
         durationMs: experiment.durationMs,
@@ -150,7 +164,7 @@ async function launch(
   const needs = nemeses.map((nemesis) => nemesis.needs);
   const { missing, options } = planLaunch(needs, lookAtMachine());
   for (const reason of missing) log(reason);
-  const settings = { laneCount: LANE_COUNT, ...options.settings };
+  const settings = { ...RUN_SETTINGS, ...options.settings };
   const name = `jepsen-${workload}`;
   const common = { ...options, settings, name, nodeCount, seed, isNotingFailpoints: true };
   switch (experiment.cluster) {

@@ -15,6 +15,8 @@ export interface SuiteBlock {
   readonly seconds?: number;
   /** Default 'process'. */
   readonly cluster?: ClusterMode;
+  /** Default 0. */
+  readonly prefillRowCount?: number;
 }
 
 export interface Suite {
@@ -48,6 +50,7 @@ export function experimentsOf(suite: Suite): readonly Experiment[] {
             durationMs: (block.seconds ?? suite.seconds) * 1_000,
             faultIntervalMs: suite.faultIntervalSeconds * 1_000,
             cluster,
+            prefillRowCount: block.prefillRowCount ?? EXPERIMENT_DEFAULTS.prefillRowCount,
             isCoverageJudged: suite.coverage !== 'shown',
           });
         }
