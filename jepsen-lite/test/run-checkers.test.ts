@@ -9,6 +9,7 @@ import { judgeResources } from '../src/checker/resources.ts';
 import { type FaultEvent, History, type HistoryEvent, type Outcome } from '../src/history.ts';
 import type { Operation } from '../src/operation.ts';
 import type { Series } from '../src/store/series.ts';
+import { judgeRun } from '../src/suite/judge-run.ts';
 
 const fault = (timeMs: number, isHealing: boolean, more: Partial<FaultEvent> = {}): FaultEvent => ({
   ...{ kind: 'fault', nemesis: 'kill', action: isHealing ? 'heal' : 'kill-leader', isHealing },
@@ -190,4 +191,21 @@ t.test('a new life may begin behind, and a new incarnation knows nothing', async
   t.match(judgeInvariants([leader, sample({}), wiped]), { kind: 'valid' });
   t.match(judgeInvariants([]), { kind: 'unknown' });
   t.match(judgeInvariants([sample({ leader: null })]), { kind: 'unknown' }, 'nobody ever led');
+});
+
+t.test('a short run is judged by all but by how much it covered', async (t) => {
+  const evidence = {
+    ...{ events: GOOD, samples: { statuses: [], series: [] } },
+    logs: [{ nodeName: 'n1', lines: ['ready'] }],
+  };
+  const whole = judgeRun({ ...evidence, isCoverageJudged: true });
+  t.match(whole, { coverage: { kind: 'valid' }, resources: { kind: 'unknown' } });
+  t.match(whole, { availability: { kind: 'valid' }, 'node-logs': { kind: 'valid' } });
+  t.match(whole, { invariants: { kind: 'unknown' } }, 'nobody was looked at');
+  const short = judgeRun({ ...evidence, isCoverageJudged: false });
+  t.same(Object.keys(short).sort(), ['availability', 'invariants', 'node-logs']);
+  const growing = [{ ...seriesOf('rss', (i) => i * 10) }, { ...seriesOf('descriptors', () => 1) }];
+  const leaking = { ...evidence, samples: { statuses: [], series: growing } };
+  const judged = judgeRun({ ...leaking, isCoverageJudged: false });
+  t.match(judged, { resources: { kind: 'invalid' } }, 'what is seen is judged');
 });

@@ -22,18 +22,19 @@ export interface RunEvidence {
   readonly events: readonly HistoryEvent[];
   readonly samples: Samples;
   readonly logs: readonly NodeLog[];
-  /** False: too short for that; the windows are shown and not judged. */
+  /** False: too short for that; the windows are shown and not judged, and samples may be few. */
   readonly isCoverageJudged: boolean;
 }
 
 export function judgeRun(evidence: RunEvidence): Readonly<Record<string, Verdict>> {
   const { events, isCoverageJudged, logs, samples } = evidence;
   const limits = { writeGapMsMax: Infinity, recoveryMsMax: RECOVERY_MS_MAX };
+  const resources = judgeResources(samples.series);
   return {
     ...(isCoverageJudged ? { coverage: judgeCoverage(events) } : {}),
     availability: judgeAvailability(events, limits),
     invariants: judgeInvariants(samples.statuses),
-    resources: judgeResources(samples.series),
+    ...(isCoverageJudged || resources.kind !== 'unknown' ? { resources } : {}),
     'node-logs': judgeLogs(logs),
   };
 }
