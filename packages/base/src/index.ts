@@ -1,6 +1,7 @@
 export { assert, InvariantViolation, must, unreachable } from './assert.ts';
 export { BoundedQueue } from './bounded-queue.ts';
 export type { Brand } from './brand.ts';
+export { copyBytes } from './bytes.ts';
 export type { CircuitBreakerOptions, CircuitState } from './circuit-breaker.ts';
 export { CircuitBreaker } from './circuit-breaker.ts';
 export type { Clock, TimerHandle, Timers } from './clock.ts';

@@ -6,7 +6,7 @@
  * are left before anything is allocated, so a small frame cannot ask for much memory. Integers
  * beyond 2^53 - 1 come back as bigint, for the validators to refuse by name. `bin` is a view.
  */
-import { HoldfastError } from '@holdfast/base';
+import { copyBytes, HoldfastError } from '@holdfast/base';
 
 /** A payload may be 16 deep inside a request; what is far deeper is an attack, not data. */
 const DEPTH_MAX = 64;
@@ -181,7 +181,7 @@ class Reader {
       if (i === sizeBytes) return cached.text;
     }
     const text = this.#decodeText(start, sizeBytes);
-    keyCache[slot] = { bytes: bytes.slice(start, start + sizeBytes), text };
+    keyCache[slot] = { bytes: copyBytes(bytes, start, start + sizeBytes), text };
     return text;
   }
 

@@ -5,6 +5,7 @@
  */
 import type { ConfState, Entry, NodeId } from '@holdfast/base';
 import {
+  copyBytes,
   decodeConf,
   decodeEntry,
   ENTRY_HEADER_SIZE_BYTES,
@@ -53,7 +54,7 @@ export class ByteReader {
 
   sum(): Uint8Array {
     const start = this.#take(ENTRY_SUM_SIZE_BYTES);
-    return this.#bytes.slice(start, start + ENTRY_SUM_SIZE_BYTES);
+    return copyBytes(this.#bytes, start, start + ENTRY_SUM_SIZE_BYTES);
   }
 
   hexId(): string {

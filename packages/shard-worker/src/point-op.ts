@@ -10,7 +10,7 @@
  * The header is 48 bytes, so vectors start 4-byte aligned when the op does; ops are padded to 8.
  * These bytes come from our own log, which checks its sums: malformed ones are a bug and assert.
  */
-import { assert, unreachable } from '@holdfast/base';
+import { assert, copyBytes, unreachable } from '@holdfast/base';
 import type { PointId } from './model.ts';
 import { hashPointId, pointIdKind, readPointId, shardOfIdHash, writePointId } from './point-id.ts';
 
@@ -227,18 +227,14 @@ export function* decodePointOps(bytes: Uint8Array): Generator<PointOp, void, und
   while (reader.next()) yield decodeCurrent(reader);
 }
 
-/** What came from a peer is a Buffer, whose own `slice` is a view of a pool of any size. */
-const copyOf = (bytes: Uint8Array, start: number, end: number): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(bytes.subarray(start, end));
-
 function decodeCurrent(reader: PointOpReader): PointOp {
   const id = reader.id();
   const condition = decodeCondition(reader);
   if (!reader.isUpsert) return { type: 'delete', id, condition };
   const { bytes, vectorOffset, payloadOffset } = reader;
-  const vector = new Float32Array(copyOf(bytes, vectorOffset, payloadOffset).buffer);
+  const vector = new Float32Array(copyBytes(bytes, vectorOffset, payloadOffset).buffer);
   const payload = reader.hasPayload
-    ? copyOf(bytes, payloadOffset, payloadOffset + reader.payloadSizeBytes)
+    ? copyBytes(bytes, payloadOffset, payloadOffset + reader.payloadSizeBytes)
     : null;
   return { type: 'upsert', id, vector, payload, condition };
 }

@@ -6,7 +6,7 @@
  * what is posted later is answered `failed` by the empty engine: its epoch was never opened.
  */
 import type { CircuitBreakerOptions } from '@holdfast/base';
-import { assert, HoldfastError } from '@holdfast/base';
+import { assert, copyBytes, HoldfastError } from '@holdfast/base';
 import { Piscina } from 'piscina';
 import type { LayerLimits } from '../engine/layers.ts';
 import { LAYER_LIMITS_DEFAULT } from '../engine/layers.ts';
@@ -164,7 +164,7 @@ function prepare(task: ShardTask): { message: ShardTask; transferList: ArrayBuff
     const transferred = new Set<ArrayBuffer>();
     const commands = task.commands.map((command) => {
       if (command.kind !== 'write') return command;
-      const ops = exactView(command.ops);
+      const ops = exactBytes(command.ops);
       const { buffer } = ops;
       if (buffer.byteLength >= TRANSFER_SIZE_BYTES_MIN && buffer instanceof ArrayBuffer)
         transferred.add(buffer);
@@ -173,23 +173,17 @@ function prepare(task: ShardTask): { message: ShardTask; transferList: ArrayBuff
     return { message: { ...task, commands }, transferList: [...transferred] };
   }
   if (task.kind === 'vote')
-    return { message: { ...task, ops: exactView(task.ops) }, transferList: [] };
+    return { message: { ...task, ops: exactBytes(task.ops) }, transferList: [] };
   if (task.kind !== 'read') return { message: task, transferList: [] };
   const reads = task.reads.map((read) => {
     if (read.kind !== 'search') return read;
-    const vector = exactView(read.query.vector);
-    if (vector === read.query.vector) return read;
+    const { vector: given } = read.query;
+    const vector = given.byteLength === given.buffer.byteLength ? given : given.slice();
+    if (vector === given) return read;
     return { kind: 'search', query: { ...read.query, vector } } as const;
   });
   return { message: { ...task, reads }, transferList: [] };
 }
 
-interface SliceableView {
-  readonly buffer: ArrayBufferLike;
-  readonly byteLength: number;
-  slice(): this;
-}
-
-function exactView<View extends SliceableView>(view: View): View {
-  return view.byteLength === view.buffer.byteLength ? view : view.slice();
-}
+const exactBytes = (bytes: Uint8Array): Uint8Array =>
+  bytes.byteLength === bytes.buffer.byteLength ? bytes : copyBytes(bytes);

@@ -2,6 +2,7 @@
  * Reads a rows file front to back in windows of bounded size. Every block and every row checksum is
  * verified before a row is handed out.
  */
+import { copyBytes } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
 import { ChecksummedFileReader, joinPath, toHex } from '@holdfast/storage';
 import type { PointId } from '../model.ts';
@@ -106,7 +107,7 @@ export function describeRowsFile(
 
 /** A copy: records are aligned in the file, not in memory. */
 const vectorOf = (bytes: Uint8Array, offset: number, dimension: number): Float32Array =>
-  new Float32Array(bytes.slice(offset, offset + dimension * 4).buffer);
+  new Float32Array(copyBytes(bytes, offset, offset + dimension * 4).buffer);
 
 const payloadOf = (bytes: Uint8Array, facts: RecordFacts): Uint8Array =>
   bytes.subarray(facts.payloadOffset, facts.payloadOffset + facts.payloadSizeBytes);

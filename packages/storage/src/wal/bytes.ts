@@ -2,6 +2,7 @@
 import type { ConfState } from '@holdfast/base';
 import {
   assert,
+  copyBytes,
   decodeConf,
   ENTRY_SUM_SIZE_BYTES,
   HoldfastError,
@@ -102,7 +103,7 @@ export class ByteReader {
 
   sum(): Uint8Array {
     const start = this.#advance(ENTRY_SUM_SIZE_BYTES);
-    return this.#bytes.slice(start, start + ENTRY_SUM_SIZE_BYTES);
+    return copyBytes(this.#bytes, start, start + ENTRY_SUM_SIZE_BYTES);
   }
 
   text(): string {
