@@ -9,6 +9,7 @@
 import { EventEmitter } from 'node:events';
 import type { Random } from '@holdfast/base';
 import type { ConnectionSocket, RawSocket } from '../server/connection-socket.ts';
+import { pooled } from './pooled.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { SimScheduler } from './sim-scheduler.ts';
 
@@ -141,7 +142,7 @@ class SimLink {
 
   readonly clientEnd: SimClientEnd = {
     send: (bytes) => {
-      const copy = Buffer.from(bytes);
+      const copy = pooled(bytes);
       this.#up.send(() => {
         const { socket, process } = this.#server();
         if (socket !== null) process?.run(() => socket.receive(copy));
@@ -195,7 +196,7 @@ class SimLink {
   }
 
   #deliver(bytes: Uint8Array): void {
-    if (this.#isClientOpen && this.#isServerOpen) this.#handlers.onFrame(bytes);
+    if (this.#isClientOpen && this.#isServerOpen) this.#handlers.onFrame(pooled(bytes));
   }
 
   #closeClient(reason: string): void {

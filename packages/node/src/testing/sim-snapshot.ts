@@ -1,6 +1,7 @@
 /** Streams one snapshot from one simulated process to another, piece by piece, until it breaks. */
 import type { NodeId } from '@holdfast/base';
 import type { OutgoingSnapshot, SnapshotReceiver } from '../service-api.ts';
+import { pooled } from './pooled.ts';
 
 export interface SnapshotStream {
   readonly from: NodeId;
@@ -28,7 +29,7 @@ export async function streamSnapshot(stream: SnapshotStream): Promise<void> {
         const length = Math.min(chunkSizeBytes, file.sizeBytes - offset);
         const bytes = await Promise.race([broken, file.read(offset, length)]);
         await Promise.race([broken, pass(length)]);
-        await sink.write(fileIndex, offset, bytes);
+        await sink.write(fileIndex, offset, pooled(bytes));
         offset += length;
         heldSizeBytes += length;
         snapshot.onProgress?.(heldSizeBytes);

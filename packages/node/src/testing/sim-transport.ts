@@ -22,6 +22,7 @@ import type {
   PeerTransportStats,
   SnapshotReceiver,
 } from '../service-api.ts';
+import { pooled } from './pooled.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { SimScheduler } from './sim-scheduler.ts';
 import { streamSnapshot } from './sim-snapshot.ts';
@@ -322,7 +323,7 @@ export class SimTransport implements PeerTransport {
   }
 
   receiveCare(from: CareAddress, bytes: Uint8Array): void {
-    const frame = decodePeerFrame(bytes.slice());
+    const frame = decodePeerFrame(pooled(bytes));
     const isForUs = frame.kind === 'care' && frame.toIncarnation === this.#identity.incarnation;
     if (isForUs) this.#process.run(() => this.#onCare(from, frame.message));
   }
@@ -332,7 +333,7 @@ export class SimTransport implements PeerTransport {
   }
 
   receive(from: NodeId, bytes: Uint8Array): void {
-    this.#process.run(() => this.#onMessages([decodeRaftMessage(bytes.slice(), from)]));
+    this.#process.run(() => this.#onMessages([decodeRaftMessage(pooled(bytes), from)]));
   }
 
   onMessages(listener: (messages: readonly RaftMessage[]) => void): void {
