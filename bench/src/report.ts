@@ -1,8 +1,9 @@
 /** The table for people and the JSON for machines. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { renderTable as renderFigures } from '@holdfast/jepsen-lite';
 import type { Environment } from './environment.ts';
-import { type BenchResult, type Figure, formatNumber } from './result.ts';
+import type { BenchResult } from './result.ts';
 
 export interface Report {
   readonly environment: Environment;
@@ -10,38 +11,9 @@ export interface Report {
   readonly results: readonly BenchResult[];
 }
 
-const CHECK_WORDS = { met: 'met', missed: 'MISSED', notMeasured: 'not measured' } as const;
-
 /** One row per figure, columns aligned. */
-export function renderTable(results: readonly BenchResult[]): string {
-  const rows = [['bench', 'figure', 'value', 'unit', 'target', '']];
-  for (const result of results) {
-    for (const figure of result.figures) rows.push(rowOf(result.name, figure));
-  }
-  const widths = rows[0]?.map((_cell, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, i) => (i === 2 ? cell.padStart(widths?.[i] ?? 0) : cell.padEnd(widths?.[i] ?? 0)))
-      .join('  ')
-      .trimEnd(),
-  );
-  const rule = '-'.repeat(Math.max(...lines.map((line) => line.length)));
-  const notes = results.flatMap((result) => result.notes.map((note) => `${result.name}: ${note}`));
-  return [lines[0], rule, ...lines.slice(1), ...(notes.length > 0 ? [rule, ...notes] : [])].join(
-    '\n',
-  );
-}
-
-function rowOf(benchName: string, figure: Figure): string[] {
-  return [
-    benchName,
-    figure.name,
-    figure.value === null ? '-' : formatNumber(figure.value),
-    figure.unit,
-    figure.target ?? '',
-    figure.check === undefined ? '' : CHECK_WORDS[figure.check],
-  ];
-}
+export const renderTable = (results: readonly BenchResult[]): string =>
+  renderFigures(results, 'bench');
 
 /** Writes one file per run and `latest.json`; returns the path of the former. */
 export function writeReport(directory: string, report: Report): string {

@@ -1,20 +1,11 @@
 /**
  * What a benchmark hands back: named figures with their targets, and the raw samples behind them.
  */
-
+import type { Figure } from '@holdfast/jepsen-lite';
 import type { BenchSizes } from './options.ts';
 
-export type TargetCheck = 'met' | 'missed' | 'notMeasured';
-
-export interface Figure {
-  readonly name: string;
-  /** Null when it could not be measured; the note says why. */
-  readonly value: number | null;
-  readonly unit: string;
-  /** Printed beside the figure, for example ">= 4,000". */
-  readonly target?: string;
-  readonly check?: TargetCheck;
-}
+export type { Figure, TargetCheck } from '@holdfast/jepsen-lite';
+export { atLeast, atMost, below, figure, formatNumber } from '@holdfast/jepsen-lite';
 
 export interface BenchResult {
   readonly name: string;
@@ -40,36 +31,4 @@ export interface Bench {
   /** Takes many minutes: runs only when named. */
   readonly isOnRequest?: boolean;
   run(context: BenchContext): Promise<Omit<BenchResult, 'name' | 'durationMs'>>;
-}
-
-export const figure = (name: string, value: number | null, unit: string): Figure => ({
-  name,
-  value,
-  unit,
-});
-
-export const atLeast = (name: string, value: number | null, unit: string, min: number): Figure => ({
-  ...figure(name, value, unit),
-  target: `>= ${formatNumber(min)}`,
-  check: value === null ? 'notMeasured' : value >= min ? 'met' : 'missed',
-});
-
-export const below = (name: string, value: number | null, unit: string, limit: number): Figure => ({
-  ...figure(name, value, unit),
-  target: `< ${formatNumber(limit)}`,
-  check: value === null ? 'notMeasured' : value < limit ? 'met' : 'missed',
-});
-
-export const atMost = (name: string, value: number | null, unit: string, max: number): Figure => ({
-  ...figure(name, value, unit),
-  target: `<= ${formatNumber(max)}`,
-  check: value === null ? 'notMeasured' : value <= max ? 'met' : 'missed',
-});
-
-/** Three significant digits below 1,000, whole numbers with separators above. */
-export function formatNumber(value: number): string {
-  if (Number.isInteger(value) || Math.abs(value) >= 1_000) {
-    return Math.round(value).toLocaleString('en-US');
-  }
-  return String(Number(value.toPrecision(3)));
 }

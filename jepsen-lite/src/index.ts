@@ -34,4 +34,8 @@ export { PERFECT_LINE, shaped } from './net/link-mode.ts';
 export type { RelayDecision, RelayFilter } from './net/message-relay.ts';
 export { MessageRelay } from './net/message-relay.ts';
 export { TcpProxy } from './net/tcp-proxy.ts';
+export type { Figure, TargetCheck } from './numbers/figure.ts';
+export { atLeast, atMost, below, figure, formatNumber } from './numbers/figure.ts';
+export type { FigureGroup } from './numbers/figure-table.ts';
+export { renderTable } from './numbers/figure-table.ts';
 export { pause, waitFor } from './wait.ts';

@@ -13,6 +13,9 @@ export interface WaitOptions {
   readonly pollIntervalMs?: number;
 }
 
+/** What was waited for did not come: where the cluster was to do it, the cluster did not. */
+export class WaitExpired extends Error {}
+
 /** Resolves after at least `delayMs`. */
 export function pause(delayMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, delayMs));
@@ -21,7 +24,7 @@ export function pause(delayMs: number): Promise<void> {
 /**
  * Calls `look` until it answers something else than null, and returns that answer. An exception of
  * `look` counts as "not yet" and is the cause of the final error.
- * @throws Error naming `what` when the time is over
+ * @throws WaitExpired naming `what` when the time is over
  */
 export async function waitFor<Answer>(
   options: WaitOptions,
@@ -40,11 +43,9 @@ export async function waitFor<Answer>(
     }
     if (performance.now() >= deadlineMs) {
       const reason = lastFailure instanceof Error ? `: ${lastFailure.message}` : '';
-      throw new Error(
+      throw new WaitExpired(
         `gave up after ${options.timeoutMs} ms waiting for ${options.what}${reason}`,
-        {
-          cause: lastFailure,
-        },
+        { cause: lastFailure },
       );
     }
     await pause(options.pollIntervalMs ?? 25);

@@ -71,6 +71,8 @@ export interface ClusterNetwork {
   heal(): Promise<void>;
   /** What lines did to what went over them, in words for people; empty when nothing. */
   describeCounts(): string;
+  /** Frames in which bits were flipped so far. */
+  readonly corruptionCount: number;
 }
 
 export interface Cluster {

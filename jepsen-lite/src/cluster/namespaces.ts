@@ -26,6 +26,8 @@ const BRIDGE = /^hfb(\d+)$/;
 
 export class Namespaces implements ClusterNetwork {
   readonly hasClientLinks = false;
+  /** The kernel changes nothing that it forwards. */
+  readonly corruptionCount = 0;
   readonly #nodeNames: readonly NodeName[];
   readonly #isCut = new Set<string>();
 

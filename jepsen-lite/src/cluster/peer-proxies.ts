@@ -104,6 +104,10 @@ export class PeerProxies implements ClusterNetwork {
     for (const proxy of this.#all()) proxy.setMode(PASS);
   }
 
+  get corruptionCount(): number {
+    return this.#all().reduce((sum, { counts }) => sum + counts.corruptions, 0);
+  }
+
   describeCounts(): string {
     const sum = { resets: 0, corruptions: 0, replays: 0 };
     for (const { counts } of this.#all()) {

@@ -9,7 +9,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, must } from '@holdfast/base';
-import { waitFor } from '../wait.ts';
+import { WaitExpired, waitFor } from '../wait.ts';
 import type {
   Cluster,
   ClusterNetwork,
@@ -359,7 +359,7 @@ export class ProcessCluster implements Cluster {
 
   /**
    * Waits until every running node is ready and all agree on the leader.
-   * @throws Error naming the node that exited, with the end of its log
+   * @throws WaitExpired naming the node that exited, with the end of its log
    */
   async waitUntilReady(timeoutMs = READY_TIMEOUT_MS): Promise<LeaderView> {
     let isDead: Error | null = null;
@@ -420,7 +420,8 @@ export class ProcessCluster implements Cluster {
   #firstUnexpectedExit(): Error | null {
     for (const process of this.#processes.values()) {
       if (process.exitText?.startsWith('exited') === true) {
-        return new Error(`node ${process.nodeName} ${process.exitText}\n${process.logTail()}`);
+        const text = `node ${process.nodeName} ${process.exitText}\n${process.logTail()}`;
+        return new WaitExpired(text);
       }
     }
     return null;

@@ -32,7 +32,7 @@ export const HOSTILITIES = [
 ] as const;
 export type Hostility = (typeof HOSTILITIES)[number];
 
-const HEAL = 'send-them-home';
+export const SEND_HOME = 'send-them-home';
 /** Attacks under way at one time. */
 const ATTACKER_COUNT = 8;
 const CROWD_COUNT = 5_000;
@@ -46,18 +46,21 @@ export function hostileNemesis(
   return {
     ...{ name, family: 'hostile', colour: '#a4161a', needs: {} },
     harmfulActions: kinds,
-    healingAction: HEAL,
+    healingAction: SEND_HOME,
     perform: (action, pick, cluster) => hostiles.perform(action, pick, cluster),
   };
 }
 
-class Hostiles {
+/** All that hostile clients know of a cluster. */
+export type Doors = Pick<Cluster, 'nodeNames' | 'addressOf' | 'peerAddressOf'>;
+
+export class Hostiles {
   readonly #attackers = Array.from({ length: ATTACKER_COUNT }, () => new Background());
   readonly #crowd = new IdleCrowd();
   readonly #ends: Record<AttackEnd, number> = { closed: 0, endured: 0, refused: 0 };
 
-  async perform(action: string, pick: number, cluster: Cluster): Promise<FaultOutcome> {
-    if (action === HEAL) return this.#heal();
+  async perform(action: string, pick: number, cluster: Doors): Promise<FaultOutcome> {
+    if (action === SEND_HOME) return this.#heal();
     const kind = HOSTILITIES.find((one) => one === action);
     if (kind === undefined) return skipped(`unknown action ${action}`);
     const random = chanceOf(pick);
@@ -76,7 +79,7 @@ class Hostiles {
 
   #attack(
     kind: Exclude<Hostility, 'idle-crowd'>,
-    cluster: Cluster,
+    cluster: Doors,
     clusterId: string,
     random: Random,
   ): Promise<AttackEnd> {
@@ -111,7 +114,7 @@ class Hostiles {
     }
   }
 
-  async #gather(cluster: Cluster): Promise<FaultOutcome> {
+  async #gather(cluster: Doors): Promise<FaultOutcome> {
     const count = crowdCountMax(CROWD_COUNT);
     if (count === 0) return skipped('the limit of open files leaves no room: raise ulimit -n');
     const doors = cluster.nodeNames.flatMap((name) => [
@@ -133,7 +136,7 @@ class Hostiles {
   }
 }
 
-async function clusterIdsOf(cluster: Cluster): Promise<readonly string[]> {
+async function clusterIdsOf(cluster: Doors): Promise<readonly string[]> {
   const answers = await Promise.all(
     cluster.nodeNames.map((name) => readJson(cluster.addressOf(name), '/api/v1/cluster/status')),
   );
