@@ -9,6 +9,7 @@ import { metricIn } from '../src/cluster/node-http.ts';
 import { fileSystemTypeIn, isMemoryFileSystem } from '../src/cluster/scratch-directory.ts';
 import { MessageRelay } from '../src/net/message-relay.ts';
 import { ReplyCutting } from '../src/net/reply-cutting.ts';
+import { resetSocket } from '../src/net/reset-socket.ts';
 import { TcpProxy } from '../src/net/tcp-proxy.ts';
 
 /** Answers every chunk with the same chunk, and keeps what arrived. */
@@ -230,4 +231,28 @@ t.test('a silent relay swallows both ways, and mending resets what lost bytes', 
   fresh.write('five');
   t.equal(String(await once(fresh, 'data')), 'five');
   fresh.destroy();
+});
+
+t.test('a socket that says goodbye is closed by a reset all the same', async (t) => {
+  const accepted: Socket[] = [];
+  const server = createServer({ allowHalfOpen: true }, (socket) => accepted.push(socket));
+  t.teardown(() => server.close());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('not TCP');
+  const socket = await connectTo(address.port);
+  if (accepted.length === 0) await once(server, 'connection');
+  const other = closeOf(accepted[0]!);
+  let error: Error | null = null;
+  socket.on('error', (cause) => {
+    error = cause;
+  });
+  socket.end();
+  resetSocket(socket);
+  await once(socket, 'close');
+  t.equal(error, null);
+  accepted[0]!.end();
+  accepted[0]!.resume();
+  await other;
 });

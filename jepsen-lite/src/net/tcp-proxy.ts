@@ -8,6 +8,7 @@ import { assert, type Random, SeededRandom, unreachable } from '@holdfast/base';
 import { Conveyor } from './conveyor.ts';
 import { FrameTamper } from './frame-tamper.ts';
 import type { LinkShape, ProxyMode } from './link-mode.ts';
+import { resetSocket } from './reset-socket.ts';
 
 export interface ProxyTarget {
   readonly host: string;
@@ -94,7 +95,7 @@ export class TcpProxy {
   /** Every open connection ends at once with a reset; new ones are made as the mode says. */
   resetConnections(): void {
     for (const conveyor of this.#conveyors) conveyor.clear();
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) resetSocket(socket);
   }
 
   async stop(): Promise<void> {
@@ -106,7 +107,7 @@ export class TcpProxy {
   #relay(client: Socket): void {
     if (this.#mode.kind === 'cut') {
       client.on('error', () => client.destroy());
-      client.resetAndDestroy();
+      resetSocket(client);
       return;
     }
     const upstream = createConnection({ ...this.#target, allowHalfOpen: true });
@@ -140,7 +141,7 @@ export class TcpProxy {
 
   #onBroken(other: Socket): void {
     if (this.#mode.kind === 'silence') this.#hasSwallowed = true;
-    else if (!other.destroyed) other.resetAndDestroy();
+    else if (!other.destroyed) resetSocket(other);
   }
 
   #forward(chunk: Buffer, way: Way): void {
@@ -181,8 +182,8 @@ export class TcpProxy {
   #forwardShaped(chunk: Buffer, spans: Spans, way: Way, shape: LinkShape): void {
     if (this.#random.nextFloat() < shape.resetChance) {
       this.#resets += 1;
-      way.from.resetAndDestroy();
-      way.to.resetAndDestroy();
+      resetSocket(way.from);
+      resetSocket(way.to);
       return;
     }
     let bytes = chunk;
