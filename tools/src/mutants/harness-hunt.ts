@@ -20,8 +20,11 @@ import type { Scratch } from './scratch.ts';
 
 /** Of a run on real processes; it must show in most of these, or the killer is a bad one. */
 const TRY_COUNT_MAX = 3;
-/** A bug may keep a cluster from coming up or from healing: the harness then gives up by itself. */
-const SECONDS_MAX = 300;
+/**
+ * A bug may keep a cluster from coming up or from healing: the harness then gives up by itself, and
+ * a machine that is busy makes everything slow. Beyond this it does not come to an end.
+ */
+const SECONDS_MAX = 900;
 
 export interface HuntPlace {
   readonly scratch: Scratch;
