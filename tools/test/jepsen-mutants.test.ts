@@ -117,7 +117,10 @@ t.test('a simulated node that stops by itself is no catch, a broken invariant is
   t.match(judge(SIMULATOR, run(1, stopped), 0), { kind: 'missed', reason: /n2 stopped by itself/ });
   const broken = stopped
     .replace('seed 3', 'seed 4')
-    .replace('n2 stopped by itself: two leaders in one term', 'not linearizable: key 1');
+    .replace(
+      'n2 stopped by itself: two leaders in one term',
+      'not linearizable: key 1 {"index":1}',
+    );
   t.strictSame(judge(SIMULATOR, run(1, `${stopped}\n${broken}`), 0), {
     ...{ kind: 'caught', checker: 'simulator', reason: 'not linearizable: key 1', seed: 4 },
   });

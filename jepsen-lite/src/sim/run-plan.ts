@@ -7,6 +7,7 @@ import { deriveSeed, SeededRandom } from '@holdfast/base';
 import type { SimNode } from '@holdfast/node/testing';
 import { ClusterWatch, describeMessage, SimCluster } from '@holdfast/node/testing';
 import { judgeLinearizable } from '../checker/linearizable.ts';
+import { describeError } from './describe-error.ts';
 import { FaultDriver } from './fault-driver.ts';
 import { FinalCare } from './final-care.ts';
 import { Operator } from './operator.ts';
@@ -284,7 +285,7 @@ class SimRun {
     network.observer = {
       onChunk: (from, to) => this.#faults.chunkSent(from, to),
       onSend: (from, message) => {
-        this.#watch.onSend(from, message);
+        this.#judge(() => this.#watch.onSend(from, message));
         this.#rare.onSend(from, message);
       },
       onFate: (from, to, bytes, fate) => {
@@ -292,6 +293,15 @@ class SimRun {
         this.#trace.noteBytes(`${from}>${to} ${fate}`, bytes, words);
       },
     };
+  }
+
+  /** What a look finds in the middle of a node would pass for a failure of the node itself. */
+  #judge(look: () => void): void {
+    try {
+      look();
+    } catch (error) {
+      this.#fail(describeError(error));
+    }
   }
 
   /** As soon as somebody leads. */
@@ -388,9 +398,3 @@ function isFollowing(node: SimNode, leader: SimNode): boolean {
 }
 
 const appliedIndexOf = (node: SimNode): number => node.node.replica.applier.appliedIndex;
-
-function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const where = (error.stack ?? '').split('\n').slice(1, 4).join('\n');
-  return `${error.name}: ${error.message}\n${where}`;
-}

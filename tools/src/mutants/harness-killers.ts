@@ -131,7 +131,8 @@ function judgeSimulator({ exitCode, output }: KillerRun): Judgement {
       if (problem === '' || problem === 'last events:' || problem.startsWith('replay:')) continue;
       if (STOPS.test(problem)) firstStop ??= problem;
       else {
-        const reason = shortened(problem);
+        // What follows the sentence are facts of the seed, for whoever runs it again.
+        const reason = shortened(problem.replace(/ [{[].*$/, ''));
         return { kind: 'caught', checker: 'simulator', reason, seed: Number(seed) };
       }
     }
