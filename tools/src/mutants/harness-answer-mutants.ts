@@ -24,7 +24,7 @@ export const ANSWER_MUTANTS: readonly HarnessMutant[] = [
     file: `${REPLICA}/read-requests.js`,
     find: 'else if (answers.index >= confirmedIndex)',
     replace: 'else',
-    killer: disturbed('register', 'network-slow'),
+    killer: disturbed('batch', 'network-slow'),
   },
   {
     id: 'deposed-leader-serves-reads',

@@ -69,6 +69,6 @@ export const LOSS_MUTANTS: readonly HarnessMutant[] = [
     file: `${REPLICA}/read-gate.js`,
     find: 'if (round.index > appliedIndex) {',
     replace: 'if (appliedIndex < 0) {',
-    killer: disturbed('append', 'pause'),
+    killer: disturbed('bank', 'network-slow'),
   },
 ];
