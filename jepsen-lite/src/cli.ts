@@ -145,10 +145,16 @@ async function main(): Promise<number> {
   return values.suite === undefined ? runOne(values) : runNamedSuite(values.suite, values);
 }
 
-try {
-  process.exitCode = await main();
-} catch (thrown) {
-  const isUsage = thrown instanceof TypeError;
-  process.stderr.write(`${isUsage ? thrown.message : ((thrown as Error).stack ?? thrown)}\n`);
-  process.exitCode = isUsage ? EXIT_USAGE : EXIT_BROKEN;
+async function exitCodeOf(run: () => Promise<number>): Promise<number> {
+  try {
+    return await run();
+  } catch (thrown) {
+    const isUsage = thrown instanceof TypeError;
+    process.stderr.write(`${isUsage ? thrown.message : ((thrown as Error).stack ?? thrown)}\n`);
+    return isUsage ? EXIT_USAGE : EXIT_BROKEN;
+  }
 }
+
+// Not by an empty event loop: after faults of lines Node 20 was seen to spin for ever in its own
+// clean-up, waiting for a socket that never closes.
+process.exit(await exitCodeOf(main));
