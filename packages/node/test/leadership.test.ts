@@ -231,6 +231,47 @@ t.test(
   },
 );
 
+t.test('a leader whose disk is slower than those of the others gives its place away', async (t) => {
+  for (const syncMs of [300, 800]) {
+    const world = await World.start();
+    const { leader } = await world.roles();
+    const startMs = world.nowMs;
+    let nextMs = startMs;
+    while (leader.node.replica.soft.role === 'leader' && world.nowMs - startMs < 5_000) {
+      if (world.nowMs >= nextMs) {
+        nextMs = world.nowMs + syncMs;
+        leader.stallDisk(nextMs);
+      }
+      const points = [{ id: 1_000, vector: new Float32Array([1, 2]) }];
+      const code = await world.codeOf({ kind: 'upsert', collection: 'docs', points }, leader);
+      // The last one may be under way when the leadership goes: the client repeats it.
+      if (code !== 'OK') t.match(code, /^(LEADERSHIP_LOST|NOT_LEADER)$/);
+      await world.cluster.scheduler.advance(5);
+    }
+    const leftMs = world.nowMs - startMs;
+    t.ok(leftMs < 2_000, `${syncMs} ms per sync: it led for ${leftMs} ms more`);
+    t.equal(leader.node.replica.raftStatus().isDiskStalled, false, 'its disk never stood still');
+    await world.write();
+    t.not((await world.cluster.leader()).id, leader.id);
+  }
+});
+
+t.test('where all disks are equally slow, or one was so for a moment, nobody goes', async (t) => {
+  const world = await World.start();
+  const { leader } = await world.roles();
+  const term = termOf(leader);
+  leader.stallDisk(world.nowMs + 500);
+  for (let i = 0; i < 100; i++) await world.write();
+  await world.cluster.scheduler.advance(3_000);
+  for (let round = 0; round < 10; round++) {
+    for (const node of world.cluster.nodes) node.stallDisk(world.nowMs + 400);
+    await world.write();
+    await world.cluster.scheduler.advance(100);
+  }
+  t.equal((await world.cluster.leader()).id, leader.id);
+  t.equal(termOf(leader), term);
+});
+
 t.test('a node with a wrong clock says so, and leaves the leadership to the others', async (t) => {
   const world = await World.start();
   await world.write();

@@ -1,5 +1,6 @@
 /**
- * Reasons why this replica should not lead for now: a lane that is away, a log that finds no room.
+ * Reasons why this replica should not lead for now: a lane that is away, a log that finds no room,
+ * a disk that is slower than those of the others.
  * While there are any, the leadership is given away whenever this replica has it and somebody else
  * can take it. It goes on voting and following.
  */
@@ -32,6 +33,7 @@ export class Fitness {
 
   /** `reason` holds from now on, or does not any more. */
   set(reason: string, isUnfit: boolean): void {
+    if (isUnfit === this.#reasons.has(reason)) return;
     if (isUnfit) this.#reasons.add(reason);
     else this.#reasons.delete(reason);
     this.#nextAttemptMs = 0;

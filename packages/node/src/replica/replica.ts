@@ -53,6 +53,7 @@ import {
   scheduleOf,
 } from './replica-parts.ts';
 import { sessionExpiryCommand, verifyCommand } from './session-expiry.ts';
+import { type DiskView, SlowDiskWatch } from './slow-disk.ts';
 import { compactionParts, Snapshots } from './snapshots.ts';
 
 /** Deadlines are looked at this often: a request may be up to this late. */
@@ -81,6 +82,7 @@ export class Replica {
   readonly #announcer: JoinAnnouncer;
   readonly #readmission: Readmission;
   readonly #failover: FastFailover;
+  readonly #slowDisk = new SlowDiskWatch();
   readonly #counters = new RaftCounters();
   readonly #proposals = new Proposals();
   readonly #contradictions = new Contradictions();
@@ -388,7 +390,16 @@ export class Replica {
     this.snapshots.exchange.onTick(nowMs);
     this.checkpoints.onTick(nowMs, this.applier.appliedIndex);
     this.clockWatch.onTick(nowMs);
+    this.fitness.set(
+      'slow disk',
+      this.#slowDisk.isTooSlow(nowMs, () => this.#diskView()),
+    );
     this.fitness.onTick(nowMs);
+  }
+
+  #diskView(): DiskView {
+    const { commit, durable } = this.#parts.core.status();
+    return { isLeader: this.#soft.role === 'leader', commitIndex: commit, durableIndex: durable };
   }
 
   /** A replica whose log finds no room follows without acknowledging, and should not lead. */
