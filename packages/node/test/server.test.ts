@@ -4,9 +4,11 @@
  */
 import { connect } from 'node:net';
 import { type HoldfastError, SILENT_LOGGER } from '@holdfast/base';
+import { VirtualClock } from '@holdfast/base/testing';
 import { writeMsgpack } from '@holdfast/protocol';
 import t, { type Test } from 'tap';
 import { loadConfig } from '../src/config/load.ts';
+import { FrameTurns } from '../src/server/frame-turns.ts';
 import { PublicServer } from '../src/server/public-server.ts';
 import { SYSTEM_CLOCK, SYSTEM_TIMERS } from '../src/system-time.ts';
 import { FakeService, HeldRequests } from './support/fake-service.ts';
@@ -280,6 +282,76 @@ t.test(
     second.close();
   },
 );
+
+t.test(
+  'frames that came at once are handled in turns, in their order, and each once',
+  async (t) => {
+    const clock = new VirtualClock();
+    const handled: number[] = [];
+    const holds: boolean[] = [];
+    let costMs = 0;
+    const turns = new FrameTurns({
+      clock,
+      timers: clock,
+      handle: (bytes) => {
+        handled.push(bytes.readUInt32LE());
+        if (costMs > 0) clock.advance(costMs);
+      },
+      onHold: () => void holds.push(turns.isHolding),
+    });
+    const send = (first: number, count: number): void => {
+      for (let i = first; i < first + count; i++) {
+        const bytes = Buffer.alloc(4);
+        bytes.writeUInt32LE(i);
+        turns.take(bytes, true);
+      }
+    };
+    send(0, 256);
+    t.equal(turns.isHolding, false, 'as many as may be under way never wait');
+    await Promise.resolve();
+    send(256, 600);
+    t.equal(handled.length, 512);
+    t.same(holds, [true], 'nothing more is to be read');
+    await Promise.resolve();
+    send(856, 1);
+    t.equal(handled.length, 512, 'what comes all the same waits behind the others');
+    clock.advance(5);
+    t.equal(handled.length, 768);
+    clock.advance(5);
+    t.equal(handled.length, 857);
+    t.same(
+      handled,
+      Array.from({ length: 857 }, (_unused, i) => i),
+    );
+    t.same(holds, [true, false]);
+    costMs = 3;
+    send(857, 10);
+    t.equal(handled.length, 860, 'those that take long wait sooner: 8 ms is a turn');
+    costMs = 0;
+    clock.advance(5);
+    t.equal(handled.length, 867);
+    await Promise.resolve();
+    send(867, 300);
+    turns.stop();
+    clock.advance(50);
+    t.equal(handled.length, 867 + 256, 'of a connection that is gone nothing more is handled');
+  },
+);
+
+t.test('five thousand requests sent at once are all answered, and others in between', async (t) => {
+  const { address } = await start(t);
+  const COUNT = 5_000;
+  const client = await RawClient.welcomed(address);
+  const other = await RawClient.welcomed(address);
+  for (let id = 0; id < COUNT; id++) client.sendMap(request(id));
+  other.sendMap(request(1));
+  t.match(await other.next(), { id: 1, ok: true });
+  const answered = new Set<number>();
+  for (let i = 0; i < COUNT; i++) answered.add(((await client.next()) as { id: number }).id);
+  t.equal(answered.size, COUNT);
+  client.close();
+  other.close();
+});
 
 t.test('a client that never reads is closed SLOW_READER and others are served', async (t) => {
   const { address, service } = await start(t, {

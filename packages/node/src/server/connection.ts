@@ -11,6 +11,8 @@
  *
  * Memory: above `sendBufferSizeBytesMax` of unread answers the connection is not read any more; if
  * it stays there for `slowReaderTimeoutMs`, or reaches four times the limit, it is closed.
+ *
+ * Over 400 lines because every way in which a connection ends is decided in this one place.
  */
 import type { Clock, Logger, TimerHandle, Timers } from '@holdfast/base';
 import { assert, failpoint, HoldfastError, toHoldfastError } from '@holdfast/base';
@@ -32,6 +34,7 @@ import { WebSocket } from 'ws';
 import type { Admission } from './admission.ts';
 import type { ApiKeyGuard } from './api-key.ts';
 import type { ConnectionSocket, RawSocket } from './connection-socket.ts';
+import { FrameTurns } from './frame-turns.ts';
 import type { Metrics } from './metrics.ts';
 import { DEADLINE_GRACE_MS, type Outcome, type RequestHandler } from './request-handler.ts';
 
@@ -93,8 +96,11 @@ export class Connection {
   readonly #socket: ConnectionSocket;
   readonly #context: ConnectionContext;
   readonly #inflight = new Map<number, Inflight>();
+  readonly #turns: FrameTurns;
   #state: State = 'handshake';
   #handshakeSizeBytes = 0;
+  /** A stranger who sent too much: never read again. */
+  #isFlooded = false;
   #handshakeTimer: TimerHandle | null;
   #slowTimer: TimerHandle | null = null;
   #closeTimer: TimerHandle | null = null;
@@ -105,7 +111,13 @@ export class Connection {
     this.#context = context;
     socket.binaryType = 'nodebuffer';
     socket.oversizeNotice = () => this.#oversizeNotice();
-    socket.on('message', (data, isBinary) => this.#onFrame(data, isBinary));
+    this.#turns = new FrameTurns({
+      clock: context.clock,
+      timers: context.timers,
+      handle: (bytes, isBinary) => this.#onFrame(bytes, isBinary),
+      onHold: () => this.#steerReading(),
+    });
+    socket.on('message', (data, isBinary) => this.#turns.take(data, isBinary));
     socket.on('error', (error) => this.#onSocketError(error));
     socket.on('close', () => this.#onClose());
     rawSocket.on('data', (chunk) => this.#onRawBytes(chunk.byteLength));
@@ -162,7 +174,8 @@ export class Connection {
       return;
     const message = `first frame over ${HELLO_FRAME_SIZE_BYTES_MAX} bytes; send the hello first`;
     this.#refuse(new HoldfastError('FRAME_TOO_LARGE', message));
-    this.#socket.pause();
+    this.#isFlooded = true;
+    this.#steerReading();
   }
 
   #onFrame(bytes: Buffer, isBinary: boolean): void {
@@ -311,7 +324,7 @@ export class Connection {
       this.#slowTimer = null;
       if (this.#state !== 'open') return;
       if (this.#socket.bufferedAmount <= sendBufferSizeBytesMax / 2) {
-        this.#socket.resume();
+        this.#steerReading();
         return;
       }
       if (this.#context.clock.monotonicMs() - startMs >= slowReaderTimeoutMs) {
@@ -321,6 +334,14 @@ export class Connection {
       this.#slowTimer = this.#context.timers.after(pollMs, poll);
     };
     this.#slowTimer = this.#context.timers.after(pollMs, poll);
+  }
+
+  /** Reads on only when nothing stands against it; the goodbye of the other side is read. */
+  #steerReading(): void {
+    if (this.#state === 'closed') return;
+    const isHeld = this.#turns.isHolding || this.#slowTimer !== null;
+    if (this.#isFlooded || (isHeld && this.#state !== 'closing')) this.#socket.pause();
+    else this.#socket.resume();
   }
 
   #closeSlowReader(): void {
@@ -371,6 +392,7 @@ export class Connection {
   #onClose(): void {
     assert(this.#state !== 'closed', 'a connection closes once');
     this.#state = 'closed';
+    this.#turns.stop();
     for (const timer of [this.#handshakeTimer, this.#slowTimer, this.#closeTimer]) timer?.cancel();
     // Requests under way go on and release themselves; their answers have nowhere to go.
     this.#inflight.clear();
