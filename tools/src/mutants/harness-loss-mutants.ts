@@ -45,12 +45,12 @@ export const LOSS_MUTANTS: readonly HarnessMutant[] = [
     killer: disturbed('set', 'kill-leader'),
   },
   {
-    id: 'checkpoint-without-results',
-    bug: 'a checkpoint leaves out the results of sessions',
+    id: 'checkpoint-without-sessions',
+    bug: 'a checkpoint leaves out the table of sessions',
     breaks: 'a write happens once, also when a node was restarted in between',
     file: 'packages/node/dist/src/state/meta-machine.js',
-    find: 'for (const result of this.sessions.resultsOf(session.id)) {',
-    replace: 'for (const result of []) {',
+    find: 'for (const session of this.sessions.all()) {',
+    replace: 'for (const session of []) {',
     killer: disturbed('retries', 'kill-during-checkpoint'),
   },
   {
