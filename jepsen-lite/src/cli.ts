@@ -1,7 +1,8 @@
 /**
- * Runs one experiment, or a suite of them, on clusters of real processes.
+ * Runs one experiment, or a suite of them, on clusters of real processes or in the simulator.
  *
  *   npm run jepsen -- --workload register --nemesis kill,pause --seed 7 --nodes 5 --seconds 60
+ *   npm run jepsen -- --workload bank --cluster sim --seed 7
  *   npm run jepsen -- --suite fast
  *   npm run jepsen -- --list
  *
@@ -18,6 +19,7 @@ import {
   EXPERIMENT_DEFAULTS,
   type Experiment,
   reproduceLine,
+  SIM_NEMESIS,
 } from './suite/experiment.ts';
 import { REGISTRY } from './suite/registry.ts';
 import { runExperiment, STORE_DIRECTORY } from './suite/run-experiment.ts';
@@ -27,7 +29,7 @@ import { parseSuite } from './suite/suite.ts';
 const EXIT_CODES = { valid: 0, invalid: 1, unknown: 3 } as const;
 const EXIT_USAGE = 2;
 const EXIT_BROKEN = 4;
-const CLUSTER_MODES: readonly ClusterMode[] = ['process', 'netns'];
+const CLUSTER_MODES: readonly ClusterMode[] = ['process', 'netns', 'sim'];
 
 const SUITES_DIRECTORY = join(import.meta.dirname, '..', '..', 'suites');
 
@@ -57,7 +59,8 @@ function positive(name: string, given: string | undefined, fallback: number): nu
 
 function experimentOf(values: Arguments): Experiment {
   const defaults = EXPERIMENT_DEFAULTS;
-  const { cluster = defaults.cluster, nemesis = 'kill', workload = 'register' } = values;
+  const { cluster = defaults.cluster, workload = 'register' } = values;
+  const { nemesis = cluster === 'sim' ? SIM_NEMESIS : 'kill' } = values;
   const { coverage = 'judged' } = values;
   if (coverage !== 'judged' && coverage !== 'shown') {
     throw new TypeError(`--coverage is judged or shown, not '${coverage}'`);
@@ -140,6 +143,7 @@ async function main(): Promise<number> {
   if (values.list === true) {
     print(`workloads: ${Object.keys(REGISTRY.workloads).join(', ')}`);
     print(`nemeses: ${Object.keys(REGISTRY.nemeses).join(', ')}`);
+    print(`nemesis of the simulator: ${SIM_NEMESIS}`);
     return 0;
   }
   return values.suite === undefined ? runOne(values) : runNamedSuite(values.suite, values);

@@ -16,10 +16,20 @@ export interface WaitOptions {
 /** What was waited for did not come: where the cluster was to do it, the cluster did not. */
 export class WaitExpired extends Error {}
 
+/** Time as workers see it: of this machine, or of a simulation. */
+export interface HarnessTime {
+  /** Monotonic; only differences mean something. */
+  nowMs(): number;
+  /** Resolves after at least `delayMs`. */
+  pause(delayMs: number): Promise<void>;
+}
+
 /** Resolves after at least `delayMs`. */
 export function pause(delayMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, delayMs));
 }
+
+export const REAL_TIME: HarnessTime = { nowMs: () => performance.now(), pause };
 
 /**
  * Calls `look` until it answers something else than null, and returns that answer. An exception of

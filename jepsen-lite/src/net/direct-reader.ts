@@ -3,7 +3,8 @@
  * requests to the leader and repeats them; the promise is that every node answers what it may and
  * refuses the rest, also one that was cut off or stood still, so the test asks every node.
  */
-import { HoldfastError } from '@holdfast/base';
+import { HoldfastError, type Timers } from '@holdfast/base';
+import type { Transport, TransportConnection } from '@holdfast/client';
 import {
   type Consistency,
   decodeDown,
@@ -28,22 +29,42 @@ interface OpenRequest {
 /** After these the next request needs a new connection. */
 const BROKEN_CODES: ReadonlySet<string> = new Set(['CONNECTION_LOST', 'NO_NODE_REACHABLE']);
 
+export interface DirectReaderOptions {
+  /** Of one request, and of connecting. */
+  readonly timeoutMs: number;
+  /** Default: real WebSockets. */
+  readonly transport?: Transport;
+  readonly timers?: Timers;
+}
+
+const SYSTEM_TIMERS: Timers = {
+  after: (delayMs, callback) => {
+    const timer = setTimeout(callback, delayMs);
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
 /** One connection to one node; made at the first request, and again after it broke. */
 export class DirectReader implements NodeAsker {
   readonly #address: string;
-  readonly #timeoutMs: number;
+  readonly #options: Required<DirectReaderOptions>;
   #connection: Promise<NodeConnection> | null = null;
 
-  constructor(address: string, timeoutMs: number) {
+  constructor(address: string, options: number | DirectReaderOptions) {
+    const given = typeof options === 'number' ? { timeoutMs: options } : options;
     this.#address = address;
-    this.#timeoutMs = timeoutMs;
+    this.#options = {
+      transport: webSockets(given.timeoutMs),
+      timers: SYSTEM_TIMERS,
+      ...given,
+    };
   }
 
   async ask<Kind extends RequestKind>(
     kind: Kind,
     fields: RequestFields<Kind>,
   ): Promise<ResultOf<Kind>> {
-    this.#connection ??= NodeConnection.open(this.#address, this.#timeoutMs);
+    this.#connection ??= NodeConnection.open(this.#address, this.#options);
     const opening = this.#connection;
     let connection: NodeConnection;
     try {
@@ -80,61 +101,74 @@ export class DirectReader implements NodeAsker {
 }
 
 class NodeConnection {
-  readonly #socket: WebSocket;
+  readonly #address: string;
   readonly #timeoutMs: number;
+  readonly #timers: Timers;
   readonly #open = new Map<number, OpenRequest>();
+  readonly #line: TransportConnection;
   #nextId = 1;
+  #isOpen = false;
+  #isClosed = false;
+  /** Called at most once, when it has opened or will not. */
+  readonly #onReady: (error: HoldfastError | null) => void;
 
-  private constructor(socket: WebSocket, timeoutMs: number) {
-    this.#socket = socket;
+  private constructor(
+    address: string,
+    { timeoutMs, timers, transport }: Required<DirectReaderOptions>,
+    onReady: (error: HoldfastError | null) => void,
+  ) {
+    this.#address = address;
     this.#timeoutMs = timeoutMs;
-    socket.on('message', (message) => this.#onMessage(decodeDown(message as Buffer)));
-    socket.on('close', () => this.#failAll());
-    // Reported by the close that follows.
-    socket.on('error', () => undefined);
+    this.#timers = timers;
+    this.#onReady = onReady;
+    this.#line = transport.connect(address, {
+      onOpen: () => {
+        this.#isOpen = true;
+        this.#send({ kind: 'hello', protocolVersions: [1], client: 'direct-reader' });
+        this.#onReady(null);
+      },
+      onFrame: (bytes) => this.#onMessage(decodeDown(bytes)),
+      onClose: () => this.#ended(),
+    });
   }
 
-  static open(address: string, timeoutMs: number): Promise<NodeConnection> {
-    const socket = new WebSocket(`ws://${address}/v1/ws`, {
-      perMessageDeflate: false,
-      handshakeTimeout: timeoutMs,
-    });
-    const connection = new NodeConnection(socket, timeoutMs);
+  static open(address: string, options: Required<DirectReaderOptions>): Promise<NodeConnection> {
     return new Promise((resolve, reject) => {
-      socket.once('close', () => reject(notReached(address)));
-      socket.once('open', () => {
-        socket.send(encodeUp({ kind: 'hello', protocolVersions: [1], client: 'direct-reader' }));
-        resolve(connection);
+      const connection: NodeConnection = new NodeConnection(address, options, (error) => {
+        if (error === null) resolve(connection);
+        else reject(error);
       });
     });
   }
 
   ask<Kind extends RequestKind>(kind: Kind, fields: RequestFields<Kind>): Promise<unknown> {
-    if (this.#socket.readyState !== WebSocket.OPEN) {
-      return Promise.reject(notReached(this.#socket.url));
-    }
+    if (this.#isClosed) return Promise.reject(notReached(this.#address));
     const requestId = this.#nextId++;
     return new Promise((resolve, reject) => {
       // A frozen node answers nothing and closes nothing.
-      const timer = setTimeout(() => this.#socket.terminate(), this.#timeoutMs);
-      const settle = () => clearTimeout(timer);
+      const timer = this.#timers.after(this.#timeoutMs, () => this.close());
       this.#open.set(requestId, {
         resolve: (result) => {
-          settle();
+          timer.cancel();
           resolve(result);
         },
         reject: (error) => {
-          settle();
+          timer.cancel();
           reject(error);
         },
       });
       const request = { kind, id: requestId, timeoutMs: this.#timeoutMs, ...fields };
-      this.#socket.send(encodeUp(request as Parameters<typeof encodeUp>[0]));
+      this.#send(request as Parameters<typeof encodeUp>[0]);
     });
   }
 
   close(): void {
-    this.#socket.terminate();
+    this.#line.close();
+    this.#ended();
+  }
+
+  #send(message: Parameters<typeof encodeUp>[0]): void {
+    this.#line.send(encodeUp(message));
   }
 
   #onMessage(message: ReceivedDown): void {
@@ -145,11 +179,42 @@ class NodeConnection {
     else request?.reject(HoldfastError.fromBody(message.error));
   }
 
-  #failAll(): void {
+  #ended(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (!this.#isOpen) this.#onReady(notReached(this.#address));
     for (const request of this.#open.values()) request.reject(connectionLost());
     this.#open.clear();
   }
 }
+
+/** Ordered frames over a real WebSocket. `terminate`: nobody waits for a frozen node to agree. */
+const webSockets = (handshakeTimeoutMs: number): Transport => ({
+  connect: (address, handlers) => {
+    const socket = new WebSocket(`ws://${address}/v1/ws`, {
+      perMessageDeflate: false,
+      handshakeTimeout: handshakeTimeoutMs,
+    });
+    let isOver = false;
+    socket.on('open', () => handlers.onOpen());
+    socket.on('message', (message) => {
+      if (!isOver) handlers.onFrame(message as Buffer);
+    });
+    socket.on('close', () => {
+      if (!isOver) handlers.onClose(new Error(`the connection to ${address} ended`));
+      isOver = true;
+    });
+    // Reported by the close that follows.
+    socket.on('error', () => undefined);
+    return {
+      send: (bytes) => socket.send(bytes),
+      close: () => {
+        isOver = true;
+        socket.terminate();
+      },
+    };
+  },
+});
 
 const connectionLost = (): HoldfastError =>
   new HoldfastError('CONNECTION_LOST', 'the connection to the node was lost');

@@ -2,6 +2,7 @@
 import type { LogFields, NodeId } from '@holdfast/base';
 import { assert, deriveSeed, SeededRandom, toHoldfastError, unreachable } from '@holdfast/base';
 import { isFatalForNode, type SimCluster, type SimNode } from '@holdfast/node/testing';
+import { ArmedFaults } from './armed-faults.ts';
 import { DamageFaults } from './damage-faults.ts';
 import type { ConfTrap } from './member-faults.ts';
 import { MemberFaults } from './member-faults.ts';
@@ -14,10 +15,17 @@ import { StorageFaults } from './storage-faults.ts';
 import { Supervisor } from './supervisor.ts';
 import type { Trace } from './trace.ts';
 
-/** A node that was to die at a file operation it never makes dies after this time. */
-const ARMED_MS_MAX = 2_000;
-/** A disk is full when this much is left: enough for a record, not for a file. */
-const FULL_DISK_ROOM_BYTES = 600;
+/** What became of a fault of the plan when its time had come, or when what it waited for came. */
+export interface StrikeReport {
+  readonly fault: Fault;
+  /** Whom it struck; empty when it is about all or none. */
+  readonly nodes: readonly SimNode[];
+  /** `indeterminate`: it lies in wait, or was asked for; nobody knows whether it will happen. */
+  readonly outcome: 'installed' | 'indeterminate' | 'skipped';
+}
+
+/** `later`: a report of its own follows if it strikes. */
+type Struck = StrikeReport['outcome'] | 'later';
 
 export interface FaultDriverParts {
   readonly cluster: SimCluster;
@@ -26,15 +34,14 @@ export interface FaultDriverParts {
   readonly operator: Operator;
   /** Not a violation of an invariant, and not a fault either. */
   readonly onProblem: (problem: string) => void;
+  readonly onStrike?: (report: StrikeReport) => void;
 }
 
 type RotFault = Extract<Fault, { kind: 'rotLog' }>;
+type SnapshotTrap = Extract<Fault, { kind: 'killDuringSnapshot' }>;
 
 /** A cluster that is not whole may be by then. */
 const ROT_RETRY_MS = 2_000;
-
-/** The files of the log, in the paths of a disk. */
-const LOG_PATH = '/wal/';
 
 export class FaultDriver {
   readonly #parts: FaultDriverParts;
@@ -44,11 +51,8 @@ export class FaultDriver {
   readonly #members: MemberFaults;
   readonly #damage: DamageFaults;
   readonly #storage: StorageFaults;
-  readonly #traps: {
-    readonly end: 'sender' | 'receiver';
-    readonly downMs: number;
-    chunksLeft: number;
-  }[] = [];
+  readonly #armed: ArmedFaults;
+  readonly #traps: { readonly fault: SnapshotTrap; chunksLeft: number }[] = [];
   #isHealed = false;
   /** Some node is on its way to rot; until then it may still look whole. */
   #isRotting = false;
@@ -63,7 +67,10 @@ export class FaultDriver {
     this.#storage = new StorageFaults({
       ...{ cluster, trace, damage: this.#damage, supervisor: this.#supervisor },
       isSpareable: () => this.#isSpareable,
+      onDamage: (node, fault) => this.#tell(fault, [node], 'installed'),
     });
+    const isHealed = (): boolean => this.#isHealed;
+    this.#armed = new ArmedFaults({ cluster, supervisor: this.#supervisor, isHealed });
     this.#network = new NetworkFaults(parts.cluster, parts.plan.weather);
     this.#members = new MemberFaults({
       ...parts,
@@ -113,15 +120,18 @@ export class FaultDriver {
     this.struck.set(fault.kind, (this.struck.get(fault.kind) ?? 0) + 1);
     this.#note(JSON.stringify(fault));
     const { nodes } = this.#parts.cluster;
+    const pick = (whom: NodePick): SimNode | null => this.#pick(whom);
     switch (fault.kind) {
       case 'killAll':
         for (const node of nodes) this.#supervisor.killFor(node, fault.downMs);
+        this.#tell(fault, nodes, 'installed');
         return;
       case 'powerCutAll':
         for (const node of nodes) this.#supervisor.cutFor(node, fault);
+        this.#tell(fault, nodes, 'installed');
         return;
       case 'killDuringSnapshot':
-        this.#traps.push({ ...fault, chunksLeft: fault.chunkCount });
+        this.#traps.push({ fault, chunksLeft: fault.chunkCount });
         return;
       case 'isolate':
       case 'cutOneWay':
@@ -130,7 +140,7 @@ export class FaultDriver {
       case 'duplication':
       case 'reordering':
       case 'slowNetwork':
-        this.#network.strike(fault, (pick) => this.#pick(pick));
+        this.#tell(fault, this.#network.strike(fault, pick), 'installed');
         return;
       case 'transfer':
       case 'demoteMember':
@@ -138,110 +148,76 @@ export class FaultDriver {
       case 'swapMembers':
       case 'confTrap':
       case 'setLeases':
-        this.#members.strike(fault, (pick) => this.#pick(pick));
+        if (!this.#members.strike(fault, pick)) this.#tell(fault, [], 'skipped');
+        else if (fault.kind !== 'confTrap') this.#tell(fault, [], 'indeterminate');
         return;
       default: {
         const node = this.#pick(fault.node);
-        if (node !== null) this.#strikeNode(node, fault);
+        if (node !== null) this.#tell(fault, [node], this.#strikeNode(node, fault));
       }
     }
   }
 
-  #strikeNode(node: SimNode, fault: NodeFault): void {
+  #tell(fault: Fault, nodes: readonly SimNode[], outcome: Struck): void {
+    if (outcome !== 'later') this.#parts.onStrike?.({ fault, nodes, outcome });
+  }
+
+  #strikeNode(node: SimNode, fault: NodeFault): Struck {
     const { clientNetwork, scheduler } = this.#parts.cluster;
     switch (fault.kind) {
       case 'kill':
-        this.#supervisor.killFor(node, fault.downMs);
-        return;
+        return installedIf(this.#supervisor.killFor(node, fault.downMs));
       case 'powerCut':
-        this.#supervisor.cutFor(node, fault);
-        return;
+        return installedIf(this.#supervisor.cutFor(node, fault));
       case 'powerCutAtDiskOperation':
-        this.#arm(node, fault);
-        return;
+        return armedIf(this.#armed.arm(node, fault));
       case 'powerCutDuringStart':
-        this.#cutDuringStart(node, fault);
-        return;
+        return installedIf(this.#armed.cutDuringStart(node, fault));
       case 'killAtLogSync':
-        this.#killAtLogSync(node, fault);
-        return;
+        return armedIf(this.#armed.killAtLogSync(node, fault));
       case 'shutDown':
-        this.#shutDown(node, fault.downMs);
-        return;
+        return installedIf(this.#shutDown(node, fault.downMs));
       case 'rotLog':
         this.#rot(node, fault);
-        return;
+        return 'later';
       case 'diskError':
-        this.#breakDisk(node, fault);
-        return;
+        return armedIf(this.#armed.breakDisk(node, fault));
       case 'diskFull':
-        this.#fillDisk(node, fault.forMs);
-        return;
+        return installedIf(this.#armed.fillDisk(node, fault.forMs));
       case 'diskStall':
         node.stallDisk(scheduler.clock.monotonicMs() + fault.forMs);
-        return;
+        return installedIf(node.isRunning);
       case 'pause':
-        this.#pause(node, fault.forMs);
-        return;
+        return installedIf(this.#pause(node, fault.forMs));
       case 'wallClockJump':
         node.jumpWall(fault.deltaMs);
-        return;
+        return 'installed';
       case 'checkpoint':
-        this.#checkpoint(node);
-        return;
+        return installedIf(this.#checkpoint(node));
       case 'wipe':
-        this.#wipe(node, fault.downMs);
-        return;
+        return installedIf(this.#wipe(node, fault.downMs));
       case 'clientReset':
         clientNetwork.reset(node.clientAddress);
-        return;
+        return 'installed';
       case 'clientCut':
         clientNetwork.cut(node.clientAddress);
         this.#after(fault.forMs, () => clientNetwork.mend(node.clientAddress));
-        return;
+        return 'installed';
       case 'damageFile':
+        this.#storage.strikeFile(node, fault);
+        return 'later';
       case 'diverge':
       case 'loseLane':
       case 'diskRefusal':
-        this.#storage.strike(node, fault);
-        return;
+        return installedIf(this.#storage.strike(node, fault));
       default:
-        unreachable(fault);
+        return unreachable(fault);
     }
-  }
-
-  #arm(node: SimNode, fault: Extract<Fault, { kind: 'powerCutAtDiskOperation' }>): void {
-    if (!this.#supervisor.isUnexcused(node)) return;
-    const { fileSystem } = node;
-    const { at, operationCount } = fault;
-    if (at === 'any') fileSystem.crashAtOperation(fileSystem.operationCount + operationCount);
-    else {
-      const operation = at === 'logWrite' ? 'write' : 'sync';
-      const skip = operationCount - 1;
-      fileSystem.faults.add({ operation, pathContains: LOG_PATH, skip, fault: 'crash' });
-    }
-    this.#supervisor.excuse(
-      node,
-      { reason: 'power', downMs: fault.downMs, salt: fault.salt },
-      ARMED_MS_MAX,
-    );
-  }
-
-  #killAtLogSync(node: SimNode, fault: Extract<Fault, { kind: 'killAtLogSync' }>): void {
-    if (!this.#supervisor.isUnexcused(node)) return;
-    const { syncCount, downMs, powerCutAfterMs, salt } = fault;
-    const skip = syncCount - 1;
-    node.fileSystem.faults.add({ operation: 'sync', pathContains: LOG_PATH, skip, fault: 'crash' });
-    this.#supervisor.excuse(
-      node,
-      { reason: 'process', downMs, powerCutAfterMs, salt },
-      ARMED_MS_MAX,
-    );
   }
 
   /** `whenDown` runs before the node is started again. */
-  #shutDown(node: SimNode, downMs: number, whenDown: () => void = () => {}): void {
-    if (!this.#supervisor.isUnexcused(node) || node.isPaused) return;
+  #shutDown(node: SimNode, downMs: number, whenDown: () => void = () => {}): boolean {
+    if (!this.#supervisor.isUnexcused(node) || node.isPaused) return false;
     const { boot } = node;
     node.shutDown().then(
       (isOrderly) => {
@@ -253,6 +229,7 @@ export class FaultDriver {
         if (node.boot === boot) this.#supervisor.bury(node, toHoldfastError(thrown));
       },
     );
+    return true;
   }
 
   /**
@@ -289,22 +266,11 @@ export class FaultDriver {
 
   #flipBits(node: SimNode, fault: RotFault): void {
     if (!this.#isRotting || this.#isHealed) return;
+    this.#tell(fault, [node], 'installed');
     this.#isRotting = false;
     this.#supervisor.rotten.add(node.incarnation);
     for (const { path, position } of rotLog(node, fault))
       this.#note(`a bit of ${path} of ${node.id} flips at ${position}`);
-  }
-
-  #cutDuringStart(node: SimNode, fault: Extract<Fault, { kind: 'powerCutDuringStart' }>): void {
-    if (node.state === 'down') return;
-    const { operationCount, downMs, salt } = fault;
-    this.#supervisor.cutPower(node, 'random', salt);
-    this.#after(downMs, () => {
-      if (this.#isHealed || !this.#supervisor.isStartable(node)) return;
-      node.fileSystem.crashAtOperation(operationCount);
-      this.#supervisor.restart(node);
-      this.#supervisor.excuse(node, { reason: 'power', downMs: 50, salt }, ARMED_MS_MAX);
-    });
   }
 
   /** To be called for every chunk of a snapshot that is sent. */
@@ -314,31 +280,20 @@ export class FaultDriver {
     trap.chunksLeft -= 1;
     if (trap.chunksLeft >= 0) return;
     this.#traps.shift();
-    const id = trap.end === 'sender' ? from : to;
+    const { downMs, end } = trap.fault;
+    const id = end === 'sender' ? from : to;
     const node = this.#parts.cluster.nodes.find((one) => one.id === id);
-    this.#note(`${id} dies, ${trap.end} of a snapshot`);
+    this.#note(`${id} dies, ${end} of a snapshot`);
     // In the next turn: the sender is in the middle of this one.
     this.#parts.cluster.scheduler.defer(() => {
-      if (node !== undefined) this.#supervisor.killFor(node, trap.downMs);
+      if (node === undefined) return;
+      this.#tell(trap.fault, [node], installedIf(this.#supervisor.killFor(node, downMs)));
     });
-  }
-
-  #breakDisk(node: SimNode, fault: Extract<Fault, { kind: 'diskError' }>): void {
-    if (!this.#supervisor.isUnexcused(node)) return;
-    const { operation, skipCount } = fault;
-    node.fileSystem.faults.add({ operation, skip: skipCount, fault: 'EIO' });
-    this.#supervisor.excuse(node, { reason: 'disk', downMs: fault.downMs, salt: 0 });
-  }
-
-  #fillDisk(node: SimNode, forMs: number): void {
-    if (!this.#supervisor.isUnexcused(node)) return;
-    const { fileSystem } = node;
-    fileSystem.capacityBytes = fileSystem.usedBytes() + FULL_DISK_ROOM_BYTES;
-    this.#supervisor.fullDisk(node, forMs);
   }
 
   #spring(trap: ConfTrap, node: SimNode): void {
     const { action, forMs, salt } = trap;
+    this.#tell(trap, [node], 'installed');
     if (action === 'checkpoint') this.#checkpoint(node);
     else if (action === 'kill') this.#supervisor.killFor(node, forMs);
     else if (action === 'powerCut')
@@ -351,16 +306,17 @@ export class FaultDriver {
     return this.#members.isWhole && !this.#isRotting && this.#damage.isClean;
   }
 
-  #wipe(node: SimNode, downMs: number): void {
-    if (!this.#isSpareable) return;
+  #wipe(node: SimNode, downMs: number): boolean {
+    if (!this.#isSpareable) return false;
     this.#supervisor.cutPower(node, 'none', 0);
     this.#parts.cluster.wipe(node);
     this.#supervisor.restartAfter(node, downMs);
+    return true;
   }
 
   /** A checkpoint that fails costs nothing but itself, unless the node cannot go on after it. */
-  #checkpoint(node: SimNode): void {
-    if (node.state !== 'running' || node.node.replica.applier.appliedIndex === 0) return;
+  #checkpoint(node: SimNode): boolean {
+    if (node.state !== 'running' || node.node.replica.applier.appliedIndex === 0) return false;
     const { boot } = node;
     node.node.replica.checkpoint().catch((thrown: unknown) => {
       if (node.boot !== boot) return;
@@ -368,15 +324,17 @@ export class FaultDriver {
       if (isFatalForNode(thrown)) this.#supervisor.bury(node, failure);
       else this.#note(`${node.id} failed a checkpoint and goes on: ${failure.message}`);
     });
+    return true;
   }
 
-  #pause(node: SimNode, forMs: number): void {
-    if (node.state !== 'running' || node.isPaused) return;
+  #pause(node: SimNode, forMs: number): boolean {
+    if (node.state !== 'running' || node.isPaused) return false;
     const { boot } = node;
     node.pause();
     this.#after(forMs, () => {
       if (node.boot === boot) node.resume();
     });
+    return true;
   }
 
   #pick(pick: NodePick): SimNode | null {
@@ -398,3 +356,6 @@ export class FaultDriver {
     this.#parts.trace.note(`FAULT ${words}`);
   }
 }
+
+const installedIf = (isDone: boolean): Struck => (isDone ? 'installed' : 'skipped');
+const armedIf = (isDone: boolean): Struck => (isDone ? 'indeterminate' : 'skipped');

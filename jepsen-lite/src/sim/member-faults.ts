@@ -43,32 +43,34 @@ export class MemberFaults {
     return isCalm && cluster.nodes.every((node) => node.isRunning);
   }
 
-  strike(fault: MemberFault, pick: (pick: NodePick) => SimNode | null): void {
+  /** False: not now. Whether the leader carries an order out is another matter. */
+  strike(fault: MemberFault, pick: (pick: NodePick) => SimNode | null): boolean {
     const { operator } = this.#parts;
     switch (fault.kind) {
       case 'transfer':
         this.#transfer(fault.to);
-        return;
+        return true;
       case 'demoteMember':
       case 'removeMember': {
         const node = pick(fault.node);
-        if (node !== null && this.#parts.isSpareable())
-          operator.order({ kind: fault.kind, nodeId: node.id });
-        return;
+        if (node === null || !this.#parts.isSpareable()) return false;
+        operator.order({ kind: fault.kind, nodeId: node.id });
+        return true;
       }
       case 'swapMembers': {
         const node = pick(fault.node);
-        if (node !== null && this.#parts.isSpareable()) this.#swap(node, fault.otherOffset);
-        return;
+        if (node === null || !this.#parts.isSpareable()) return false;
+        this.#swap(node, fault.otherOffset);
+        return true;
       }
       case 'setLeases':
         operator.order(fault);
-        return;
+        return true;
       case 'confTrap':
         this.#traps.push(fault);
-        return;
+        return true;
       default:
-        unreachable(fault);
+        return unreachable(fault);
     }
   }
 

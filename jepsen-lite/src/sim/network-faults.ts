@@ -22,27 +22,26 @@ export class NetworkFaults {
     this.#ordinaryWeather = ordinaryWeather;
   }
 
-  strike(fault: CutFault | WeatherFault, pick: Pick): void {
+  /** Returns the nodes between which links were cut; weather is about all. */
+  strike(fault: CutFault | WeatherFault, pick: Pick): readonly SimNode[] {
     switch (fault.kind) {
       case 'isolate':
       case 'cutOneWay':
-      case 'partition':
-        this.#cutLinks(this.#linksOf(fault, pick), fault.forMs);
-        return;
+      case 'partition': {
+        const links = this.#linksOf(fault, pick);
+        this.#cutLinks(links, fault.forMs);
+        return [...new Set(links.flat())];
+      }
       case 'loss':
-        this.#weather({ lossRate: fault.rate }, fault.forMs);
-        return;
+        return this.#weather({ lossRate: fault.rate }, fault.forMs);
       case 'duplication':
-        this.#weather({ duplicateRate: fault.rate }, fault.forMs);
-        return;
+        return this.#weather({ duplicateRate: fault.rate }, fault.forMs);
       case 'reordering':
-        this.#weather({ reorderRate: fault.rate }, fault.forMs);
-        return;
+        return this.#weather({ reorderRate: fault.rate }, fault.forMs);
       case 'slowNetwork':
-        this.#weather({ delayMsMax: fault.delayMsMax }, fault.forMs);
-        return;
+        return this.#weather({ delayMsMax: fault.delayMsMax }, fault.forMs);
       default:
-        unreachable(fault);
+        return unreachable(fault);
     }
   }
 
@@ -87,13 +86,14 @@ export class NetworkFaults {
   }
 
   /** Several may hold at once; the newest value of each property counts. */
-  #weather(change: Partial<Weather>, forMs: number): void {
+  #weather(change: Partial<Weather>, forMs: number): readonly SimNode[] {
     this.#weathers.push(change);
     this.#applyWeather();
     this.#cluster.scheduler.clock.after(forMs, () => {
       this.#weathers.splice(this.#weathers.indexOf(change), 1);
       if (!this.#isHealed) this.#applyWeather();
     });
+    return [];
   }
 
   #applyWeather(): void {

@@ -14,6 +14,8 @@ export interface StorageFaultParts {
   readonly supervisor: Supervisor;
   /** What one node has may be lost. */
   readonly isSpareable: () => boolean;
+  /** A file was damaged, perhaps later than it was to be. */
+  readonly onDamage: (node: SimNode, fault: DamageFault) => void;
 }
 
 type DiskRefusal = Extract<StorageFault, { readonly kind: 'diskRefusal' }>;
@@ -49,22 +51,17 @@ export class StorageFaults {
     });
   }
 
-  strike(node: SimNode, fault: StorageFault): void {
+  /** False: it could not be done to this node now. */
+  strike(node: SimNode, fault: Exclude<StorageFault, DamageFault>): boolean {
     switch (fault.kind) {
-      case 'damageFile':
-        this.#damage(node, fault);
-        return;
       case 'diverge':
-        this.#diverge(node);
-        return;
+        return this.#diverge(node);
       case 'loseLane':
-        this.#loseLane(node, fault);
-        return;
+        return this.#loseLane(node, fault);
       case 'diskRefusal':
-        this.#refuse(node, fault);
-        return;
+        return this.#refuse(node, fault);
       default:
-        unreachable(fault);
+        return unreachable(fault);
     }
   }
 
@@ -74,43 +71,48 @@ export class StorageFaults {
     this.#refusals = [];
   }
 
-  #damage(node: SimNode, fault: DamageFault, isLastTry = false): void {
+  /** Now, or a while later when the cluster may be whole, or never. */
+  strikeFile(node: SimNode, fault: DamageFault, isLastTry = false): void {
     const { damage, isSpareable, supervisor } = this.#parts;
     if (!isSpareable() || !supervisor.isUnexcused(node) || node.isPaused) {
-      if (!isLastTry) this.#later(RETRY_MS, () => this.#damage(node, fault, true));
+      if (!isLastTry) this.#later(RETRY_MS, () => this.strikeFile(node, fault, true));
       return;
     }
     const { downMs } = fault;
     const logFiles = logFilesOf(node);
     if (downMs !== null) supervisor.killFor(node, downMs);
-    damage.damage(node, fault, logFiles);
+    if (damage.damage(node, fault, logFiles) !== null) this.#parts.onDamage(node, fault);
   }
 
-  #diverge(node: SimNode): void {
+  #diverge(node: SimNode): boolean {
     const { cluster, damage, isSpareable, supervisor } = this.#parts;
     const isCompared = (cluster.options.settings?.digestVerifyIntervalMs ?? 0) > 0;
-    if (!isCompared || cluster.nodes.length < DIVERGING_NODE_COUNT_MIN) return;
-    if (isSpareable() && supervisor.isUnexcused(node)) damage.diverge(node);
+    if (!isCompared || cluster.nodes.length < DIVERGING_NODE_COUNT_MIN) return false;
+    if (!isSpareable() || !supervisor.isUnexcused(node)) return false;
+    damage.diverge(node);
+    return true;
   }
 
-  #loseLane(node: SimNode, fault: Extract<StorageFault, { readonly kind: 'loseLane' }>): void {
-    if (node.state !== 'running' || node.isPaused) return;
+  #loseLane(node: SimNode, fault: Extract<StorageFault, { readonly kind: 'loseLane' }>): boolean {
+    if (node.state !== 'running' || node.isPaused) return false;
     const life = `${node.id} ${node.boot}`;
     const lostCount = this.#lostLanes.get(life) ?? 0;
-    if (lostCount >= LOST_LANE_COUNT_MAX) return;
+    if (lostCount >= LOST_LANE_COUNT_MAX) return false;
     this.#lostLanes.set(life, lostCount + 1);
     node.host.loseLane(fault.lane, fault.loss);
+    return true;
   }
 
   /** Before anything is synced, so the node goes on, and waits for its disk. */
-  #refuse(node: SimNode, { code, forMs, of }: DiskRefusal): void {
-    if (!this.#parts.supervisor.isUnexcused(node)) return;
+  #refuse(node: SimNode, { code, forMs, of }: DiskRefusal): boolean {
+    if (!this.#parts.supervisor.isUnexcused(node)) return false;
     const lift = node.fileSystem.faults.add({
       ...{ operation: 'write', pathContains: PATHS_OF[of] },
       ...{ times: Number.POSITIVE_INFINITY, fault: code },
     });
     this.#refusals.push(lift);
     this.#later(forMs, lift);
+    return true;
   }
 
   #later(delayMs: number, action: () => void): void {

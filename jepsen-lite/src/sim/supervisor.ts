@@ -95,19 +95,23 @@ export class Supervisor {
     for (const node of this.#parts.cluster.nodes) this.restart(node);
   }
 
-  killFor(node: SimNode, downMs: number): void {
-    if (node.state === 'down') return;
+  /** False: it was down already. */
+  killFor(node: SimNode, downMs: number): boolean {
+    if (node.state === 'down') return false;
     this.#kill(node);
     this.restartAfter(node, downMs);
+    return true;
   }
 
+  /** False: it was down already. */
   cutFor(
     node: SimNode,
     cut: { readonly keep: Keep; readonly salt: number; readonly downMs: number },
-  ): void {
-    if (node.state === 'down') return;
+  ): boolean {
+    if (node.state === 'down') return false;
     this.cutPower(node, cut.keep, cut.salt);
     this.restartAfter(node, cut.downMs);
+    return true;
   }
 
   cutPower(node: SimNode, keepUnsynced: Keep, salt: number): void {

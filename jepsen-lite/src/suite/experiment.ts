@@ -3,10 +3,16 @@
  * everything about it in a directory of the store. What a description means is the same whoever
  * asks for it: the command line, a suite, the hunt for planted bugs.
  */
+
 import type { Nemesis } from '../nemesis/nemesis.ts';
+import { SIM_WORKER_COUNT_MAX } from '../sim/workload-plan.ts';
 import type { Workload, WorkloadOptions } from '../workload/workload.ts';
 
-export type ClusterMode = 'process' | 'netns';
+/** Real processes on loopback or in network namespaces, or the simulator. */
+export type ClusterMode = 'process' | 'netns' | 'sim';
+
+/** What the simulator draws from its seed: faults of all kinds, at any time, several at once. */
+export const SIM_NEMESIS = 'plan';
 
 export interface Experiment {
   readonly workload: string;
@@ -57,7 +63,24 @@ export function reproduceLine(experiment: Experiment): string {
 /** @throws TypeError naming what there is, when a name is not known */
 export function checkNames(experiment: Experiment, registry: Registry): void {
   checkName('workload', experiment.workload, Object.keys(registry.workloads));
+  if (experiment.cluster === 'sim') {
+    checkSimulated(experiment);
+    return;
+  }
   for (const name of experiment.nemeses) checkName('nemesis', name, Object.keys(registry.nemeses));
+}
+
+function checkSimulated({ nemeses, workerCount }: Experiment): void {
+  const isPlan = nemeses.length === 1 && nemeses[0] === SIM_NEMESIS;
+  if (nemeses.length > 0 && !isPlan) {
+    throw new TypeError(
+      `the simulator has faults of its own, drawn from the seed: --nemesis is '${SIM_NEMESIS}' ` +
+        `or 'none' there, not '${nemeses.join(',')}'`,
+    );
+  }
+  if (workerCount > SIM_WORKER_COUNT_MAX) {
+    throw new TypeError(`the simulator has room for ${SIM_WORKER_COUNT_MAX} workers at most`);
+  }
 }
 
 function checkName(what: string, name: string, known: readonly string[]): void {

@@ -18,6 +18,7 @@ import type { Nemesis } from '../nemesis/nemesis.ts';
 import { writeIndex, writeTimeline } from '../report/write-reports.ts';
 import { type RunReport, run } from '../runner.ts';
 import { commitName } from '../sim/commit-name.ts';
+import { runSimExperiment } from '../sim/sim-experiment.ts';
 import { keepDataDirectories, keepLogs } from '../store/keep-evidence.ts';
 import { type RunSummary, summarizeRun } from '../store/run-summary.ts';
 import { followHistory, RunWriter } from '../store/run-writer.ts';
@@ -63,8 +64,10 @@ export interface ExperimentTools {
 /** @throws Error when the harness broke: that is no verdict; the store has what there is */
 export async function runExperiment(
   experiment: Experiment,
-  { log, registry, storeDirectory }: ExperimentTools,
+  tools: ExperimentTools,
 ): Promise<ExperimentResult> {
+  if (experiment.cluster === 'sim') return runSimExperiment(experiment, tools);
+  const { log, registry, storeDirectory } = tools;
   const { nodeCount, seed } = experiment;
   const workload = registry.workloads[experiment.workload]?.({ nodeCount, seed });
   if (workload === undefined) throw new TypeError(`unknown workload '${experiment.workload}'`);
@@ -172,6 +175,8 @@ async function launch(
       return ProcessCluster.launch(common);
     case 'netns':
       return launchNetnsCluster(common);
+    case 'sim':
+      throw new TypeError('the simulator has no processes to launch');
     default:
       return unreachable(experiment.cluster);
   }

@@ -9,7 +9,6 @@ import { judgeRetries } from '../checker/retries.ts';
 import { steadyLoad } from '../generator/generator.ts';
 import type { HistoryEvent } from '../history.ts';
 import type { OperationOf } from '../operation.ts';
-import { pause } from '../wait.ts';
 import { numberIn } from './register.ts';
 import {
   chosenNode,
@@ -140,7 +139,7 @@ class WorkerSession {
     await Promise.all(
       nodePicks.map(async (nodePick) => {
         const node = chosenNode(this.#tools, nodePick);
-        if (node !== null) await askUntilAnswered(node, request, answers);
+        if (node !== null) await askUntilAnswered(this.#tools, node, request, answers);
       }),
     );
     if (answers.isSessionGone) this.#id = null;
@@ -198,11 +197,12 @@ function isOfLog({ code, details }: HoldfastError): boolean {
 }
 
 async function askUntilAnswered(
+  { time }: WorkerTools,
   node: NodeAsker,
   request: Parameters<NodeAsker['ask']>[1],
   answers: Answers,
 ): Promise<void> {
-  const endMs = performance.now() + GIVE_UP_MS;
+  const endMs = time.nowMs() + GIVE_UP_MS;
   let echoesLeft = ECHO_COUNT;
   do {
     try {
@@ -216,6 +216,6 @@ async function askUntilAnswered(
       answers.note(thrown);
     }
     if (answers.isOver) return;
-    await pause(RETRY_PAUSE_MS);
-  } while (performance.now() < endMs);
+    await time.pause(RETRY_PAUSE_MS);
+  } while (time.nowMs() < endMs);
 }

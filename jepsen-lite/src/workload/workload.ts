@@ -4,6 +4,7 @@ import type { OutgoingRequestOf, RequestKind, ResultOf } from '@holdfast/protoco
 import type { Verdict } from '../checker/verdict.ts';
 import type { Generator } from '../generator/generator.ts';
 import type { HistoryEvent, Operation } from '../history.ts';
+import type { HarnessTime } from '../wait.ts';
 
 export interface WorkloadOptions {
   readonly seed: number;
@@ -42,6 +43,8 @@ export interface WorkerTools {
   readonly client: HoldfastClient;
   /** One per node. */
   readonly readers: readonly NodeAsker[];
+  /** No workload looks at another clock: in the simulator there is none. */
+  readonly time: HarnessTime;
 }
 
 export interface Workload {
