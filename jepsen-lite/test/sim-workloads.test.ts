@@ -148,6 +148,7 @@ t.test('the simulator has faults of its own and refuses others by name', async (
   const kill = { ...experiment, nemeses: ['kill'] };
   t.throws(() => checkNames(kill, REGISTRY), /'plan' or 'none' there, not 'kill'/);
   t.throws(() => checkNames({ ...experiment, workerCount: 31 }, REGISTRY), /30 workers at most/);
+  t.throws(() => checkNames({ ...experiment, prefillRowCount: 9 }, REGISTRY), /no --prefill/);
   const real = { ...experiment, cluster: 'process' as const };
   t.throws(() => checkNames(real, REGISTRY), /unknown nemesis 'plan'/);
   const suite = { name: 'test', seed: 7, nodeCount: 3, seconds: 30, faultIntervalSeconds: 5 };

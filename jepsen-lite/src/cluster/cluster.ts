@@ -1,7 +1,8 @@
 /**
- * The one interface under which a cluster is tested: real processes on loopback, or in a network
- * namespace each; the simulator can stand behind it later. Nothing above this file knows process
- * ids. What a kind of cluster cannot do is null here, and faults that need it are skipped.
+ * The one interface under which real clusters are tested: processes on loopback, or in a network
+ * namespace each (the simulator has its own way, `sim/workload-run.ts`). Nothing above this file
+ * knows process ids. What a kind of cluster cannot do is null here, and faults that need it are
+ * skipped.
  */
 import type { ProxyMode } from '../net/link-mode.ts';
 import type { Interposer } from './interposer.ts';

@@ -13,7 +13,7 @@ import type { FaultEvent, HistoryEvent, Operation } from '../history.ts';
 import { History } from '../history.ts';
 import { DirectReader } from '../net/direct-reader.ts';
 import { isWrite } from '../operation.ts';
-import { pause, waitFor } from '../wait.ts';
+import { pause, REAL_TIME, waitFor } from '../wait.ts';
 import type { Workload } from '../workload/workload.ts';
 
 export interface OpenLoadOptions {
@@ -189,7 +189,10 @@ export class OpenLoad {
     const client = must(this.#clients[Math.abs(processId) % this.#clients.length]);
     this.#history.invoke(processId, operation, this.nowMs, dueMs);
     try {
-      const done = await this.workload.perform({ client, readers: this.#readers }, operation);
+      const done = await this.workload.perform(
+        { client, readers: this.#readers, time: REAL_TIME },
+        operation,
+      );
       this.#finish(processId, done.outcome, done.operation, done.errorCode);
       return done.outcome;
     } catch (thrown) {

@@ -10,7 +10,7 @@ import { worstOf } from '../checker/verdict.ts';
 import { writeIndex, writeTimeline } from '../report/write-reports.ts';
 import { summarizeRun } from '../store/run-summary.ts';
 import { followHistory, RunWriter, writeWhole } from '../store/run-writer.ts';
-import { type Experiment, reproduceLine } from '../suite/experiment.ts';
+import { checkNames, type Experiment, reproduceLine } from '../suite/experiment.ts';
 import type { ExperimentResult, ExperimentTools } from '../suite/run-experiment.ts';
 import { commitName } from './commit-name.ts';
 import type { SimPlan } from './plan.ts';
@@ -22,11 +22,15 @@ import { runWorkload, type WorkloadReport } from './workload-run.ts';
 /** Waits are shown, not judged: a plan may take every majority away for as long as it likes. */
 const NO_LIMITS = { writeGapMsMax: Infinity, recoveryMsMax: Infinity };
 
-/** @throws Error when the harness broke: that is no verdict; the store has what there is */
+/**
+ * @throws TypeError when the simulator cannot do what the experiment asks for; Error when the
+ * harness broke: that is no verdict; the store has what there is
+ */
 export async function runSimExperiment(
   experiment: Experiment,
   { log, registry, storeDirectory }: ExperimentTools,
 ): Promise<ExperimentResult> {
+  checkNames(experiment, registry);
   const { durationMs, nodeCount, seed, workerCount } = experiment;
   const workload = registry.workloads[experiment.workload]?.({ nodeCount, seed });
   if (workload === undefined) throw new TypeError(`unknown workload '${experiment.workload}'`);

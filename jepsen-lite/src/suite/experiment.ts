@@ -3,7 +3,6 @@
  * everything about it in a directory of the store. What a description means is the same whoever
  * asks for it: the command line, a suite, the hunt for planted bugs.
  */
-
 import type { Nemesis } from '../nemesis/nemesis.ts';
 import { SIM_WORKER_COUNT_MAX } from '../sim/workload-plan.ts';
 import type { Workload, WorkloadOptions } from '../workload/workload.ts';
@@ -70,7 +69,7 @@ export function checkNames(experiment: Experiment, registry: Registry): void {
   for (const name of experiment.nemeses) checkName('nemesis', name, Object.keys(registry.nemeses));
 }
 
-function checkSimulated({ nemeses, workerCount }: Experiment): void {
+function checkSimulated({ nemeses, prefillRowCount, workerCount }: Experiment): void {
   const isPlan = nemeses.length === 1 && nemeses[0] === SIM_NEMESIS;
   if (nemeses.length > 0 && !isPlan) {
     throw new TypeError(
@@ -80,6 +79,9 @@ function checkSimulated({ nemeses, workerCount }: Experiment): void {
   }
   if (workerCount > SIM_WORKER_COUNT_MAX) {
     throw new TypeError(`the simulator has room for ${SIM_WORKER_COUNT_MAX} workers at most`);
+  }
+  if (prefillRowCount > 0) {
+    throw new TypeError('the simulator takes no --prefill: it seals segments after few rows');
   }
 }
 
