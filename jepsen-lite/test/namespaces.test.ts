@@ -36,9 +36,10 @@ t.test('a cut between two networks is one-way, silent, and can be mended', async
     return execFile(command, [...prefix, ...node]);
   });
   t.teardown(() => namespaces.remove());
-  for (const { stdout } of servers) {
-    await new Promise((resolve) => stdout?.once('data', resolve));
-  }
+  // Both at once: the second may be ready before the first.
+  await Promise.all(
+    servers.map(({ stdout }) => new Promise((resolve) => stdout?.once('data', resolve))),
+  );
   const ask = async (from: string, to: string): Promise<string> => {
     const [command = '', ...prefix] = namespaces.commandPrefixOf(from);
     const node = [process.execPath, '-e', CLIENT, namespaces.hostOf(to)];
