@@ -4,6 +4,7 @@
  * with everything at once never settles down enough to reach.
  */
 import { deriveSeed, SeededRandom } from '@holdfast/base';
+import { drawJointCheckpoint } from './draw-joint.ts';
 import { node, span } from './draw-parts.ts';
 import { drawCare, drawStorageFaults, STORAGE_FAULT_KINDS } from './draw-storage.ts';
 import type { Fault, FaultKind, Keep, SimPlan, StorageFault, TimedFault } from './plan.ts';
@@ -248,9 +249,11 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
     operatorIntervalMs: pick([200, 700, 2_000]),
     startsWithLeases: random.nextBelow(2) === 0,
     care: drawCare(seed),
-    faults: [...drawFaults(random, durationMs), ...drawStorageFaults(seed, durationMs)].sort(
-      (left, right) => left.atMs - right.atMs,
-    ),
+    faults: [
+      ...drawFaults(random, durationMs),
+      ...drawStorageFaults(seed, durationMs),
+      ...drawJointCheckpoint(seed, durationMs),
+    ].sort((left, right) => left.atMs - right.atMs),
   };
 }
 

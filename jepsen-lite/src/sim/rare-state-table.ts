@@ -94,8 +94,6 @@ export type RareState = keyof typeof RARE_STATES;
 /** So rare that a hundred seeds may miss them: how many seeds are expected to reach each. */
 const SEED_COUNT_OF_RAREST: ReadonlyMap<RareState, number> = new Map([
   ['neverHadProven', 5_000],
-  // 81 of 5,000 seeds (docs/evidence/sim-nightly.md): one hundred in five would miss it.
-  ['snapshotDuringJoint', 1_000],
   // Segments of small worlds are merged away before a scrub comes by; the others are one file each.
   ['segmentRepaired', 1_000],
   ['startRepairsSegment', 1_000],
