@@ -231,6 +231,42 @@ t.test(
   },
 );
 
+t.test(
+  'a cluster that starts as a whole elects somebody as soon as a majority is there',
+  async (t) => {
+    const latency = { networkMsMax: 2, diskMsMax: 2 };
+    const cluster = new SimCluster({ nodeCount: 3, seed: 5, latency });
+    for (const node of cluster.nodes) await node.start();
+    const startMs = cluster.scheduler.clock.monotonicMs();
+    const [a, b] = cluster.nodes.map((node) => must(cluster.network.endpoint(node.id)));
+    const [, second] = cluster.nodes;
+    must(a).peerFound(must(second).id);
+    must(b).peerFound(must(cluster.nodes[0]).id);
+    const isLed = (): boolean =>
+      cluster.nodes.some((node) => node.node.replica.soft.role === 'leader');
+    await cluster.scheduler.until(isLed, 20_000);
+    const tookMs = cluster.scheduler.clock.monotonicMs() - startMs;
+    t.ok(tookMs < 400, `${tookMs} ms`);
+  },
+);
+
+t.test('a node that comes back to a leader asks for no votes', async (t) => {
+  const world = await World.start();
+  const { leader, first } = await world.roles();
+  const term = termOf(leader);
+  first.kill();
+  await world.write();
+  await first.start();
+  for (const { id } of world.cluster.nodes) {
+    if (id !== first.id) must(world.cluster.network.endpoint(first.id)).peerFound(id);
+  }
+  await world.cluster.scheduler.advance(2_000);
+  await world.write();
+  t.equal((await world.cluster.leader()).id, leader.id);
+  t.equal(termOf(leader), term);
+  t.equal(first.node.replica.activity().raft.preVotes, 0);
+});
+
 t.test('a leader whose disk is slower than those of the others gives its place away', async (t) => {
   for (const syncMs of [300, 800]) {
     const world = await World.start();

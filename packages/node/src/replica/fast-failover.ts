@@ -7,12 +7,19 @@
  * the ordinary election timeout takes over. A replica that still hears the leader refuses, so one
  * broken link deposes nobody, and the next heartbeat of the same term restores the leader. A
  * replica that is bound by a lease forgets nobody before the bond ends.
+ *
+ * The same after a start: where a majority of the voters can be reached and nobody has told of a
+ * leader, all of them were down, and there is nothing to wait for. A node that comes back alone has
+ * heard the leader by then.
  */
 import type { NodeId, Random, TimerHandle, Timers } from '@holdfast/base';
 import type { RaftCore } from '@holdfast/raft';
 
 const FIRST_DELAY_MS_MIN = 20;
 const FIRST_DELAY_MS_MAX = 80;
+/** Longer than the interval of heartbeats; apart, so that not all campaign at one time. */
+const START_DELAY_MS_MIN = 110;
+const START_DELAY_MS_MAX = 260;
 const REPEAT_DELAY_MS_MIN = 50;
 const REPEAT_DELAY_MS_MAX = 100;
 
@@ -33,12 +40,31 @@ export class FastFailover {
   #remainingMs = 0;
   /** The lost leader, while a lease binds this replica not to forget it. */
   #bondedTo: NodeId | null = null;
+  /** To look once whether everybody was down; null: that was done. */
+  #reached: Set<NodeId> | null = new Set();
 
   constructor(options: FastFailoverOptions) {
     this.#options = options;
   }
 
+  onPeerFound(peer: NodeId): void {
+    const reached = this.#reached;
+    if (reached === null) return;
+    reached.add(peer);
+    this.#options.withCore((core) => {
+      const { conf, leader, role } = core.status();
+      const { electionTimeoutMs, nodeId } = this.#options;
+      const isThere = (id: NodeId): boolean => id === nodeId || reached.has(id);
+      if (conf.voters.filter(isThere).length * 2 <= conf.voters.length) return;
+      this.#reached = null;
+      if (leader !== null || role !== 'follower' || this.#timer !== null) return;
+      this.#remainingMs = electionTimeoutMs;
+      this.#arm(START_DELAY_MS_MIN, START_DELAY_MS_MAX);
+    });
+  }
+
   onPeerLost(peer: NodeId): void {
+    this.#reached?.delete(peer);
     this.#options.withCore((core) => {
       const { leader, role } = core.status();
       if (leader !== peer || role !== 'follower') return;

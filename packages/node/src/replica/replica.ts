@@ -162,6 +162,7 @@ export class Replica {
     });
     parts.transport.onPeerState((peer, state) => {
       if (state === 'disconnected') this.#failover.onPeerLost(peer);
+      else this.#failover.onPeerFound(peer);
     });
     parts.transport.onSnapshot(this.snapshots.installer);
     wal.onWrites((writes) => this.#onWrites(writes));

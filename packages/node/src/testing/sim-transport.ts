@@ -344,6 +344,10 @@ export class SimTransport implements PeerTransport {
     this.#onPeerState = listener;
   }
 
+  peerFound(peer: NodeId): void {
+    this.#process.run(() => this.#onPeerState(peer, 'connected'));
+  }
+
   peerLost(peer: NodeId): void {
     this.#process.run(() => this.#onPeerState(peer, 'disconnected'));
   }
