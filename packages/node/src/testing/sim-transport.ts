@@ -118,6 +118,22 @@ export class SimNetwork {
     }
   }
 
+  /**
+   * A node that starts and every node it reaches learn that they are connected. Links that are
+   * mended later say nothing: the first message over them does.
+   */
+  greet(nodeId: NodeId): void {
+    for (const other of this.#endpoints.keys()) {
+      if (other === nodeId) continue;
+      for (const [from, to] of [
+        [nodeId, other],
+        [other, nodeId],
+      ] as const) {
+        this.#inLine(from, to, () => this.reach(from, to)?.peerFound(from));
+      }
+    }
+  }
+
   /** Cuts one direction. */
   cut(from: NodeId, to: NodeId): void {
     this.#cuts.add(`${from}>${to}`);
@@ -245,7 +261,9 @@ export class SimTransport implements PeerTransport {
     this.#identity = identity;
   }
 
-  async start(): Promise<void> {}
+  async start(): Promise<void> {
+    this.#network.greet(this.#nodeId);
+  }
 
   async stop(): Promise<void> {
     this.#network.detach(this.#nodeId);
