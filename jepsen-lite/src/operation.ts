@@ -75,12 +75,16 @@ export type GroupOperation =
       readonly seen: readonly SeenPoint[] | null;
       readonly appliedIndex: number | null;
     }
-  /** Moves `amount` if there is enough; `balances` are those it leaves, of `from` and `to`. */
+  /**
+   * Moves `amount` if there is enough; `balances` are those it leaves, of `from` and `to`.
+   * `foundCount`: how many of the two it found when it read them, null while not known.
+   */
   | {
       readonly kind: 'transfer';
       readonly from: number;
       readonly to: number;
       readonly amount: number;
+      readonly foundCount: number | null;
       readonly balances: readonly [number, number] | null;
       readonly index: number | null;
     };

@@ -22,6 +22,7 @@ export function judgeBank(events: readonly HistoryEvent[], options: BankOptions)
   const reads = readsTogetherOf(operations);
   const writes = reads.length === 0 ? [] : transfersOf(operations, reads[0]!.group);
   for (const read of reads) checkRead(problems, read, options);
+  for (const finished of operations) checkFound(problems, finished);
   checkSnapshots(problems, writes, reads);
   const placed = placedOf(operations, reads);
   checkLogOrder(problems, placed);
@@ -43,6 +44,14 @@ function checkRead(problems: Problems, read: SnapshotRead, options: BankOptions)
     problems.add('accounts missing or twice', facts, [finished]);
   } else if (total !== options.total) problems.add('wrong total', facts, [finished]);
   if (balances.some((balance) => balance < 0)) problems.add('overdrawn', facts, [finished]);
+}
+
+/** No account is ever deleted, so a transfer that found only one of two saw a lost point. */
+function checkFound(problems: Problems, finished: FinishedOperation): void {
+  const { operation } = finished;
+  if (operation.kind !== 'transfer' || operation.foundCount === null) return;
+  const { from, to, foundCount } = operation;
+  if (foundCount < 2) problems.add('accounts missing', { from, to, foundCount }, [finished]);
 }
 
 /** What acknowledged transfers left in the two accounts. */
