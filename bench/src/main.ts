@@ -12,6 +12,7 @@ import type { Bench, BenchResult } from './result.ts';
 import { catchUpBench } from './suites/catch-up.ts';
 import { enginesBench } from './suites/engines.ts';
 import { failoverBench } from './suites/failover.ts';
+import { failpointsBench } from './suites/failpoints.ts';
 import { falseElectionsBench } from './suites/false-elections.ts';
 import { filteredBench } from './suites/filtered.ts';
 import { graphsBench } from './suites/graphs.ts';
@@ -44,6 +45,7 @@ const BENCHES: readonly Bench[] = [
   storageBench,
   restartBench,
   scrubBench,
+  failpointsBench,
 ];
 const RESULTS_DIRECTORY = fileURLToPath(new URL('../../results', import.meta.url));
 const EXIT_USAGE = 2;
