@@ -53,6 +53,8 @@ const RUN_SETTINGS: ServerSettings = {
   logRetentionSizeBytesMax: 1 << 20,
   followerLogHoldSizeBytesMax: 1 << 20,
   digestVerifyIntervalMs: 5_000,
+  // Shorter than a run: a breaker that stays open to its end shows nothing of its closing.
+  walCircuitBreakerTimeoutMs: 2_000,
 };
 
 export interface ExperimentTools {

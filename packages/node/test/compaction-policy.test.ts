@@ -25,6 +25,7 @@ const view = (changes: Partial<CompactionView> = {}): CompactionView => ({
   followers: [],
   transferIndex: null,
   archivedIndex: null,
+  givenUpIndex: 0,
   firstIndexWithin: firstIndexWithin(changes.baseIndex ?? 100),
   ...changes,
 });
@@ -65,6 +66,27 @@ const cases: readonly (readonly [
     limits({ retainedEntryCount: 500, retainedSizeBytesMax: 4_000 }),
     600,
     'retention',
+  ],
+  [
+    'entries that nobody can be given any more are not retained',
+    view({ givenUpIndex: 650 }),
+    limits({ retainedEntryCount: 500 }),
+    650,
+    'retention',
+  ],
+  [
+    'nor kept for a follower, which needs a snapshot now',
+    view({ givenUpIndex: 650, followers: [{ matchIndex: 400, isReachable: true }] }),
+    limits(),
+    650,
+    'follower',
+  ],
+  [
+    'but never cut into what a generation needs',
+    view({ givenUpIndex: 800 }),
+    limits({ retainedEntryCount: 500 }),
+    700,
+    'checkpoint',
   ],
   [
     'a reachable follower holds the log at what it has',
@@ -187,6 +209,7 @@ function anyView(random: SeededRandom): CompactionView {
     })),
     transferIndex: random.nextBelow(2) === 0 ? null : index(),
     archivedIndex: random.nextBelow(2) === 0 ? null : index(),
+    givenUpIndex: random.nextBelow(3) === 0 ? index() : 0,
   };
 }
 
@@ -227,7 +250,9 @@ function flawsOf(
   for (const { matchIndex, isReachable } of seen.followers) {
     const neededFrom = matchIndex ?? seen.baseIndex;
     const isHeld = isReachable && neededFrom >= seen.baseIndex;
-    if (isHeld && isWronged(neededFrom, bounds.followerHoldSizeBytesMax)) flaws.push('follower');
+    // Nobody can be served from entries that are given up.
+    const floor = Math.max(neededFrom, seen.givenUpIndex);
+    if (isHeld && isWronged(floor, bounds.followerHoldSizeBytesMax)) flaws.push('follower');
   }
   if (archivedIndex !== null && isWronged(archivedIndex, bounds.archiveHoldSizeBytesMax)) {
     flaws.push('archive');

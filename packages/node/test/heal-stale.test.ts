@@ -97,6 +97,31 @@ t.test('every log file of two of three nodes is cut, and nothing is lost', async
   await expectHealed(t, cluster, 360);
 });
 
+t.test('entries that every log has lost are let go of with the log before them', async (t) => {
+  const settings = { retainedEntryCount: 10_000 };
+  const cluster = await clusterWithSegments(2, 8, settings, { cacheSizeBytesMax: 1_024 });
+  for (let batch = 2; batch < 9; batch++) await upsertBatch(cluster, batch);
+  await cluster.digests();
+  await checkpointAll(cluster);
+  const path = 'wal/0000000000000001.wal';
+  for (const node of cluster.nodes) truncate(node, path, 90_000);
+  for (const node of cluster.nodes) {
+    // A node that was asked for them meanwhile has found that out by itself.
+    await scrub(cluster, node);
+    const recovered = node.node.care.recoveries.events().filter(({ kind }) => kind === 'recovered');
+    t.same(
+      recovered.map(({ facts, key }) => [key, facts.action]),
+      [[path, 'shortenLog']],
+      'nobody has the entries, so they are retained for nobody',
+    );
+    t.ok((node.log?.base().index ?? 0) > 0, 'the log begins later');
+    t.same(await scrub(cluster, node), []);
+  }
+  for (const node of cluster.nodes) node.kill();
+  for (const node of cluster.nodes) await node.start();
+  await expectHealed(t, cluster, 360);
+});
+
 t.test('an EPOCH that was put back as it once was is written again', async (t) => {
   const cluster = await clusterWithSegments(2, 3);
   const node = await follower(cluster);

@@ -9,7 +9,7 @@
  * | CHECKPOINT | written again from memory; the one before: a new checkpoint |
  * | identity, EPOCH | written again from memory |
  * | a copy of term and vote | the log thread writes both anew |
- * | the log where records are | their entries written again at its end, from memory or peers |
+ * | the log where records are | written again at its end; what nobody has: the log begins later |
  * | the log where no batch is | zeros, by the log thread |
  * | a saved graph | taken out of use; saved again with the next checkpoint |
  *
@@ -17,7 +17,7 @@
  * (`isSettled`). A file that is repaired is looked at anew when its turn comes, so that what was
  * damaged meanwhile is made good as well.
  */
-import type { Logger, LogIndex, Member } from '@holdfast/base';
+import type { GroupId, Logger, LogIndex, Member } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
 import type { SavedGraphFile } from '@holdfast/shard-worker';
 import { describeRows, parseSegmentPath, quarantineGeneration } from '@holdfast/shard-worker';
@@ -47,7 +47,8 @@ const SETTLED_COUNT_MAX = 65_536;
 
 export interface HealedCheckpointer {
   readonly root: CheckpointRoot | null;
-  renew(): Promise<CheckpointRoot>;
+  readonly group: GroupId;
+  renew(givenUpIndex?: number): Promise<CheckpointRoot>;
 }
 
 export type HealedWal = Pick<
@@ -163,13 +164,31 @@ export class FileHealer {
       },
       {
         name: 'shortenLog',
-        run: async () => {
-          await this.#options.checkpointer.renew();
-          return this.#mendLog(target);
-        },
+        run: () => this.#shortenLog(target),
         verify,
       },
     ];
+  }
+
+  /** Until no entry that is lost is in the log; one that a kept generation needs takes several. */
+  async #shortenLog(target: ScrubTarget): Promise<Readonly<Record<string, unknown>>> {
+    const { checkpointer } = this.#options;
+    let renewals = 0;
+    let lostIndex = await this.#lastLostIndex(target);
+    do {
+      await checkpointer.renew(lostIndex);
+      renewals += 1;
+      lostIndex = await this.#lastLostIndex(target);
+    } while (renewals < RENEWAL_COUNT_MAX && lostIndex > 0);
+    return { ...(await this.#mendLog(target)), renewals };
+  }
+
+  /** The last entry whose only place here is damaged; 0: none. */
+  async #lastLostIndex(target: ScrubTarget): Promise<number> {
+    const { checkpointer, look, wal } = this.#options;
+    const flaws = (await look(target)).filter(isWalFlaw);
+    const lost = flaws.flatMap((flaw) => wal.entriesLostBy(checkpointer.group, flaw));
+    return lost.reduce((last: number, index) => Math.max(last, index), 0);
   }
 
   #mendLog(target: ScrubTarget): Promise<Readonly<Record<string, unknown>>> {

@@ -66,6 +66,8 @@ export class Checkpointer {
   #heldBy: CompactionHolder = 'checkpoint';
   /** The next one is made also when nothing was applied since the last. */
   #isRenewal = false;
+  /** Entries up to here are damaged and not to be had: see CompactionView. */
+  #givenUpIndex = 0;
   readonly #pinned = new Set<{ readonly root: CheckpointRoot }>();
 
   constructor(options: CheckpointerOptions) {
@@ -87,6 +89,10 @@ export class Checkpointer {
   /** All kept generations, newest first. */
   get roots(): readonly CheckpointRoot[] {
     return this.#roots;
+  }
+
+  get group(): GroupId {
+    return this.#options.group;
   }
 
   get generationCount(): number {
@@ -112,11 +118,13 @@ export class Checkpointer {
 
   /**
    * As `run`, also when nothing was applied since the newest one: files of it have rot, and memory
-   * has what they held. Sealed segments are not written again.
+   * has what they held. Sealed segments are not written again. `givenUpIndex`: nobody can give the
+   * damaged entries of the log up to there, so that it is kept for no one from now on.
    */
-  async renew(): Promise<CheckpointRoot> {
+  async renew(givenUpIndex = 0): Promise<CheckpointRoot> {
     await this.idle();
     this.#isRenewal = true;
+    this.#givenUpIndex = Math.max(this.#givenUpIndex, givenUpIndex);
     return this.run();
   }
 
@@ -236,6 +244,7 @@ export class Checkpointer {
         baseIndex,
         newestIndex,
         previousIndex: oldestIndex,
+        givenUpIndex: this.#givenUpIndex,
         firstIndexWithin: (sizeBytesMax) => log.firstIndexWithin(sizeBytesMax),
         ...compaction.view(),
       },

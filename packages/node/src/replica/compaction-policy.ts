@@ -41,6 +41,11 @@ export interface CompactionView {
   readonly followers: readonly FollowerView[];
   /** Index of the checkpoint that is being sent, or null. */
   readonly transferIndex: number | null;
+  /**
+   * Entries up to here are damaged and nobody gives them any more, so nobody can be served from
+   * them: neither retention nor a follower keeps them. 0: none.
+   */
+  readonly givenUpIndex: number;
   /** The archive has everything up to here; null without an archive. */
   readonly archivedIndex: number | null;
   /** As GroupLog.firstIndexWithin. */
@@ -63,6 +68,7 @@ export function decideCompaction(
   limits: CompactionLimits,
 ): CompactionDecision {
   const { baseIndex, newestIndex, previousIndex, transferIndex, archivedIndex } = view;
+  const { givenUpIndex } = view;
   assert(previousIndex <= newestIndex, 'checkpoints go forward', { previousIndex, newestIndex });
   /** Largest base that leaves the newest entries of at least so many bytes, at most one more. */
   const baseWithin = (sizeBytesMax: number): number => view.firstIndexWithin(sizeBytesMax) - 1;
@@ -74,12 +80,14 @@ export function decideCompaction(
     heldBy = by;
   };
   const { retainedEntryCount, retainedSizeBytesMax } = limits;
-  hold(Math.max(newestIndex - retainedEntryCount, baseWithin(retainedSizeBytesMax)), 'retention');
+  const keptFrom = Math.max(newestIndex - retainedEntryCount, baseWithin(retainedSizeBytesMax));
+  hold(Math.max(keptFrom, givenUpIndex), 'retention');
   for (const { matchIndex, isReachable } of view.followers) {
     const neededFrom = matchIndex ?? baseIndex;
     // One that lies before the log cannot be caught up from it any more.
     if (!isReachable || neededFrom < baseIndex) continue;
-    hold(Math.max(neededFrom, baseWithin(limits.followerHoldSizeBytesMax)), 'follower');
+    const from = Math.max(neededFrom, baseWithin(limits.followerHoldSizeBytesMax));
+    hold(Math.max(from, givenUpIndex), 'follower');
   }
   if (archivedIndex !== null) {
     hold(Math.max(archivedIndex, baseWithin(limits.archiveHoldSizeBytesMax)), 'archive');
