@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-export const FURTHER_MEMORY_BYTES = 16 << 20;
+export const FURTHER_MEMORY_BYTES = 2 << 20;
 
 const ROOT = '/sys/fs/cgroup';
 const CONTROLLERS_PATH = join(ROOT, 'cgroup.controllers');
