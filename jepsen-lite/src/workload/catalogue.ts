@@ -2,7 +2,7 @@
 import { appendWorkload } from './append.ts';
 import { bankWorkload } from './bank.ts';
 import { batchWorkload } from './batch.ts';
-import { registerWorkload } from './register.ts';
+import { leasesWorkload, registerWorkload } from './register.ts';
 import { retriesWorkload } from './retries.ts';
 import { schemaWorkload } from './schema.ts';
 import { searchWorkload } from './search.ts';
@@ -12,6 +12,7 @@ import type { Workload, WorkloadOptions } from './workload.ts';
 
 export const WORKLOADS = {
   register: registerWorkload,
+  leases: leasesWorkload,
   set: setWorkload,
   batch: batchWorkload,
   bank: bankWorkload,

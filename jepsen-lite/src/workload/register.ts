@@ -8,10 +8,10 @@
  * application would do it; what it found becomes what it expected.
  */
 import { HoldfastError, type Random } from '@holdfast/base';
-import type { StoredPoint } from '@holdfast/client';
+import type { Consistency, StoredPoint } from '@holdfast/client';
 import { judgeLinearizable } from '../checker/linearizable.ts';
 import { steadyLoad } from '../generator/generator.ts';
-import type { OperationOf, RegisterOperation } from '../operation.ts';
+import type { Operation, OperationOf, RegisterOperation } from '../operation.ts';
 import {
   chosenNode,
   everyNode,
@@ -39,6 +39,26 @@ const DIRECT_WRITE_SHARE = 0.15;
 const VECTOR: Float32Array = new Float32Array(4);
 
 export function registerWorkload(options: WorkloadOptions): Workload {
+  return registersReadBy('linearizable', options);
+}
+
+/**
+ * The same with leases on, and every read by the lease of the leader: it asks nobody, so it is
+ * right only as long as nobody else can have become leader.
+ */
+export function leasesWorkload(options: WorkloadOptions): Workload {
+  const workload = registersReadBy('lease', options);
+  return {
+    ...workload,
+    name: 'leases',
+    prepare: async (client) => {
+      await client.admin.setLeases(true);
+      await workload.prepare(client);
+    },
+  };
+}
+
+function registersReadBy(consistency: Consistency, options: WorkloadOptions): Workload {
   const { seed, nodeCount, ratePerSecond = RATE_PER_SECOND } = options;
   const load = { seed, ratePerSecond, burstCount: BURST_COUNT };
   return {
@@ -51,7 +71,7 @@ export function registerWorkload(options: WorkloadOptions): Workload {
         ...{ name: COLLECTION, dimension: VECTOR.length, metric: 'l2', ifNotExists: true },
       });
     },
-    perform,
+    perform: (tools, operation) => perform(tools, operation, consistency),
     finalOperations: (events, nodes) => finalReads(events, nodes),
     judge: (events) => judgeLinearizable(events),
   };
@@ -97,18 +117,19 @@ function finalReads(
 
 async function perform(
   tools: WorkerTools,
-  operation: Parameters<Workload['perform']>[1],
+  operation: Operation,
+  consistency: Consistency,
 ): Promise<PerformedOperation> {
   switch (operation.kind) {
     case 'read': {
-      const point = await readPoint(tools, operation);
+      const point = await readPoint(tools, operation, consistency);
       return { outcome: 'ok', operation: { ...operation, value: registerValueOf(point) } };
     }
     case 'write':
       await write(tools, operation, operation.value, {});
       return { outcome: 'ok', operation };
     case 'compareAndSet':
-      return compareAndSet(tools, operation);
+      return compareAndSet(tools, operation, consistency);
     default:
       throw unexpectedOperation('register', operation);
   }
@@ -117,8 +138,9 @@ async function perform(
 async function compareAndSet(
   tools: WorkerTools,
   asked: OperationOf<'compareAndSet'>,
+  consistency: Consistency,
 ): Promise<PerformedOperation> {
-  const point = await asUnsent(() => readPoint(tools, asked));
+  const point = await asUnsent(() => readPoint(tools, asked, consistency));
   const operation = { ...asked, expected: registerValueOf(point) };
   const condition = point === null ? { ifAbsent: true } : { ifVersion: point.version };
   try {
@@ -146,13 +168,14 @@ export async function asUnsent<Result>(read: () => Promise<Result>): Promise<Res
 async function readPoint(
   tools: WorkerTools,
   { key, nodePick }: RegisterOperation,
+  consistency: Consistency,
 ): Promise<StoredPoint | null> {
   const ids = [idOf(key)];
   const node = chosenNode(tools, nodePick);
   const { points } =
     node === null
-      ? await tools.client.collection(COLLECTION).getMany(ids)
-      : await node.ask('get', { collection: COLLECTION, ids });
+      ? await tools.client.collection(COLLECTION).getMany(ids, { consistency })
+      : await node.ask('get', { collection: COLLECTION, ids, consistency });
   return points[0] ?? null;
 }
 

@@ -152,4 +152,13 @@ export const ANSWER_MUTANTS: readonly HarnessMutant[] = [
     replace: 'ops: command.ops },\n                    timestampMs: Date.now(),',
     killer: calm('set'),
   },
+  {
+    id: 'lease-never-ends',
+    bug: 'a leader answers by a lease that ran out while it stood still',
+    breaks: 'reads by lease are linearizable, also on a leader that stood still',
+    file: 'packages/raft/dist/src/lease.js',
+    find: 'if (nowMs >= leaseExpiryMs(state))',
+    replace: 'if (leaseExpiryMs(state) < 0)',
+    killer: disturbed('leases', 'pause-leader'),
+  },
 ];
