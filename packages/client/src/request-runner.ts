@@ -20,6 +20,7 @@ import {
   NO_LEADER_DELAY_MS,
   recordAttempt,
   reportedError,
+  SCOUT_INTERVAL_MS,
 } from './retry-policy.ts';
 import type { ClientSession } from './session.ts';
 import { SessionHolder } from './session-holder.ts';
@@ -61,6 +62,8 @@ export class RequestRunner {
   readonly #running = new Set<Call>();
   readonly #sessions: SessionHolder;
   #isClosed = false;
+  /** When a node was last asked because no leader was known. */
+  #scoutedAtMs = -Infinity;
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
@@ -220,10 +223,23 @@ export class RequestRunner {
         return pool.pickAny(avoid);
       case 'leader':
         if (pool.leader !== null && isFirst) return pool.pickLeader();
-        return pool.pickLeader() ?? pool.pickAny(avoid);
+        return pool.pickLeader() ?? this.#scout(avoid);
       default:
         return unreachable(target);
     }
+  }
+
+  /**
+   * Whom to ask while no leader is known: one request at a time looks, for all that wait. Nodes
+   * that are electing, or starting, are not helped by everybody asking them.
+   */
+  #scout(avoid: Connection | null): Connection | null {
+    const { clock, pool } = this.#parts;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#scoutedAtMs < SCOUT_INTERVAL_MS) return null;
+    const found = pool.pickAny(avoid);
+    if (found !== null) this.#scoutedAtMs = nowMs;
+    return found;
   }
 
   async #attempt<Kind extends RequestKind>(

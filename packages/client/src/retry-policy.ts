@@ -14,6 +14,8 @@ export const ATTEMPT_COUNT_MAX = 10_000;
 export const REDIRECT_IN_ROW_COUNT_MAX = 4;
 /** Asks about as often as an election takes to make progress. */
 export const NO_LEADER_DELAY_MS = 50;
+/** Of all requests that know no leader, one asks a node in this time. */
+export const SCOUT_INTERVAL_MS = 10;
 export const BACKOFF_DELAY_MS_MIN = 20;
 export const BACKOFF_DELAY_MS_MAX = 1_000;
 /** A server bug is answered the same way soon; three tries cover a node that was replaced. */

@@ -176,6 +176,24 @@ t.test('without a leader a write ends definitely and names the reason', async (t
   await close(client);
 });
 
+t.test('while nobody leads, many waiting requests ask no more often than a few', async (t) => {
+  const { clock, cluster, connect, close } = world();
+  const client = await connect();
+  const docs = client.collection('docs');
+  cluster.elect(null);
+  await pass(clock, 100);
+  const before = cluster.receivedCount;
+  const counts = Array.from({ length: 500 }, () => docs.count());
+  await pass(clock, 1_000);
+  const asked = cluster.receivedCount - before;
+  t.ok(asked > 10 && asked <= 110, `500 requests asked ${asked} times in a second`);
+  cluster.elect(2);
+  const electedAtMs = clock.monotonicMs();
+  await passUntil(clock, Promise.all(counts), 5_000);
+  t.ok(clock.monotonicMs() - electedAtMs < 50, 'and all go on with the new leader');
+  await close(client);
+});
+
 t.test('nobody there: connect says which nodes were tried', async (t) => {
   const { cluster, connect } = world();
   for (const nodeAt of [0, 1, 2]) cluster.kill(nodeAt);
