@@ -321,8 +321,7 @@ export class SimNode {
       {
         ...{ fileSystem: this.fileSystem, wal, host, transport, logger },
         ...{ clock: process, timers: process, defer: process.defer },
-        random: this.#random('replica'),
-        hash: createEntryHasher(),
+        ...{ random: this.#random('replica'), hash: createEntryHasher() },
         onFailure: (error) => {
           if (!process.isAlive) return;
           this.#failure ??= error;
@@ -346,6 +345,7 @@ export class SimNode {
     this.#cluster.observer?.onRunning?.(this);
     assembled.replica.start();
     assembled.care.start();
+    transport.announce();
     if (!(options.hasClientPorts ?? false)) return;
     const accept = openClientPort(assembled.service, process, logger);
     this.#cluster.clientNetwork.listen(this.clientAddress, { process, accept });

@@ -261,7 +261,10 @@ export class SimTransport implements PeerTransport {
     this.#identity = identity;
   }
 
-  async start(): Promise<void> {
+  async start(): Promise<void> {}
+
+  /** Its node has started. */
+  announce(): void {
     this.#network.greet(this.#nodeId);
   }
 
