@@ -234,7 +234,8 @@ export class FaultDriver {
 
   /**
    * Only while all are whole, and one at a time: the same entry must not rot on a majority. The
-   * node stops in an orderly way, so that what rots had been confirmed to be durable.
+   * node stops in an orderly way, so that what rots had been confirmed to be durable; where the
+   * disk refuses the log it cannot be, and nothing rots.
    */
   #rot(node: SimNode, fault: RotFault, isLastTry = false): void {
     if (!this.#isSpareable || !this.#supervisor.isUnexcused(node) || node.isPaused) {
@@ -249,11 +250,18 @@ export class FaultDriver {
       this.#network.strike(cut, () => node);
     }
     this.#after(isolatedMs, () => {
-      if (node.boot === boot) this.#shutDown(node, downMs, () => this.#flipBits(node, fault));
+      if (node.boot === boot && node.state === 'running') this.#shutDownToRot(node, fault);
       // By then it has stopped, or it will not rot.
       this.#after(ROT_RETRY_MS, () => {
         this.#isRotting = false;
       });
+    });
+  }
+
+  #shutDownToRot(node: SimNode, fault: RotFault): void {
+    const { wal } = node;
+    this.#shutDown(node, fault.downMs, () => {
+      if (wal.writes().state === 'closed') this.#flipBits(node, fault);
     });
   }
 
