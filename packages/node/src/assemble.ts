@@ -235,7 +235,10 @@ function replayerOf(
 ): LaneReplayer {
   const { votes } = applier;
   const place = { fileSystem, dataDirectory, wal, host, group: identity.group };
-  return new LaneReplayer({ ...place, checkpointer, votes, onRot, pause: pauseBy(defer) });
+  return new LaneReplayer({
+    ...{ ...place, checkpointer, votes, onRot, pause: pauseBy(defer) },
+    appliedIndex: () => applier.appliedIndex,
+  });
 }
 
 /** Unique per node and start. */

@@ -110,6 +110,25 @@ async function behindASnapshot(seed: number): Promise<{ cluster: SimCluster; nod
   return { cluster, node };
 }
 
+t.test('a lane that dies before an installed snapshot is loaded is opened by it', async (t) => {
+  const { cluster, node } = await behindASnapshot(8);
+  const { checkpointer } = node.node.replica;
+  const before = checkpointer.root?.meta.index ?? 0;
+  let load = (): void => {};
+  checkpointer.lanesIdle = () =>
+    new Promise((resolve) => {
+      load = resolve;
+    });
+  cluster.network.heal();
+  await cluster.scheduler.until(() => (checkpointer.root?.meta.index ?? 0) > before, 20_000);
+  node.host.loseLane(0, 'dies');
+  await cluster.scheduler.advance(10_000);
+  t.ok(node.isRunning, 'it does not give up what is on its way');
+  load();
+  await cluster.scheduler.until(() => hasLanes(node), 20_000);
+  await expectHealed(t, cluster, 240);
+});
+
 for (const loss of ['dies', 'hangs'] as const) {
   t.test(`a lane that ${loss} while a snapshot is loaded costs another attempt`, async (t) => {
     const { cluster, node } = await behindASnapshot(5);

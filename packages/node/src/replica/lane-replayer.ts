@@ -38,6 +38,8 @@ export interface LaneReplayerOptions {
   readonly host: Pick<ShardHost, 'laneCount' | 'laneOf'>;
   readonly checkpointer: Pick<Checkpointer, 'roots' | 'pin'>;
   readonly votes: Pick<VoteMemory, 'knowsAfter' | 'wasRefused'>;
+  /** Of the state that the lanes are part of. */
+  readonly appliedIndex: () => LogIndex;
   /** An entry could not be read: somebody mends it meanwhile. */
   readonly onRot: RotListener;
   readonly pause: Pause;
@@ -51,7 +53,11 @@ export class LaneReplayer implements LaneReplay {
   }
 
   async begin(lane: number, needIndex: LogIndex, attempt: number): Promise<LaneReplayStart> {
-    const { checkpointer, fileSystem, dataDirectory, pause } = this.#options;
+    const { appliedIndex, checkpointer, fileSystem, dataDirectory, pause } = this.#options;
+    if (this.#log().base().index > appliedIndex()) {
+      // A snapshot was installed. Loading it opens every lane; what this one was is not to be had.
+      throw new HoldfastError('SHARD_UNAVAILABLE', 'an installed snapshot waits to be loaded');
+    }
     const usable = this.#usableRoots(needIndex);
     // A checkpoint whose files are damaged gives way to the one before.
     const root = usable[(attempt - 1) % usable.length];
