@@ -345,12 +345,12 @@ export interface PeerTransport {
   /**
    * Who belongs to the group from now on, this node perhaps among them. Links to newcomers are
    * opened, those to dropped members linger for some seconds. `confIndex` is the log index that
-   * made it so.
+   * made it so. `isJoining`: this node still waits to be one of them; by default while nobody is.
    */
-  setMembers(members: readonly Member[], confIndex: number): void;
+  setMembers(members: readonly Member[], confIndex: number, isJoining?: boolean): void;
   /**
    * Members of a cluster that this node waits to join: it keeps a link to each, and each has it as
-   * a guest. Forgotten when `setMembers` names anybody.
+   * a guest. Forgotten when `setMembers` says that it waits no more.
    */
   setContacts(members: readonly Member[]): void;
   /** Connected nodes that are no members. */

@@ -26,8 +26,8 @@ const upsert = (id: number): Request => ({
   points: [{ id, vector: vectorOf(id) }],
 });
 
-async function runningCluster(): Promise<{ cluster: SimCluster; leader: SimNode }> {
-  const cluster = new SimCluster({ nodeCount: 3, seed: 9 });
+async function runningCluster(nodeCount = 3): Promise<{ cluster: SimCluster; leader: SimNode }> {
+  const cluster = new SimCluster({ nodeCount, seed: 9 });
   await cluster.start();
   const leader = await cluster.leader();
   const create = { id: 1, kind: 'createCollection', name: 'docs', dimension: 2 } as const;
@@ -77,6 +77,32 @@ t.test('a wiped leader comes back as well, under the leader that followed it', a
   const digests = await cluster.digests();
   t.equal(new Set(digests.map(({ digest }) => digest)).size, 1);
 });
+
+t.test(
+  'a new life is taken back by the next leader if the change of the last is lost',
+  async (t) => {
+    const { cluster, leader } = await runningCluster(5);
+    const wiped = cluster.nodes.find((node) => node !== leader)!;
+    wiped.kill();
+    cluster.wipe(wiped);
+    await cluster.scheduler.advance(2_000);
+    // What the leader changes now reaches the new life and nobody else.
+    for (const { id } of cluster.nodes.filter((node) => node !== leader && node !== wiped)) {
+      cluster.network.isolate(id, [leader.id, wiped.id]);
+    }
+    await wiped.start();
+    await cluster.scheduler.until(
+      () => wiped.node.service.status().membership === 'learner',
+      5_000,
+    );
+    leader.kill();
+    cluster.network.heal();
+    await cluster.scheduler.until(() => wiped.node.service.status().membership === 'voter', 30_000);
+    const voters = votersOf(await cluster.leader());
+    t.ok(voters.includes(wiped.id), 'the others know it as well');
+    t.equal(await countPoints(cluster, 10), 10);
+  },
+);
 
 t.test('a wiped member and a lagging one elect nobody without the one that knows', async (t) => {
   const { cluster, leader } = await runningCluster();

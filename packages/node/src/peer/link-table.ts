@@ -83,10 +83,10 @@ export class LinkTable {
     return null;
   }
 
-  setMembers(members: readonly Member[]): void {
+  setMembers(members: readonly Member[], isJoining: boolean): void {
     this.#members = this.#dialable(members);
-    // Whoever is in a configuration need not announce itself.
-    if (members.length > 0) this.#contacts = new Map();
+    // Whoever is a member need not announce itself.
+    if (!isJoining) this.#contacts = new Map();
     this.#settle();
   }
 

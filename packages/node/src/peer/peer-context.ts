@@ -138,7 +138,7 @@ export function createPeerContext(options: PeerTransportOptions): PeerContext {
       epoch: options.epoch,
       publicAddress: options.publicAddress(),
       peerAddress: options.peerAddress(),
-      isJoining: roster.members.length === 0,
+      isJoining: roster.isJoining,
       confIndex: roster.confIndex,
       wallMs: options.clock.wallMs(),
     }),

@@ -124,9 +124,13 @@ export class WebSocketPeerTransport implements PeerTransport {
     this.#links.start();
   }
 
-  setMembers(members: readonly Member[], confIndex: number): void {
+  setMembers(
+    members: readonly Member[],
+    confIndex: number,
+    isJoining = members.length === 0,
+  ): void {
     if (this.#isStopped) return;
-    this.#context.roster.replace(members, confIndex);
+    this.#context.roster.replace(members, confIndex, isJoining);
     this.#limitSockets(members.length);
     for (const connection of this.#incoming) {
       connection.reassess();
@@ -134,7 +138,7 @@ export class WebSocketPeerTransport implements PeerTransport {
       if (connection.isGuest) this.#keepAsGuest(connection);
       else this.#links.removeGuest(connection.identity);
     }
-    this.#links.setMembers(members);
+    this.#links.setMembers(members, isJoining);
   }
 
   setContacts(members: readonly Member[]): void {

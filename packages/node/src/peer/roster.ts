@@ -12,6 +12,7 @@ export class Roster {
   #members: readonly Member[] = [];
   #byId: ReadonlyMap<NodeId, Member> = new Map();
   #confIndex = 0;
+  #isJoining = true;
 
   /** `addresses` were given by the operator and win over those of the configuration. */
   constructor(addresses: ReadonlyMap<NodeId, Endpoint>, logger: Logger) {
@@ -27,11 +28,17 @@ export class Roster {
     return this.#confIndex;
   }
 
+  /** This node waits to be a member. */
+  get isJoining(): boolean {
+    return this.#isJoining;
+  }
+
   get(id: NodeId): Member | undefined {
     return this.#byId.get(id);
   }
 
-  replace(members: readonly Member[], confIndex: number): void {
+  replace(members: readonly Member[], confIndex: number, isJoining: boolean): void {
+    this.#isJoining = isJoining;
     this.#members = members;
     this.#byId = new Map(members.map((member) => [member.nodeId, member]));
     this.#confIndex = confIndex;

@@ -36,7 +36,7 @@ export function makeAnnouncer(given: MemberParts, membership: Membership): JoinA
   const { transport, timers, logger } = given.parts;
   return new JoinAnnouncer({
     ...{ transport, timers, logger, addresses: given.options.joinAddresses },
-    isJoining: () => membership.state === 'joining',
+    isJoining: () => membership.isJoining,
   });
 }
 

@@ -62,6 +62,8 @@ export class Membership {
   readonly #listeners: ConfListener[] = [];
   #current: ConfAtIndex;
   #appliedIndex: LogIndex;
+  /** A configuration with this life of the node is committed, or was before this process began. */
+  #isAdmitted: boolean;
   #settledWaiters: SettledWaiter[] = [];
 
   constructor(parts: MembershipParts) {
@@ -69,7 +71,18 @@ export class Membership {
     const { conf, confIndex, applied } = parts.core.status();
     this.#current = { conf, confIndex };
     this.#appliedIndex = applied;
-    parts.transport.setMembers(conf.members, confIndex);
+    const isCommitted = this.#isIn(parts.core.confAt(applied).conf);
+    // Who is in none was a member once: a node that joins begins without any configuration.
+    this.#isAdmitted = conf.members.length > 0 && (isCommitted || !this.#isIn(conf));
+    this.#tellTransport();
+  }
+
+  /**
+   * Waits to become a member, and says so. Also while a change that brings this node in is not
+   * committed: the next leader may not have it, and would not know that somebody waits.
+   */
+  get isJoining(): boolean {
+    return !this.#isAdmitted;
   }
 
   /** In force here; not necessarily committed. */
@@ -85,8 +98,8 @@ export class Membership {
   get state(): MembershipState {
     const { conf, confIndex } = this.#current;
     if (conf.members.length === 0) return 'joining';
-    const { nodeId: id, incarnation } = this.#parts;
-    if (memberOf(conf, id)?.incarnation !== incarnation) {
+    const { nodeId: id } = this.#parts;
+    if (!this.#isIn(conf)) {
       return confIndex <= this.#appliedIndex ? 'removed' : 'leaving';
     }
     if (conf.voters.includes(id)) return 'voter';
@@ -100,17 +113,37 @@ export class Membership {
   onConf(conf: ConfAtIndex): void {
     this.#current = conf;
     failpoint('members.conf-adopted');
-    this.#parts.transport.setMembers(conf.conf.members, conf.confIndex);
+    this.#admit();
+    this.#tellTransport();
     for (const listener of this.#listeners) listener(conf);
   }
 
   onApplied(entries: readonly CommittedChange[], appliedIndex: LogIndex): void {
     const before = this.state;
     this.#appliedIndex = appliedIndex;
+    if (!this.#isAdmitted && this.#admit()) this.#tellTransport();
     this.#changes.settle(entries);
     this.#settleWaiters();
     if (this.state === before) return;
     for (const listener of this.#listeners) listener(this.#current);
+  }
+
+  /** True when this life of the node is a member for good from now on. */
+  #admit(): boolean {
+    const { conf, confIndex } = this.#current;
+    if (confIndex > this.#appliedIndex || !this.#isIn(conf)) return false;
+    this.#isAdmitted = true;
+    return true;
+  }
+
+  #isIn(conf: ConfState): boolean {
+    const { incarnation, nodeId: id } = this.#parts;
+    return memberOf(conf, id)?.incarnation === incarnation;
+  }
+
+  #tellTransport(): void {
+    const { conf, confIndex } = this.#current;
+    this.#parts.transport.setMembers(conf.members, confIndex, this.isJoining);
   }
 
   onSoftState(state: SoftState): void {

@@ -245,6 +245,7 @@ export class SimTransport implements PeerTransport {
   readonly #identity: SimIdentity;
   #members: readonly Member[] = [];
   #confIndex = 0;
+  #isJoining = true;
   #contacts: readonly Member[] = [];
   #onMessages: (messages: readonly RaftMessage[]) => void = () => {};
   #onPeerState: (peer: NodeId, state: PeerState) => void = () => {};
@@ -276,10 +277,15 @@ export class SimTransport implements PeerTransport {
     return this.#identity.epoch;
   }
 
-  setMembers(members: readonly Member[], confIndex: number): void {
+  setMembers(
+    members: readonly Member[],
+    confIndex: number,
+    isJoining = members.length === 0,
+  ): void {
     this.#members = members;
     this.#confIndex = confIndex;
-    if (members.length > 0) this.#contacts = [];
+    this.#isJoining = isJoining;
+    if (!isJoining) this.#contacts = [];
   }
 
   setContacts(members: readonly Member[]): void {
@@ -291,7 +297,7 @@ export class SimTransport implements PeerTransport {
     for (const other of this.#network.endpoints) {
       const isContact = other.#contacts.some(({ nodeId }) => nodeId === this.#nodeId);
       if (!isContact || this.#network.reach(other.#nodeId, this.#nodeId) === null) continue;
-      guests.push({ ...other.#asMember(), isJoining: other.#members.length === 0 });
+      guests.push({ ...other.#asMember(), isJoining: other.#isJoining });
     }
     return guests;
   }
@@ -305,7 +311,7 @@ export class SimTransport implements PeerTransport {
     const identity = {
       ...{ clusterId, incarnation, epoch, peerAddress, nodeId: other.#nodeId },
       publicAddress: clientAddress,
-      isJoining: other.#members.length === 0,
+      isJoining: other.#isJoining,
       confIndex: other.#confIndex,
       wallMs: other.#process.wallMs(),
     };
