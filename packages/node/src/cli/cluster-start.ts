@@ -130,7 +130,7 @@ class ClusterRun {
     for (const child of this.#children) child.start();
     this.#showNodes();
     const watching = this.#watchLeadership();
-    const ready = this.#options.isDetached ? watching.firstLeader : new Promise<never>(() => {});
+    const ready = this.#options.isDetached ? watching.allUp : new Promise<never>(() => {});
     const end = await Promise.race([
       stopped.then((signal) => ({ kind: 'signal', signal }) as const),
       givenUp.then((reason) => ({ kind: 'failed', reason }) as const),
@@ -171,19 +171,21 @@ class ClusterRun {
     this.#giveUp(`node ${nodeId} could not start; see ${child.logPath}\n${reason}`);
   }
 
-  #watchLeadership(): { readonly firstLeader: Promise<void>; stop(): void } {
+  /** `allUp`: somebody leads and every node has answered; one that cannot start ends the run. */
+  #watchLeadership(): { readonly allUp: Promise<void>; stop(): void } {
     let timer: NodeJS.Timeout | null = null;
-    let onFirst: () => void = () => {};
-    const firstLeader = new Promise<void>((resolve) => {
-      onFirst = resolve;
+    let onAllUp: () => void = () => {};
+    const allUp = new Promise<void>((resolve) => {
+      onAllUp = resolve;
     });
     const look = async (): Promise<void> => {
       await this.#observe();
-      if (this.#watch.current !== null) onFirst();
+      const isUp = this.#children.every(({ hasServed }) => hasServed);
+      if (isUp && this.#watch.current !== null) onAllUp();
       if (!this.#isOver) timer = setTimeout(() => void look(), WATCH_INTERVAL_MS);
     };
     void look();
-    return { firstLeader, stop: () => timer !== null && clearTimeout(timer) };
+    return { allUp, stop: () => timer !== null && clearTimeout(timer) };
   }
 
   async #observe(): Promise<void> {
