@@ -8,6 +8,8 @@ export interface ClosedLoopOptions {
   readonly durationMs: number;
   /** Answers of this first stretch are not counted. */
   readonly warmUpMs?: number;
+  /** For tests; default: the monotonic clock of the process. */
+  readonly nowMs?: () => number;
 }
 
 export interface ClosedLoopResult {
@@ -22,22 +24,23 @@ export async function runClosedLoop(
   options: ClosedLoopOptions,
   call: (callIndex: number, workerIndex: number) => Promise<void>,
 ): Promise<ClosedLoopResult> {
-  const startMs = performance.now();
+  const nowMs = options.nowMs ?? (() => performance.now());
+  const startMs = nowMs();
   const countFromMs = startMs + (options.warmUpMs ?? 0);
   const endMs = countFromMs + options.durationMs;
   const latenciesMs: number[] = [];
   let nextCall = 0;
   let hasFailed = false;
   const work = async (workerIndex: number): Promise<void> => {
-    while (!hasFailed && performance.now() < endMs) {
-      const askedMs = performance.now();
+    while (!hasFailed && nowMs() < endMs) {
+      const askedMs = nowMs();
       try {
         await call(nextCall++, workerIndex);
       } catch (thrown) {
         hasFailed = true;
         throw thrown;
       }
-      const answeredMs = performance.now();
+      const answeredMs = nowMs();
       // An answer after the end belongs to no stretch: it is left out like the warm-up.
       if (answeredMs >= countFromMs && answeredMs <= endMs) latenciesMs.push(answeredMs - askedMs);
     }
