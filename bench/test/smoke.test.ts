@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 
+// Real processes take as long as the machine lets them: no time limit of the test runner.
 t.setTimeout(0);
 
 const main = fileURLToPath(new URL('../src/main.js', import.meta.url));

@@ -15,6 +15,7 @@ const DURATION_MS = 2_000;
 const cli = fileURLToPath(new URL('../src/sim/cli.js', import.meta.url));
 const run = promisify(execFile);
 
+// A slow machine is no failure: no time limit of the test runner.
 t.setTimeout(0);
 
 async function hashOf(...args: readonly string[]): Promise<string> {
