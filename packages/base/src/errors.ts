@@ -334,7 +334,7 @@ export const ERROR_CODES = {
     'startup',
     true,
     'never',
-    'A recovery was begun on this data directory and not finished; run holdfast cluster recover --do again.',
+    'A recovery or a restore was begun on this data directory and not finished; run it again (holdfast cluster recover --do, or the restore).',
   ),
   JOIN_FAILED: at(
     'startup',
@@ -423,6 +423,56 @@ export const ERROR_CODES = {
     true,
     'never',
     'The log entry was compacted away; a snapshot is needed.',
+  ),
+  // backup and archive
+  SINK_UNAVAILABLE: at(
+    'storage',
+    false,
+    'backoff',
+    'The store of backups cannot be reached, or failed; it is tried again. The message names the store.',
+  ),
+  SINK_REFUSED: at(
+    'storage',
+    true,
+    'never',
+    'The store of backups refused the request (credentials, bucket, permission); mend its settings.',
+  ),
+  SINK_FULL: at('storage', false, 'backoff', 'The store of backups is full; free space there.'),
+  BACKUP_NOT_FOUND: at(
+    'storage',
+    true,
+    'never',
+    'The store has no such backup or object; see holdfast backup list.',
+  ),
+  BACKUP_CORRUPT: at(
+    'storage',
+    true,
+    'never',
+    'An object of a backup or of the archive is damaged, missing or not the one that was written; the message names it. Nothing live was touched.',
+  ),
+  BACKUP_KEY_WRONG: at(
+    'storage',
+    true,
+    'never',
+    'The object is encrypted with a key that was not given; the message names its id.',
+  ),
+  BACKUP_ABORTED: at(
+    'storage',
+    true,
+    'backoff',
+    'The backup ended before its manifest was written, so there is none.',
+  ),
+  ARCHIVE_GAP: at(
+    'storage',
+    true,
+    'never',
+    'The archive of the log has a gap where it is needed; choose a target that the message names.',
+  ),
+  RESTORE_TARGET: at(
+    'storage',
+    true,
+    'never',
+    'No backup and log lead to this target; the message names what can be reached.',
   ),
 } as const satisfies Record<string, ErrorCodeFacts>;
 

@@ -180,7 +180,7 @@ export function writeCheckpointRoot(
     const previousPath = joinPath(dataDirectory, CHECKPOINT_PREVIOUS_FILE_NAME);
     writeAtomicFile(fileSystem, previousPath, [readWholeFile(fileSystem, path)]);
   }
-  const body = { ...root, meta: snapshotToJson(root.meta) };
+  const body = checkpointRootToJson(root);
   failpoint('root.before-current');
   writeAtomicJson(fileSystem, path, CHECKPOINT_FORMAT, body);
   failpoint('root.after-current');
@@ -212,7 +212,7 @@ export function rewriteCheckpointRoot(
   dataDirectory: string,
   root: CheckpointRoot,
 ): void {
-  const body = { ...root, meta: snapshotToJson(root.meta) };
+  const body = checkpointRootToJson(root);
   const path = joinPath(dataDirectory, CHECKPOINT_FILE_NAME);
   writeAtomicJson(fileSystem, path, CHECKPOINT_FORMAT, body);
 }
@@ -234,7 +234,7 @@ function attemptRead(fileSystem: FileSystem, path: string): Attempt {
   if (!fileSystem.exists(path)) return { kind: 'missing' };
   try {
     const body = readAtomicJson(fileSystem, path, CHECKPOINT_FORMAT);
-    return { kind: 'root', root: parseRoot(path, body) };
+    return { kind: 'root', root: checkpointRootFromJson(new JsonFields(path, body)) };
   } catch (error) {
     if (!(error instanceof HoldfastError) || error.code !== 'FILE_CORRUPT') throw error;
     return { kind: 'damaged', error };
@@ -251,8 +251,14 @@ export function readCheckpointFile(fileSystem: FileSystem, path: string): Checkp
   return attempt.kind === 'root' ? attempt.root : null;
 }
 
-function parseRoot(path: string, body: unknown): CheckpointRoot {
-  const fields = new JsonFields(path, body);
+/** A root as it is stored, wherever that is. */
+export const checkpointRootToJson = (root: CheckpointRoot): Record<string, unknown> => ({
+  ...root,
+  meta: snapshotToJson(root.meta),
+});
+
+/** @throws HoldfastError FILE_CORRUPT naming the field */
+export function checkpointRootFromJson(fields: JsonFields): CheckpointRoot {
   const metaFile = fields.object('metaFile');
   return {
     generation: fields.integer('generation'),

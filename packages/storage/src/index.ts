@@ -1,4 +1,97 @@
+export type {
+  ArchiveKey,
+  KeyRing,
+  KeyRingOptions,
+  KeyService,
+} from './archive/archive-key.ts';
 export {
+  isArchiveKeyId,
+  makeArchiveKey,
+  makeKeyRing,
+  NO_KEYS,
+  parseArchiveKey,
+  readArchiveKeyFile,
+} from './archive/archive-key.ts';
+export {
+  backupIdOfManifestKey,
+  backupManifestKey,
+  backupPrefix,
+  epochKey,
+  epochPrefix,
+  fileKey,
+  filePrefix,
+  gapKey,
+  gapPrefix,
+  isBackupId,
+  isTimelineName,
+  logChunkKey,
+  logChunkPrefix,
+  numberOfKey,
+  timelineKey,
+  timelinePrefix,
+} from './archive/archive-names.ts';
+export type {
+  BackupCollection,
+  BackupFile,
+  BackupFileKind,
+  BackupLogRange,
+  BackupManifest,
+  BackupType,
+} from './archive/backup-manifest.ts';
+export {
+  BACKUP_FILE_COUNT_MAX,
+  BACKUP_LOG_CHUNK_COUNT_MAX,
+  BACKUP_MANIFEST_SIZE_BYTES_MAX,
+  decodeBackupManifest,
+  encodeBackupManifest,
+} from './archive/backup-manifest.ts';
+export type { ChainLink, ChainPoint } from './archive/chain-point.ts';
+export { archiveCorrupt, checkFollows, emptyChainPoint } from './archive/chain-point.ts';
+export type { Compression } from './archive/compression.ts';
+export type { EntryTimestamp, LogChunk, LogChunkChecks, NewLogChunk } from './archive/log-chunk.ts';
+export { decodeLogChunk, encodeLogChunk, endOfChunk, logTimeMs } from './archive/log-chunk.ts';
+export type { LogChunkHeader } from './archive/log-chunk-header.ts';
+export {
+  LOG_CHUNK_HEADER_SIZE_BYTES,
+  LOG_CHUNK_SIZE_BYTES_MAX,
+} from './archive/log-chunk-header.ts';
+export type { LogGap, LogGapReason } from './archive/log-gap.ts';
+export {
+  decodeLogGap,
+  encodeLogGap,
+  endOfGap,
+  isLogGap,
+  LOG_GAP_SIZE_BYTES_MAX,
+} from './archive/log-gap.ts';
+export type { OpenOptions, RandomBytes, SealOptions } from './archive/sealed-frames.ts';
+export { FrameSealer } from './archive/sealed-frames.ts';
+export type { SealedHeader, SealedKind } from './archive/sealed-layout.ts';
+export {
+  FRAME_HEADER_SIZE_BYTES,
+  FRAME_TAG_SIZE_BYTES,
+  SEALED_FRAME_SIZE_BYTES,
+  SEALED_HEADER_SIZE_BYTES,
+  sealedSizeBytesMax,
+} from './archive/sealed-layout.ts';
+export type { ByteChunks, SealStreamOptions } from './archive/sealed-object.ts';
+export {
+  openSealed,
+  openSealedStream,
+  peekSealedHeader,
+  sealBytes,
+  sealStream,
+  systemRandomBytes,
+} from './archive/sealed-object.ts';
+export type { Timeline, TimelineObject, TimelineParent } from './archive/timeline-object.ts';
+export {
+  decodeTimeline,
+  encodeTimeline,
+  haveSameOrigin,
+  startOfTimeline,
+  TIMELINE_SIZE_BYTES_MAX,
+} from './archive/timeline-object.ts';
+export {
+  dropTemporary,
   removeTemporaryFiles,
   replaceFile,
   TEMPORARY_SUFFIX,

@@ -26,6 +26,10 @@ export class JsonFields {
     return this.#fields[name] === null ? null : this.text(name);
   }
 
+  isNull(name: string): boolean {
+    return this.#fields[name] === null;
+  }
+
   matching(name: string, pattern: RegExp): string {
     const value = this.text(name);
     if (!pattern.test(value)) throw this.wrong(name);
@@ -57,6 +61,16 @@ export class JsonFields {
   texts(name: string, pattern: RegExp): readonly string[] {
     return this.#list(name).map((item) => {
       if (typeof item !== 'string' || !pattern.test(item)) throw this.wrong(name);
+      return item;
+    });
+  }
+
+  /** Whole numbers from 0 on. */
+  integers(name: string): readonly number[] {
+    return this.#list(name).map((item) => {
+      if (typeof item !== 'number' || !Number.isSafeInteger(item) || item < 0) {
+        throw this.wrong(name);
+      }
       return item;
     });
   }
