@@ -41,8 +41,10 @@ export const purityRule: FileRule = (source) => {
 /** Code of a running node that may touch files itself: start-up, and the command line. */
 const FILE_ACCESS_ALLOWED = [
   /^packages\/storage\/src\//,
-  /^packages\/node\/src\/(cli|config|cluster)\//,
-  /^packages\/node\/src\/main\.ts$/,
+  /^packages\/node\/src\/(cli|config|cluster|launch)\//,
+  /^packages\/node\/src\/program\.ts$/,
+  // a folder as a store of backups: asynchronous, because it runs beside the replica
+  /^packages\/node\/src\/backup\/sinks\/local-[a-z]+\.ts$/,
 ];
 
 export const fileAccessRule: FileRule = (source) => {
@@ -60,7 +62,7 @@ export const fileAccessRule: FileRule = (source) => {
     );
 };
 
-const CONSOLE_ALLOWED = /^packages\/node\/src\/(cli\/|cluster\/|main\.ts)/;
+const CONSOLE_ALLOWED = /^packages\/node\/src\/(cli\/|cluster\/|program\.ts)/;
 
 export const consoleRule: FileRule = (source) =>
   isProduct(source.path) && !CONSOLE_ALLOWED.test(source.path)

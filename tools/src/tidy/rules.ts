@@ -29,7 +29,7 @@ export function folderOf(path: string): string {
 }
 
 export const isTest = (path: string): boolean => /\/test\//.test(path);
-export const isTesting = (path: string): boolean => /\/src\/testing\//.test(path);
+export const isTesting = (path: string): boolean => /\/src\/(?:.*\/)?testing\//.test(path);
 export const isProduct = (path: string): boolean =>
   /^packages\/[^/]+\/src\//.test(path) && !isTesting(path);
 

@@ -1,4 +1,16 @@
 export { LANE_FAULT_IDS } from '@holdfast/shard-worker/testing';
+export { AZURITE_ACCOUNT, AZURITE_KEY, AzuriteServer } from '../backup/testing/azurite-server.ts';
+export {
+  CEPH_ACCESS_KEY_ID,
+  CEPH_SECRET_ACCESS_KEY,
+  CephServer,
+  cephMissing,
+} from '../backup/testing/ceph-server.ts';
+export type { Fault, ProxiedRequest } from '../backup/testing/fault-proxy.ts';
+export { FaultProxy } from '../backup/testing/fault-proxy.ts';
+export { PatternSource } from '../backup/testing/pattern-source.ts';
+export type { SinkCase, SinkExpect, SinkWorld } from '../backup/testing/sink-conformance.ts';
+export { sinkConformance } from '../backup/testing/sink-conformance.ts';
 export type { ScrubTarget } from '../heal/scrub-targets.ts';
 export { isFatalForNode } from '../replica/checkpoint-failure.ts';
 export type { EntryFacts } from './entry-facts.ts';

@@ -1,0 +1,241 @@
+/**
+ * One multipart upload from its beginning to its end. The source is read once, in order, and its
+ * parts are sent several at a time, each of them held in memory until the store has confirmed it.
+ *
+ * Invariants: whatever happens, the upload is ended or aborted before `run` settles (as far as the
+ * store can be reached), and parts under way have settled before it is aborted, because a part that
+ * arrives later would stay and be paid for. An unknown outcome of the beginning leaves an upload
+ * whose name we never heard: the uploads of the key are listed and it is aborted too.
+ */
+
+import { createHash } from 'node:crypto';
+import type { CompletedPart } from '@aws-sdk/client-s3';
+import { HoldfastError, must } from '@holdfast/base';
+import { planParts } from './part-size.ts';
+import { classifyS3, isNamed, isStatus } from './s3-client.ts';
+import type { S3Context } from './s3-context.ts';
+import { abortUpload, abortUploadsOf } from './s3-uploads.ts';
+import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
+import { metadataOf, type SinkDigest, SourceReader } from './sink-digest.ts';
+import { aborted } from './sink-failure.ts';
+import { putOnce } from './sink-retry.ts';
+
+export const PART_CHECK_KEY_PREFIX = 'check_parts_';
+/** How often an upload is begun again after somebody aborted it. */
+const RESTART_COUNT_MAX = 3;
+
+export interface MultipartTask {
+  readonly key: string;
+  readonly what: string;
+  readonly writer: string;
+  readonly source: SinkSource;
+  readonly digest: SinkDigest;
+  readonly options: SinkPutOptions;
+  /** What keeps the upload from replacing an object: nothing, the server, or looking. */
+  readonly guard: 'none' | 'condition' | 'head';
+}
+
+/** Not called MultipartUpload: the compiler would rename the property of that name below. */
+export class PartedUpload {
+  readonly #context: S3Context;
+  readonly #task: MultipartTask;
+  #confirmedSizeBytes = 0;
+
+  constructor(context: S3Context, task: MultipartTask) {
+    this.#context = context;
+    this.#task = task;
+  }
+
+  async run(): Promise<SinkPutOutcome> {
+    for (let restartCount = 0; ; restartCount++) {
+      try {
+        return await this.#runOnce();
+      } catch (error) {
+        // somebody cleaned up what looked abandoned, or two writers took each other for it
+        const isGone = error instanceof UploadGone;
+        if (!isGone || restartCount >= RESTART_COUNT_MAX) throw isGone ? error.asFailure() : error;
+      }
+    }
+  }
+
+  async #runOnce(): Promise<SinkPutOutcome> {
+    const uploadId = await this.#begin();
+    let isEnded = false;
+    try {
+      const parts = await this.#sendParts(uploadId);
+      const outcome = await this.#end(uploadId, parts);
+      isEnded = outcome === 'stored';
+      return outcome;
+    } finally {
+      if (!isEnded) await this.#abortQuietly(uploadId);
+      this.#context.uploadsUnderWay.delete(uploadId);
+    }
+  }
+
+  async #begin(): Promise<string> {
+    const { key, digest, writer, options, what } = this.#task;
+    const { client, library } = this.#context.handle;
+    const beganMs = this.#context.environment.clock.wallMs();
+    let isUnsure = false;
+    try {
+      const uploadId = await this.#context.call(
+        what,
+        { signal: options.signal },
+        async (attempt) => {
+          const command = new library.CreateMultipartUploadCommand({
+            ...this.#context.place(key),
+            Metadata: { ...metadataOf(digest, writer) },
+          });
+          try {
+            const begun = await client.send(command, { abortSignal: attempt.signal });
+            return must(begun.UploadId, 'a store names the upload it has begun');
+          } catch (error) {
+            isUnsure ||= classifyS3(error)?.isDefinite !== true;
+            throw error;
+          }
+        },
+      );
+      this.#context.uploadsUnderWay.add(uploadId);
+      return uploadId;
+    } finally {
+      // an attempt may have begun an upload whose name was never heard
+      if (isUnsure) await abortUploadsOf(this.#context, key, beganMs).catch(ignoreFailure);
+    }
+  }
+
+  async #sendParts(uploadId: string): Promise<readonly CompletedPart[]> {
+    const { source, digest, what, options } = this.#task;
+    const plan = must(planParts(source.sizeBytes), 'the size was checked');
+    const stop = new AbortController();
+    const onAbort = (): void => stop.abort();
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    const reader = new SourceReader(source, digest, what, stop.signal);
+    const parts: CompletedPart[] = [];
+    const underWay = new Set<Promise<void>>();
+    let failure: { readonly error: unknown } | null = null;
+    this.#confirmedSizeBytes = 0;
+    const fail = (error: unknown): void => {
+      failure ??= { error };
+      stop.abort();
+    };
+    try {
+      if (options.signal?.aborted) throw aborted(what);
+      for (let number = 1; number <= plan.partCount && failure === null; number++) {
+        const bytes = await reader.take(plan.partSizeBytes);
+        const sent = this.#sendPart(uploadId, number, bytes, stop.signal)
+          .then((part) => {
+            parts[number - 1] = part;
+          })
+          .catch(fail)
+          .finally(() => underWay.delete(sent));
+        underWay.add(sent);
+        if (underWay.size >= plan.parallelCount) await Promise.race(underWay);
+      }
+    } catch (error) {
+      fail(error);
+    } finally {
+      await Promise.all(underWay);
+      options.signal?.removeEventListener('abort', onAbort);
+    }
+    if (options.signal?.aborted) throw aborted(what);
+    const failed = failure as { readonly error: unknown } | null;
+    if (failed !== null) throw failed.error;
+    return parts;
+  }
+
+  async #sendPart(
+    uploadId: string,
+    number: number,
+    bytes: Uint8Array,
+    stop: AbortSignal,
+  ): Promise<CompletedPart> {
+    const { key, what, options } = this.#task;
+    const { client, library } = this.#context.handle;
+    const md5 = createHash('md5').update(bytes).digest('base64');
+    const sizeBytes = bytes.byteLength;
+    const limits = { signal: stop, sizeBytes };
+    const sent = await this.#context.call(`${what}, part ${number}`, limits, async (attempt) => {
+      const command = new library.UploadPartCommand({
+        ...this.#context.place(key),
+        ...{ UploadId: uploadId, PartNumber: number, Body: bytes },
+        ...{ ContentLength: sizeBytes, ContentMD5: md5 },
+      });
+      return unlessGone(what, client.send(command, { abortSignal: attempt.signal }));
+    });
+    this.#confirmedSizeBytes += sizeBytes;
+    options.onProgress?.(this.#confirmedSizeBytes);
+    // without quotes: every store takes them so, and not every one as it gave them itself
+    return { PartNumber: number, ETag: must(sent.ETag, 'a store tags parts').replaceAll('"', '') };
+  }
+
+  #end(uploadId: string, parts: readonly CompletedPart[]): Promise<SinkPutOutcome> {
+    const { key, guard, options, source, what, writer } = this.#task;
+    const { client, library } = this.#context.handle;
+    const isOurs = (signal: AbortSignal) => this.#context.isMarked(key, writer, signal);
+    return putOnce(this.#context.environment, {
+      ...{ what, signal: options.signal, sizeBytes: source.sizeBytes, classify: classifyS3 },
+      run: async ({ signal, mayHaveHappened }) => {
+        if (guard === 'head' && !mayHaveHappened && (await this.#isTaken(signal))) return 'exists';
+        const command = new library.CompleteMultipartUploadCommand({
+          ...this.#context.place(key),
+          ...{ UploadId: uploadId, MultipartUpload: { Parts: [...parts] } },
+          ...(guard === 'condition' ? { IfNoneMatch: '*' } : {}),
+        });
+        try {
+          await client.send(command, { abortSignal: signal });
+        } catch (error) {
+          if (guard === 'condition' && isStatus(error, 412)) return 'exists';
+          if (!isGone(error)) throw error;
+          // ended by an attempt whose answer was lost, or aborted by somebody
+          if (mayHaveHappened && (await isOurs(signal))) return 'stored';
+          if (options.ifAbsent && (await this.#isTaken(signal))) return 'exists';
+          throw new UploadGone(what);
+        }
+        if (guard === 'head' && !(await isOurs(signal))) return 'exists';
+        return 'stored';
+      },
+      isOurs,
+    });
+  }
+
+  async #isTaken(signal: AbortSignal): Promise<boolean> {
+    return (await this.#context.headOnce(this.#task.key, signal)) !== null;
+  }
+
+  /** What made us abort counts more than that the store does not let us. */
+  #abortQuietly(uploadId: string): Promise<void> {
+    return abortUpload(this.#context, this.#task.key, uploadId, { isCleanUp: true }).catch(
+      ignoreFailure,
+    );
+  }
+}
+
+/** The store does not know the upload any more. */
+class UploadGone extends HoldfastError {
+  readonly #what: string;
+
+  constructor(what: string) {
+    super('SINK_UNAVAILABLE', `${what}: its upload is gone`);
+    this.#what = what;
+  }
+
+  asFailure(): HoldfastError {
+    const reason = 'its upload was aborted again and again; is there a clean-up that is too eager?';
+    return new HoldfastError('SINK_UNAVAILABLE', `${this.#what} failed: ${reason}`);
+  }
+}
+
+const isGone = (error: unknown): boolean => isNamed(error, 'NoSuchUpload');
+
+async function unlessGone<T>(what: string, sent: Promise<T>): Promise<T> {
+  try {
+    return await sent;
+  } catch (error) {
+    throw isGone(error) ? new UploadGone(what) : error;
+  }
+}
+
+/** A store that cannot be reached keeps the upload; `removeAbandoned` finds it later. */
+function ignoreFailure(error: unknown): void {
+  if (!(error instanceof HoldfastError)) throw error;
+}

@@ -1,0 +1,185 @@
+/**
+ * Putting one object into S3. Three ways, by size and by what the server can do:
+ * - up to 16 MiB: one PutObject, with If-None-Match when it must not replace anything;
+ * - larger: a multipart upload; when it must not replace anything, the condition is on its end;
+ * - larger, conditional, and the server ignores the condition there (Ceph 16 does): one
+ *   PutObject that streams, up to the 5 GiB that a request may have, because the condition of a
+ *   PutObject holds. Beyond that a HEAD before and after the end of a multipart upload: between
+ *   the first of them and the end a racing writer can be overwritten. Objects of this size are
+ *   named by their content, so whoever wins, the bytes are the same.
+ * What a server can do is found out once, on a small object of our own.
+ */
+import { Readable } from 'node:stream';
+import type { PutObjectCommandInput } from '@aws-sdk/client-s3';
+import { PARTS_FROM_SIZE_BYTES, planParts } from './part-size.ts';
+import { classifyS3, isStatus } from './s3-client.ts';
+import type { S3Context } from './s3-context.ts';
+import { type MultipartTask, PART_CHECK_KEY_PREFIX, PartedUpload } from './s3-multipart.ts';
+import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
+import {
+  digestSource,
+  metadataOf,
+  randomMark,
+  type SourceDigest,
+  SourceReader,
+} from './sink-digest.ts';
+import { refusal } from './sink-failure.ts';
+import { putOnce } from './sink-retry.ts';
+
+/** Of S3 and of Ceph (`rgw max put size`). */
+const SINGLE_PUT_SIZE_BYTES_MAX = 5 * 1024 ** 3;
+
+interface PutTask {
+  readonly key: string;
+  readonly what: string;
+  readonly writer: string;
+  readonly source: SinkSource;
+  readonly digest: SourceDigest;
+  readonly options: SinkPutOptions;
+}
+
+export class S3Putter {
+  readonly #context: S3Context;
+  /** Whether the end of a multipart upload can be conditional; asked once. */
+  #isEndConditional: Promise<boolean> | null = null;
+
+  constructor(context: S3Context) {
+    this.#context = context;
+  }
+
+  async put(key: string, source: SinkSource, options: SinkPutOptions): Promise<SinkPutOutcome> {
+    const context = this.#context;
+    const what = `put of ${key} to ${context.name}`;
+    if (source.sizeBytes > 0 && planParts(source.sizeBytes) === null)
+      throw refusal(what, `an object of ${source.sizeBytes} bytes is too large`);
+    const isLarge = source.sizeBytes > PARTS_FROM_SIZE_BYTES;
+    // spares reading and sending what is there already; the condition decides all the same
+    if (isLarge && options.ifAbsent && (await this.#isThere(key, options))) return 'exists';
+    const isMd5Needed = !isLarge || options.ifAbsent;
+    const { signal } = options;
+    const digest = await digestSource(source, what, { signal, isMd5Needed });
+    const writer = randomMark(context.environment.random);
+    const task: PutTask = { key, what, writer, source, digest, options };
+    if (!isLarge) return this.#putWhole(task);
+    if (!options.ifAbsent) return this.#putParts(task, 'none');
+    if (await this.#canEndConditionally(options.signal)) return this.#putParts(task, 'condition');
+    return source.sizeBytes <= SINGLE_PUT_SIZE_BYTES_MAX
+      ? this.#putStream(task)
+      : this.#putParts(task, 'head');
+  }
+
+  #isThere(key: string, options: SinkPutOptions): Promise<boolean> {
+    const what = `head of ${key} in ${this.#context.name}`;
+    return this.#context.call(what, { signal: options.signal }, async ({ signal }) => {
+      return (await this.#context.headOnce(key, signal)) !== null;
+    });
+  }
+
+  /** The bytes are in memory, so an attempt sends exactly what the digest was taken of. */
+  async #putWhole(task: PutTask): Promise<SinkPutOutcome> {
+    const { source, digest, options } = task;
+    const reader = new SourceReader(source, digest, task.what, options.signal);
+    const bytes = await reader.take(source.sizeBytes);
+    const outcome = await this.#putObject(task, (signal) => this.#send(task, bytes, signal));
+    if (outcome === 'stored') options.onProgress?.(source.sizeBytes);
+    return outcome;
+  }
+
+  #putStream(task: PutTask): Promise<SinkPutOutcome> {
+    const { source, digest, options } = task;
+    return this.#putObject(task, async (signal) => {
+      let sentSizeBytes = 0;
+      let sourceError: unknown = null;
+      const ended = new AbortController();
+      const reader = new SourceReader(source, digest, task.what, signal);
+      async function* pieces(): AsyncGenerator<Uint8Array> {
+        try {
+          for await (const piece of reader.pieces()) {
+            yield piece;
+            sentSizeBytes += piece.byteLength;
+            options.onProgress?.(sentSizeBytes);
+          }
+        } catch (error) {
+          // the library would wait for bytes that never come
+          sourceError = error;
+          ended.abort();
+        }
+      }
+      const body = Readable.from(pieces(), { objectMode: false, highWaterMark: 1 });
+      try {
+        await this.#send(task, body, AbortSignal.any([signal, ended.signal]));
+      } catch (error) {
+        throw sourceError ?? error;
+      } finally {
+        body.destroy();
+      }
+    });
+  }
+
+  #putObject(task: PutTask, send: (signal: AbortSignal) => Promise<void>): Promise<SinkPutOutcome> {
+    const { key, options, source, what, writer } = task;
+    return putOnce(this.#context.environment, {
+      ...{ what, signal: options.signal, sizeBytes: source.sizeBytes, classify: classifyS3 },
+      run: async ({ signal }) => {
+        try {
+          await send(signal);
+          return 'stored';
+        } catch (error) {
+          if (options.ifAbsent && isStatus(error, 412)) return 'exists';
+          throw error;
+        }
+      },
+      isOurs: (signal) => this.#context.isMarked(key, writer, signal),
+    });
+  }
+
+  async #send(task: PutTask, body: Uint8Array | Readable, signal: AbortSignal): Promise<void> {
+    const { client, library } = this.#context.handle;
+    const input: PutObjectCommandInput = {
+      ...this.#context.place(task.key),
+      Body: body,
+      ContentLength: task.source.sizeBytes,
+      ContentMD5: task.digest.md5Base64,
+      Metadata: { ...metadataOf(task.digest, task.writer) },
+      ...(task.options.ifAbsent ? { IfNoneMatch: '*' } : {}),
+    };
+    await client.send(new library.PutObjectCommand(input), { abortSignal: signal });
+  }
+
+  #putParts(task: PutTask, guard: MultipartTask['guard']): Promise<SinkPutOutcome> {
+    return new PartedUpload(this.#context, { ...task, guard }).run();
+  }
+
+  #canEndConditionally(signal: AbortSignal | undefined): Promise<boolean> {
+    this.#isEndConditional ??= this.#probeEnd(signal).catch((error: unknown) => {
+      this.#isEndConditional = null;
+      throw error;
+    });
+    return this.#isEndConditional;
+  }
+
+  /** Ends a multipart upload onto an object that is there, and looks whether it is replaced. */
+  async #probeEnd(signal: AbortSignal | undefined): Promise<boolean> {
+    const context = this.#context;
+    const writer = randomMark(context.environment.random);
+    const key = `${PART_CHECK_KEY_PREFIX}${writer}`;
+    const source: SinkSource = {
+      sizeBytes: 1,
+      read: async () => new Uint8Array(1),
+    };
+    const what = `check of conditional uploads at ${context.name}`;
+    const digest = await digestSource(source, what, { signal, isMd5Needed: true });
+    const options: SinkPutOptions = { ifAbsent: true, ...(signal === undefined ? {} : { signal }) };
+    const task: PutTask = { key, what, writer, source, digest, options };
+    try {
+      await this.#putWhole(task);
+      const second = { ...task, writer: randomMark(context.environment.random) };
+      return (await this.#putParts(second, 'condition')) === 'exists';
+    } finally {
+      await context.call(what, {}, ({ signal: attemptSignal }) => {
+        const command = new context.handle.library.DeleteObjectCommand(context.place(key));
+        return context.handle.client.send(command, { abortSignal: attemptSignal });
+      });
+    }
+  }
+}
