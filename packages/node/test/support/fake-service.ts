@@ -63,6 +63,7 @@ export class FakeService implements NodeService {
   readonly listeners: ((change: LeaderChange) => void)[] = [];
   readonly membersListeners: (() => void)[] = [];
   care: NodeService['care'] = null;
+  backup: NodeService['backup'] = null;
   execute_: Execute = async () => ({ index: 7, term: 2 }) as ResultBody;
   statusPatch: Partial<NodeStatus> = {};
 

@@ -1,0 +1,215 @@
+/**
+ * The archive of this cluster in one sink, as one node keeps it. While the node leads it archives;
+ * otherwise it looks from time to time how far the archive reaches, so that its own log is not cut
+ * before that: it may lead next, and what it no longer has would be a gap.
+ *
+ * No timers of its own: `tick` is called some ten times a second.
+ */
+import type {
+  Clock,
+  ClusterId,
+  EntryHasher,
+  ErrorBody,
+  HoldfastError,
+  LogIndex,
+  Random,
+} from '@holdfast/base';
+import { logIndex, toHoldfastError } from '@holdfast/base';
+import type { LogGap } from '@holdfast/storage';
+import type { BackupSink } from '../sinks/sink.ts';
+import type { ArchiverState, ArchiverStatus } from './archive-progress.ts';
+import { ArchiveCounters, backOffMs } from './archive-progress.ts';
+import type { ArchiveSealing } from './archive-store.ts';
+import { ArchiveStore, endOf } from './archive-store.ts';
+import type { CommittedLog } from './committed-log.ts';
+import { entryTimestampMs } from './entry-time.ts';
+import { type FoundTimeline, findTimeline } from './find-timeline.ts';
+import { type ArchiverLimits, LogArchiver } from './log-archiver.ts';
+
+export interface SinkArchiveOptions {
+  readonly sink: BackupSink;
+  readonly clusterId: ClusterId;
+  readonly sealing: ArchiveSealing;
+  readonly log: CommittedLog;
+  readonly hasher: EntryHasher;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly onGap: (gap: LogGap) => void;
+  /** Once: nothing is archived here any more before the node starts again. */
+  readonly onAlarm: (error: HoldfastError) => void;
+  readonly limits?: Partial<ArchiverLimits>;
+}
+
+/** `following`: another node leads, and archives. */
+export type SinkArchiveState = ArchiverState | 'following';
+
+export interface SinkArchiveStatus extends Omit<ArchiverStatus, 'state'> {
+  readonly state: SinkArchiveState;
+  /** Null before it was found in the sink. */
+  readonly timeline: string | null;
+}
+
+/** A log keeps minutes of writes at least; listing a store costs money. */
+const LOOK_INTERVAL_MS = 10_000;
+const BACK_OFF = { firstMs: 1_000, mostMs: 30_000 } as const;
+
+export class SinkArchive {
+  readonly #options: SinkArchiveOptions;
+  #found: FoundTimeline | null = null;
+  #archiver: LogArchiver | null = null;
+  #abort = new AbortController();
+  #isLeading = false;
+  #running: Promise<void> | null = null;
+  #nextLookMs = 0;
+  #failuresInARow = 0;
+  #failureCount = 0;
+  #seenIndex: LogIndex | null = null;
+  #alarm: HoldfastError | null = null;
+  #lastError: HoldfastError | null = null;
+
+  constructor(options: SinkArchiveOptions) {
+    this.#options = options;
+  }
+
+  /** The archive has everything up to here, as far as this node knows; null while unknown. */
+  get archivedIndex(): LogIndex | null {
+    const own = this.#archiver?.archivedIndex ?? null;
+    if (own === null || this.#seenIndex === null) return own ?? this.#seenIndex;
+    return logIndex(Math.max(own, this.#seenIndex));
+  }
+
+  /** Null before it was found. */
+  get timeline(): string | null {
+    return this.#found?.timeline ?? null;
+  }
+
+  /** From now on this node archives, until `follow`. */
+  lead(): void {
+    this.#isLeading = true;
+    this.#nextLookMs = 0;
+  }
+
+  /** What is under way is broken off; what it leaves half done is nothing that can be seen. */
+  follow(): void {
+    this.#isLeading = false;
+    this.#keepSeen();
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    void this.#archiver?.stop();
+    this.#archiver = null;
+  }
+
+  /** Never throws. */
+  tick(): void {
+    if (this.#archiver !== null) {
+      this.#archiver.tick();
+      return;
+    }
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#running !== null || this.#alarm !== null || nowMs < this.#nextLookMs) return;
+    this.#running = this.#look().finally(() => {
+      this.#running = null;
+    });
+  }
+
+  async stop(): Promise<void> {
+    const archiver = this.#archiver;
+    this.follow();
+    this.#nextLookMs = Number.POSITIVE_INFINITY;
+    await Promise.all([this.#running, archiver?.stop()]);
+  }
+
+  status(): SinkArchiveStatus {
+    const { sink } = this.#options;
+    const own = this.#archiver?.status();
+    const common = { timeline: this.timeline, archivedIndex: this.archivedIndex };
+    if (own !== undefined) return { ...own, ...common };
+    return {
+      ...{ sink: sink.name, state: this.#state(), lagEntryCount: 0, lagMs: 0 },
+      ...new ArchiveCounters(),
+      ...common,
+      failureCount: this.#failureCount,
+      lastError: this.#errorBody(),
+    };
+  }
+
+  #errorBody(): ErrorBody | null {
+    return (this.#alarm ?? this.#lastError)?.toBody() ?? null;
+  }
+
+  #state(): SinkArchiveState {
+    if (this.#alarm !== null) return 'alarmed';
+    if (this.#failuresInARow > 0) return 'backingOff';
+    return this.#isLeading ? 'locating' : 'following';
+  }
+
+  #keepSeen(): void {
+    this.#seenIndex = this.archivedIndex;
+  }
+
+  async #look(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#abort;
+    try {
+      this.#found ??= await this.#findTimeline(signal);
+      if (signal.aborted) return;
+      if (this.#isLeading) this.#begin(this.#found, signal);
+      else await this.#lookAtEnd(this.#found, signal);
+      this.#failuresInARow = 0;
+      this.#nextLookMs = clock.monotonicMs() + LOOK_INTERVAL_MS;
+    } catch (thrown) {
+      // The role changed meanwhile: the next look is of the new one.
+      if (!signal.aborted) this.#fail(toHoldfastError(thrown));
+    }
+  }
+
+  #findTimeline(signal: AbortSignal): Promise<FoundTimeline> {
+    const { clusterId, sink } = this.#options;
+    const storeOf = (timeline: string): ArchiveStore => this.#storeOf(timeline, signal);
+    return findTimeline(sink, clusterId, storeOf, { signal });
+  }
+
+  #begin({ parent, timeline }: FoundTimeline, signal: AbortSignal): void {
+    const { clock, hasher, limits, log, onAlarm, onGap, random } = this.#options;
+    this.#archiver = new LogArchiver({
+      ...{ log, parent, hasher, clock, random, onGap },
+      store: this.#storeOf(timeline, signal),
+      onAlarm: (error) => {
+        this.#alarm = error;
+        onAlarm(error);
+      },
+      ...(limits === undefined ? {} : { limits }),
+    });
+    this.#archiver.tick();
+  }
+
+  async #lookAtEnd({ timeline }: FoundTimeline, signal: AbortSignal): Promise<void> {
+    const store = this.#storeOf(timeline, signal);
+    const near = Math.max(this.#seenIndex ?? 0, this.#options.log.base().index);
+    const newest = await store.lastLogIndex(near);
+    const object = newest === null ? null : await store.readLogObject(newest);
+    if (object === null || signal.aborted) return;
+    this.#seenIndex = logIndex(Math.max(this.#seenIndex ?? 0, endOf(object).index));
+  }
+
+  #storeOf(timeline: string, signal: AbortSignal): ArchiveStore {
+    const { clusterId, hasher, sealing, sink } = this.#options;
+    const timestampOf = entryTimestampMs;
+    return new ArchiveStore({ sink, clusterId, timeline, sealing, hasher, timestampOf, signal });
+  }
+
+  #fail(error: HoldfastError): void {
+    const { clock, onAlarm, random } = this.#options;
+    this.#failureCount += 1;
+    this.#lastError = error;
+    // Only who archives stops for what is wrong; a follower looks again.
+    if (this.#isLeading && error.code === 'BACKUP_CORRUPT') {
+      this.#alarm = error;
+      onAlarm(error);
+      return;
+    }
+    this.#failuresInARow += 1;
+    this.#nextLookMs =
+      clock.monotonicMs() + backOffMs(this.#failuresInARow, random.nextFloat(), BACK_OFF);
+  }
+}

@@ -1,0 +1,60 @@
+/** Retention of whole stores: the policy of the settings or of a command, store by store. */
+import type { Clock, ClusterId } from '@holdfast/base';
+import { toHoldfastError } from '@holdfast/base';
+import type { KeyRing } from '@holdfast/storage';
+import type { ArchiveStore } from './archive/archive-store.ts';
+import { readTimelines } from './archive/find-timeline.ts';
+import type { PruneOutcome } from './backup-api.ts';
+import type { PruneReport, TimelineFacts } from './prune.ts';
+import { prune } from './prune.ts';
+import type { RetentionPolicy } from './retention.ts';
+import type { BackupSink } from './sinks/sink.ts';
+
+const DAY_MS = 86_400_000;
+
+export interface StorePruneOptions {
+  readonly sink: BackupSink;
+  readonly clusterId: ClusterId;
+  readonly keys: KeyRing;
+  readonly clock: Pick<Clock, 'wallMs'>;
+  readonly policy: RetentionPolicy;
+  readonly storeOf: (timeline: string) => Pick<ArchiveStore, 'readTimeline'>;
+  readonly isDryRun: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** As `prune`, with the timelines that the store has. @throws as prune; BACKUP_CORRUPT */
+export async function pruneStore(options: StorePruneOptions): Promise<PruneReport> {
+  const { clusterId, signal, sink, storeOf } = options;
+  const reading = signal === undefined ? {} : { signal };
+  const found = await readTimelines(sink, clusterId, storeOf, reading);
+  const timelines = found.map(({ parent, timeline }): TimelineFacts => {
+    // What a cluster was restored from is the other cluster's to keep.
+    const isOurs = parent !== null && parent.clusterId === clusterId;
+    return { timeline, parent: isOurs ? parent : null };
+  });
+  return prune({ ...options, timelines });
+}
+
+/** One after the other; one that fails keeps none of the others from it. */
+export async function pruneStores(
+  sinks: readonly BackupSink[],
+  optionsOf: (sink: BackupSink) => StorePruneOptions,
+): Promise<readonly PruneOutcome[]> {
+  const outcomes: PruneOutcome[] = [];
+  for (const sink of sinks) {
+    try {
+      const report = await pruneStore(optionsOf(sink));
+      outcomes.push({ kind: 'success', sink: sink.name, report });
+    } catch (thrown) {
+      outcomes.push({ kind: 'failure', sink: sink.name, error: toHoldfastError(thrown) });
+    }
+  }
+  return outcomes;
+}
+
+/** Everything of the last `days` can be gone back to; of older backups the newest few stay. */
+export const policyOfDays = (days: number, { keepLast }: RetentionPolicy): RetentionPolicy => ({
+  ...{ keepHourly: 0, keepDaily: 0, keepWeekly: 0, keepMonthly: 0, keepLast },
+  ...{ keepWithinMs: days * DAY_MS, logRetentionMs: days * DAY_MS },
+});
