@@ -24,6 +24,7 @@ import type {
   CheckpointRoot,
   FileSystem,
   NodeIdentity,
+  RandomBytes,
   Wal,
   WriteRetryOptions,
 } from '@holdfast/storage';
@@ -33,6 +34,8 @@ import {
   recoverCheckpointRoot,
   WRITE_RETRY_DEFAULT,
 } from '@holdfast/storage';
+import type { BackupStores } from './backup/node-backup.ts';
+import { NodeBackup } from './backup/node-backup.ts';
 import type { HealLimits } from './heal/node-care.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
 import type { MakeScrubReader } from './heal/scrub-reader.ts';
@@ -98,14 +101,24 @@ export interface AssembleParts {
   readonly onFailure: (error: HoldfastError) => void;
   /** Left out where there is no process of its own. */
   readonly processSample?: () => ProcessSample;
+  /** Where backups and the archive of the log go; left out where there is no such place. */
+  readonly backup?: BackupPlace;
   /** As NodeCareParts has it. */
   readonly scrubReader?: MakeScrubReader;
   /** Something has to be done first that may take long; told at once, before any waiting. */
   readonly onRecovery?: (recovery: Recovery) => void;
 }
 
+/** Opened by whoever composes, and closed there. */
+export interface BackupPlace {
+  readonly stores: BackupStores;
+  readonly mintBackupId: () => string;
+  readonly randomBytes: RandomBytes;
+}
+
 export interface AssembledNode {
   readonly replica: Replica;
+  readonly backup: NodeBackup | null;
   readonly service: ReplicaService;
   readonly care: NodeCare;
   /** For checkers; only the replica's driver may change it. */
@@ -120,7 +133,7 @@ export async function assembleNode(
   options: AssembleOptions,
   parts: AssembleParts,
 ): Promise<AssembledNode> {
-  const { identity, dataDirectory, electionTimeoutMs } = options;
+  const { identity, dataDirectory, electionTimeoutMs, searchCache = RESULT_CACHE_OFF } = options;
   const { fileSystem, wal, host, logger } = parts;
   const found = recoverRoots(fileSystem, dataDirectory, logger);
   const newest = found[0] ?? null;
@@ -162,7 +175,9 @@ export async function assembleNode(
     ...{ roots, newestGeneration: newest?.generation ?? 0 },
     nextCheckpointId: checkpointNames(identity, parts.random),
     publicAddressOf,
+    archivedIndex: () => backup?.archivedIndex ?? null,
   });
+  const backup = makeNodeBackup(options, parts, replica);
   const onRot: RotListener = (index, rot) => care.mendRead(index, rot);
   host.useReplay(replayerOf(replica, options, parts, onRot));
   healer.handOver({
@@ -173,16 +188,16 @@ export async function assembleNode(
   });
   care.attach(replica);
   logStore.onRot(orFail(onRot, replica));
-  const { searchCache = RESULT_CACHE_OFF } = options;
   const service = new ReplicaService({
     ...{ ...parts, replica, identity, publicAddressOf, searchCache },
     care: care.service(),
+    backup,
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
   const logCache = { name: 'log', clear: () => ({ entryCount: log.clearCache() }) };
   care.watchMemory([service.searchCache, logCache], () => replica.handOver());
-  return { replica, service, care, core };
+  return { replica, backup, service, care, core };
 }
 
 /** What a replica itself cannot do without: its next start repairs the log first. */
@@ -202,6 +217,26 @@ function makeCare(
   const { members } = startConf(identity, roots[0] ?? null).conf;
   const limits = { ...HEAL_LIMITS_DEFAULT, ...heal };
   return new NodeCare({ identity, dataDirectory, roots, limits, members }, parts);
+}
+
+function makeNodeBackup(
+  { dataDirectory, identity }: AssembleOptions,
+  parts: AssembleParts,
+  replica: Replica,
+): NodeBackup | null {
+  if (parts.backup === undefined) return null;
+  const { hash, wal } = parts;
+  const backup = new NodeBackup({
+    ...{ ...parts, ...parts.backup, identity, dataDirectory, hasher: hash },
+    ...{ log: wal.groupLog(identity.group), pause: pauseBy(parts.defer) },
+    replica: {
+      checkpoint: () => replica.checkpoint(),
+      pin: (root) => replica.checkpointer.pin(root),
+      commitIndex: () => replica.raftStatus().commit,
+    },
+  });
+  replica.onSoftState(({ role }) => backup.setLeading(role === 'leader'));
+  return backup;
 }
 
 function replicaOptions(options: AssembleOptions): ReplicaOptions {

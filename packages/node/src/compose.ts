@@ -21,7 +21,9 @@ import {
 } from '@holdfast/storage';
 import type { AssembledNode } from './assemble.ts';
 import { assembleNode } from './assemble.ts';
+import { refuseRestoring } from './backup/restore/restoring-marker.ts';
 import { ClosingStack } from './closing-stack.ts';
+import { openBackupPlace } from './compose-backup.ts';
 import { joinIfEmpty, joinSeeds } from './compose-join.ts';
 import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
@@ -108,11 +110,11 @@ async function openNode(
   let publicAddress = formatEndpoint(config.advertiseAddress ?? config.listen);
   const common = { ...SEAMS, random: new SeededRandom(randomBytes(4).readUInt32LE()), logger };
   const transport = new WebSocketPeerTransport({
-    ...common,
-    ...peerOptions(config, identity),
+    ...{ ...common, ...peerOptions(config, identity) },
     publicAddress: () => publicAddress,
     peerAddress: () => ownPeerAddress(config, identity) ?? transport.address,
   });
+  const backup = await openBackupPlace(config, { ...common, fileSystem }, opened);
   const onFailure = (error: HoldfastError): void => {
     beginNewLifeAfter(error, { ...life, identity });
     failure.set(error);
@@ -128,7 +130,7 @@ async function openNode(
         joinAddresses: joinAddresses(fileSystem, config),
       },
       {
-        ...{ ...common, fileSystem, wal, host, transport, defer, onRecovery, onFailure },
+        ...{ ...common, ...backup, fileSystem, wal, host, transport, defer, onRecovery, onFailure },
         ...{ hash: createEntryHasher(), processSample: sampleProcess(opened) },
         scrubReader: (bytesPerSecMax) => new ScrubThread({ ...common, pause, bytesPerSecMax }),
       },
@@ -312,6 +314,7 @@ async function checkStart(fileSystem: NodeFileSystem, config: NodeConfig, logger
   const apiKey = readApiKey(config);
   checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
   refuseUnfinished(fileSystem, config.data);
+  refuseRestoring(fileSystem, config.data);
   if (isNewLifeUnfinished(fileSystem, config.data)) finishNewLife(fileSystem, config.data);
   restoreLocked(fileSystem, config.data, logger);
   await joinIfEmpty(fileSystem, config, logger);

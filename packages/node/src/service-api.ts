@@ -13,6 +13,7 @@ import type {
 import type { RaftMessage, Role } from '@holdfast/raft';
 import type { GraphStats, LaneHealth, LayerCounts } from '@holdfast/shard-worker';
 import type { WalSyncMode, WalWrites } from '@holdfast/storage';
+import type { BackupService } from './backup/backup-api.ts';
 import type { CareService } from './heal/care-api.ts';
 import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
@@ -55,6 +56,8 @@ export interface NodeService {
   stateDigest(): Promise<StateDigest>;
   /** What the node does about its disk; null before it has a replica. */
   readonly care: CareService | null;
+  /** Null before the replica is there, and where no store for backups is set. */
+  readonly backup: BackupService | null;
 }
 
 export interface LaneStatus {

@@ -4,6 +4,7 @@
  */
 import { toHoldfastError } from '@holdfast/base';
 import { Command, CommanderError } from 'commander';
+import { registerBackup } from './backup-commands.ts';
 import { registerCluster } from './cluster-commands.ts';
 import { registerDataCommands } from './data-commands.ts';
 import { registerImport } from './import.ts';
@@ -18,6 +19,7 @@ import {
   UsageError,
 } from './io.ts';
 import { registerMembers } from './member-commands.ts';
+import { registerRestore } from './restore-commands.ts';
 import { registerScrub } from './scrub-commands.ts';
 import { registerServe } from './serve.ts';
 
@@ -57,5 +59,7 @@ function createProgram(io: CliIo): Command {
   registerImport(program, io);
   registerInspect(program, io);
   registerScrub(program, io);
+  registerBackup(program, io);
+  registerRestore(program, io);
   return program;
 }

@@ -36,7 +36,12 @@ const ENVIRONMENT_EXEMPT: ReadonlySet<string> = new Set([
   'HOLDFAST_SEED',
 ]);
 /** Test and benchmark switches share the prefix. */
-const ENVIRONMENT_EXEMPT_PREFIXES: readonly string[] = ['HOLDFAST_TEST_', 'HOLDFAST_BENCH_'];
+/** Credentials of stores (backup/sinks/sink-url.ts), and what tests and benchmarks use. */
+const ENVIRONMENT_EXEMPT_PREFIXES: readonly string[] = [
+  'HOLDFAST_SINK_',
+  'HOLDFAST_TEST_',
+  'HOLDFAST_BENCH_',
+];
 
 interface Given {
   readonly value: unknown;

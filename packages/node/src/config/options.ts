@@ -10,20 +10,12 @@ import {
   CHECKPOINT_GENERATION_COUNT_MIN,
 } from '@holdfast/storage';
 import { z } from 'zod';
+import { BACKUP_OPTIONS } from './backup-options.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
+import type { Option } from './option-makers.ts';
+import { bytes, count, flag, milliseconds, text } from './option-makers.ts';
 
-/** How text of a flag or of the environment becomes a value. */
-export type OptionInput = 'text' | 'integer' | 'boolean' | 'peers';
-
-export interface Option<Value> {
-  readonly schema: z.ZodType<Value>;
-  readonly input: OptionInput;
-  /** Undefined: the setting is required, or optional when its schema says so. */
-  readonly default: Value | undefined;
-  readonly help: string;
-  /** Placeholder in `--help`. */
-  readonly placeholder: string;
-}
+export type { Option, OptionInput } from './option-makers.ts';
 
 /** Where a peer is reached; its incarnation comes from the configuration of the cluster. */
 export interface PeerAddress {
@@ -61,46 +53,6 @@ const endpointsSchema = z.string().transform((text, context): readonly Endpoint[
   if (good.length === endpoints.length) return good;
   context.addIssue({ code: 'custom', message: 'must be HOST:PORT,HOST:PORT,...' });
   return z.NEVER;
-});
-
-const integer = (min: number, max: number) => z.int().min(min).max(max);
-
-const text = <Value>(
-  schema: z.ZodType<Value>,
-  placeholder: string,
-  help: string,
-  fallback?: Value,
-): Option<Value> => ({ schema, input: 'text', default: fallback, help, placeholder });
-
-const count = (min: number, max: number, fallback: number, help: string): Option<number> => ({
-  schema: integer(min, max),
-  input: 'integer',
-  default: fallback,
-  help,
-  placeholder: 'N',
-});
-
-const bytes = (min: number, max: number, fallback: number, help: string): Option<number> => ({
-  ...count(min, max, fallback, help),
-  placeholder: 'BYTES',
-});
-
-const milliseconds = (
-  min: number,
-  max: number,
-  fallback: number,
-  help: string,
-): Option<number> => ({
-  ...count(min, max, fallback, help),
-  placeholder: 'MS',
-});
-
-const flag = (help: string, fallback = false): Option<boolean> => ({
-  schema: z.boolean(),
-  input: 'boolean',
-  default: fallback,
-  help,
-  placeholder: '',
 });
 
 /** One core is left to the main thread; each lane costs about 20 MB before its first row. */
@@ -345,6 +297,7 @@ export const OPTIONS = {
     2_048 * MIB,
     'Log kept for a snapshot transfer under way; over it the transfer is given up.',
   ),
+  ...BACKUP_OPTIONS,
   sessionIdleTimeoutMs: milliseconds(
     1_000,
     30 * 24 * HOUR_MS,

@@ -53,6 +53,7 @@ export class BootingNode {
         if (this.#isStopped) return node;
         this.#node = node;
         onStarted(node);
+        node.backup?.start();
         node.replica.start();
         node.care.start();
         return node;
@@ -74,6 +75,7 @@ export class BootingNode {
     this.#isStopped = true;
     this.#recovery?.stop();
     const node = await this.#running;
+    await node?.backup?.stop();
     await node?.care.stop();
     await node?.replica.stop();
   }

@@ -7,6 +7,7 @@ import { HoldfastError, must } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { NodeIdentity } from '@holdfast/storage';
 import { WAL_WRITES_FINE } from '@holdfast/storage';
+import type { BackupService } from '../backup/backup-api.ts';
 import type { CareService } from '../heal/care-api.ts';
 import { RaftCounters } from '../replica/raft-counters.ts';
 import type {
@@ -108,6 +109,10 @@ export class WaitingService implements NodeService {
     return null;
   }
 
+  get backup(): null {
+    return null;
+  }
+
   stateDigest(): Promise<StateDigest> {
     return Promise.resolve({ digest: '', appliedIndex: 0 });
   }
@@ -156,6 +161,10 @@ export class ServiceSwitch implements NodeService {
 
   get care(): CareService | null {
     return this.#service.care;
+  }
+
+  get backup(): BackupService | null {
+    return this.#service.backup;
   }
 
   stateDigest(): Promise<StateDigest> {

@@ -4,7 +4,8 @@
  *
  * Whoever writes or hashes holds the applier's barrier, so the state stands still meanwhile.
  */
-import { HoldfastError } from '@holdfast/base';
+import { HoldfastError, must } from '@holdfast/base';
+import type { CollectionDefinition } from '@holdfast/shard-worker';
 import type { CheckpointRoot, ChecksummedFileFacts, FileSystem, Steps } from '@holdfast/storage';
 import {
   ChecksummedFileReader,
@@ -14,8 +15,10 @@ import {
 } from '@holdfast/storage';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import { MetaLoader } from '../state/meta-machine.ts';
+import type { MetaHead } from '../state/meta-rows.ts';
 import {
   checkMetaHead,
+  FrameReader,
   META_FRAME_SIZE_BYTES_MAX,
   META_HEAD_SIZE_BYTES,
 } from '../state/meta-rows.ts';
@@ -74,16 +77,73 @@ export async function loadMeta(
   const path = joinPath(dataDirectory, root.metaFile.path);
   const reader = ChecksummedFileReader.open(fileSystem, path, 'meta');
   try {
-    const meta = await inSlices(readFrames(reader), pause);
-    if (meta.appliedIndex !== root.meta.index) {
-      throw new HoldfastError('CHECKPOINT_CORRUPT', `${path} is not of the checkpoint's index`, {
-        details: { path, index: root.meta.index, found: meta.appliedIndex },
-      });
-    }
+    const loader = new MetaLoader();
+    const take = (frame: Uint8Array): boolean => {
+      loader.take(frame);
+      return true;
+    };
+    await inSlices(readFrames(reader, take), pause);
+    const meta = loader.finish();
+    refuseOther(path, root, meta.appliedIndex);
     return meta;
   } finally {
     reader.close();
   }
+}
+
+/** What a meta file says before its sessions. */
+export interface MetaSummary {
+  /** Newest time stamp in the log up to the checkpoint. */
+  readonly logTimeMs: number;
+  /** In order of creation. */
+  readonly definitions: readonly CollectionDefinition[];
+}
+
+/**
+ * As loadMeta, but ends where the sessions begin, which are most of a large file.
+ * @throws HoldfastError as loadMeta
+ */
+export async function loadMetaSummary(
+  fileSystem: FileSystem,
+  dataDirectory: string,
+  root: CheckpointRoot,
+  pause: Pause,
+): Promise<MetaSummary> {
+  const path = joinPath(dataDirectory, root.metaFile.path);
+  const reader = ChecksummedFileReader.open(fileSystem, path, 'meta');
+  try {
+    const definitions: CollectionDefinition[] = [];
+    const found: { head: MetaHead | null; hasSessions: boolean } = {
+      ...{ head: null, hasSessions: false },
+    };
+    const rows = new FrameReader({
+      head: (head) => {
+        found.head = head;
+      },
+      collection: (definition) => void definitions.push(definition),
+      session: () => {
+        found.hasSessions = true;
+      },
+      result: () => undefined,
+    });
+    const take = (frame: Uint8Array): boolean => {
+      rows.read(frame);
+      return !found.hasSessions;
+    };
+    await inSlices(readFrames(reader, take), pause);
+    const { appliedIndex, logTimeMs } = must(found.head, 'the meta rows have a head');
+    refuseOther(path, root, appliedIndex);
+    return { logTimeMs, definitions };
+  } finally {
+    reader.close();
+  }
+}
+
+function refuseOther(path: string, root: CheckpointRoot, appliedIndex: number): void {
+  if (appliedIndex === root.meta.index) return;
+  throw new HoldfastError('CHECKPOINT_CORRUPT', `${path} is not of the checkpoint's index`, {
+    details: { path, index: root.meta.index, found: appliedIndex },
+  });
 }
 
 function* eachPiece(machine: MetaMachine, take: (piece: Uint8Array) => void): Steps<void> {
@@ -95,19 +155,21 @@ function* eachPiece(machine: MetaMachine, take: (piece: Uint8Array) => void): St
   }
 }
 
-function* readFrames(reader: ChecksummedFileReader): Steps<MetaMachine> {
+/** Ends early when `take` returns false. */
+function* readFrames(
+  reader: ChecksummedFileReader,
+  take: (frame: Uint8Array) => boolean,
+): Steps<void> {
   const sizeBytes = reader.payloadSizeBytes;
   checkMetaHead(reader.read(0, Math.min(META_HEAD_SIZE_BYTES, sizeBytes)));
-  const loader = new MetaLoader();
   let at = META_HEAD_SIZE_BYTES;
   while (at < sizeBytes) {
     const frameSizeBytes = readSize(reader, at);
-    loader.take(reader.read(at + SIZE_FIELD_SIZE_BYTES, frameSizeBytes));
+    if (!take(reader.read(at + SIZE_FIELD_SIZE_BYTES, frameSizeBytes))) return;
     at += SIZE_FIELD_SIZE_BYTES + frameSizeBytes;
     // Making the objects of a frame takes several times as long as writing it.
     yield;
   }
-  return loader.finish();
 }
 
 function readSize(reader: ChecksummedFileReader, at: number): number {

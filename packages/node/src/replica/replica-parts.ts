@@ -51,6 +51,8 @@ export interface ReplicaLimits {
   readonly snapshotLogHoldSizeBytesMax: number;
   readonly logRetentionSizeBytesMax: number;
   readonly followerLogHoldSizeBytesMax: number;
+  /** Log kept until the archive has it. */
+  readonly archiveHoldSizeBytesMax: number;
   /** Of collections that are created through this node; the log keeps them with the collection. */
   readonly sealRowCount: number;
   readonly sealSizeBytes: number;
@@ -64,6 +66,8 @@ export const REPLICA_LIMITS_DEFAULT: ReplicaLimits = {
   snapshotLogHoldSizeBytesMax: 2_048 * MIB,
   logRetentionSizeBytesMax: 256 * MIB,
   followerLogHoldSizeBytesMax: 512 * MIB,
+  // Hours of small writes while a store is away; behind it the archive gets a gap.
+  archiveHoldSizeBytesMax: 1_024 * MIB,
   // Files of some ten megabytes: few of them, and each is sent or checked within a second.
   sealRowCount: 65_536,
   sealSizeBytes: 64 * MIB,
@@ -91,6 +95,8 @@ export interface ReplicaParts {
   /** Public address of a member, null while unknown. */
   readonly publicAddressOf: (nodeId: NodeId) => string | null;
   readonly onFailure: (error: HoldfastError) => void;
+  /** The archive has everything up to here; null without an archive. Asked at each compaction. */
+  readonly archivedIndex: () => LogIndex | null;
 }
 
 /** When checkpoints are made. */

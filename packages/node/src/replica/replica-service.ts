@@ -4,6 +4,7 @@ import type { Request, ResultBody } from '@holdfast/protocol';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type { NodeIdentity, Wal } from '@holdfast/storage';
 import { toHex, xxh128 } from '@holdfast/storage';
+import type { BackupService } from '../backup/backup-api.ts';
 import type { CareService } from '../heal/care-api.ts';
 import type { NodeCache } from '../heal/memory-watch.ts';
 import type { ResultCacheOptions } from '../routing/result-cache.ts';
@@ -34,6 +35,7 @@ const LANE_STATS_AGE_MAX_MS = 500;
 export interface ReplicaServiceParts {
   readonly replica: Replica;
   readonly care: CareService;
+  readonly backup: BackupService | null;
   readonly identity: NodeIdentity;
   readonly wal: Wal;
   readonly host: ShardHost;
@@ -85,6 +87,10 @@ export class ReplicaService implements NodeService {
 
   get care(): CareService {
     return this.#parts.care;
+  }
+
+  get backup(): BackupService | null {
+    return this.#parts.backup;
   }
 
   /** Answers that are kept only to be fast. */

@@ -88,7 +88,7 @@ export class Snapshots {
 /** What the compaction of the log looks at; `snapshots` is asked when a checkpoint is made. */
 export function compactionParts(
   { retainedEntryCount, limits }: ReplicaOptions,
-  { core }: ReplicaParts,
+  { archivedIndex, core }: ReplicaParts,
   snapshots: () => Snapshots,
 ): CompactionParts {
   return {
@@ -97,8 +97,7 @@ export function compactionParts(
       retainedSizeBytesMax: limits.logRetentionSizeBytesMax,
       followerHoldSizeBytesMax: limits.followerLogHoldSizeBytesMax,
       transferHoldSizeBytesMax: limits.snapshotLogHoldSizeBytesMax,
-      // No archive yet, so nothing is held for one.
-      archiveHoldSizeBytesMax: 0,
+      archiveHoldSizeBytesMax: limits.archiveHoldSizeBytesMax,
     },
     view: () => ({
       followers: core.status().peers.map(({ matchIndex, state, isRecentlyActive }) => ({
@@ -107,7 +106,7 @@ export function compactionParts(
         isReachable: isRecentlyActive,
       })),
       transferIndex: snapshots().exchange.pinnedIndex,
-      archivedIndex: null,
+      archivedIndex: archivedIndex(),
     }),
     giveTransferUp: (keptSizeBytes) => snapshots().exchange.giveUp(keptSizeBytes),
   };

@@ -5,6 +5,7 @@ import { type ErrorCode, HoldfastError, type Logger, toHoldfastError } from '@ho
 import { Hono } from 'hono';
 import type { NodeService } from '../service-api.ts';
 import type { ApiKeyGuard } from './api-key.ts';
+import { addBackupRoutes } from './backup-routes.ts';
 import { addCareRoutes } from './care-routes.ts';
 import { healthOf } from './health.ts';
 import type { Metrics } from './metrics.ts';
@@ -40,6 +41,7 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
     context.body(await metrics.text(), 200, { 'content-type': metrics.contentType }),
   );
   app.get('/api/v1/cluster/status', async (context) => context.json(await statusBody(service)));
+  addBackupRoutes(app, service);
   addCareRoutes(app, service);
   app.notFound((context) => {
     const message =

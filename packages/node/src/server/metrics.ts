@@ -12,6 +12,7 @@ import type {
   PeerTransportStats,
 } from '../service-api.ts';
 import type { Admission } from './admission.ts';
+import { registerBackupMetrics } from './backup-metrics.ts';
 import { registerCareMetrics } from './care-metrics.ts';
 import { registerGraphMetrics } from './graph-metrics.ts';
 import { registerLaneMetrics } from './lane-metrics.ts';
@@ -71,6 +72,7 @@ export class Metrics {
     registerStatusGauges(this.#registry, sources.service);
     registerReplicaMetrics(this.#registry, sources.service);
     registerGraphMetrics(this.#registry, sources.service);
+    registerBackupMetrics(this.#registry, sources.service);
     registerCareMetrics(this.#registry, sources.service);
     registerLaneMetrics(this.#registry, sources.service);
     registerLogMetrics(this.#registry, sources.service);

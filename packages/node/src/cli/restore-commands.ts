@@ -1,0 +1,176 @@
+/**
+ * `holdfast restore plan|run`: a plan is made once and decides everything; each node of the new
+ * cluster carries it out on its own disk.
+ */
+import { randomBytes } from 'node:crypto';
+import { DEFAULT_GROUP_ID } from '@holdfast/base';
+import { createEntryHasher, NodeFileSystem } from '@holdfast/storage';
+import type { Command } from 'commander';
+import type { RestoreTarget } from '../backup/archive/archive-target.ts';
+import { backupSource } from '../backup/restore/backup-source.ts';
+import type { RestoreStep } from '../backup/restore/lay-directory.ts';
+import { layDirectory } from '../backup/restore/lay-directory.ts';
+import {
+  archiveOfPlan,
+  backupOfPlan,
+  beginRestoredTimeline,
+  type FoundRestore,
+  planFromStore,
+  type RestoreStore,
+} from '../backup/restore/plan-from-store.ts';
+import type { PlannedMember } from '../backup/restore/restore-plan.ts';
+import {
+  readRestorePlan,
+  restorePlanDigest,
+  writeRestorePlan,
+} from '../backup/restore/restore-plan.ts';
+import { parseEndpoint } from '../config/endpoint.ts';
+import { SYSTEM_CLOCK } from '../system-time.ts';
+import { parseTime } from './arguments.ts';
+import { type CliIo, integerOption, UsageError } from './io.ts';
+import { addStoreFlags, type OpenStore, type StoreFlags, withStore } from './store-flags.ts';
+
+interface PlanFlags extends StoreFlags {
+  readonly cluster?: string;
+  readonly timeline?: string;
+  readonly backupId?: string;
+  readonly pointInTime?: string;
+  readonly index?: string;
+  readonly member: readonly string[];
+  readonly plan?: string;
+  readonly dryRun?: boolean;
+}
+
+interface RunFlags extends StoreFlags {
+  readonly plan: string;
+  readonly nodeId: string;
+  readonly dataDir: string;
+}
+
+export function registerRestore(program: Command, io: CliIo): void {
+  const restore = program
+    .command('restore')
+    .description('bring a past state back, as a new cluster on empty directories');
+  addStoreFlags(
+    restore
+      .command('plan')
+      .description('decide what is restored and who the nodes are; every node carries it out')
+      .option('--cluster <ID>', 'whose state; default: the only one in the store')
+      .option('--timeline <NAME>', 'of that cluster; default: the newest')
+      .option('--backup-id <ID>', 'the backup to begin with; default: the newest that fits')
+      .option('--point-in-time <TIME>', 'the last state at this time, such as 2026-01-31T08:00:00Z')
+      .option('--index <N>', 'the state after this index of the log')
+      .requiredOption('--member <ID=HOST:PORT...>', 'nodes and their peer addresses')
+      .option('--plan <FILE>', 'where the plan is written')
+      .option('--dry-run', 'write nothing, and say what would happen'),
+  ).action((flags: PlanFlags) => plan(flags, io));
+  addStoreFlags(
+    restore
+      .command('run')
+      .description('make the data directory of one node of the plan')
+      .requiredOption('--plan <FILE>', 'made by restore plan')
+      .requiredOption('--node-id <ID>', 'which of its nodes this is')
+      .requiredOption('--data-dir <DIR>', 'empty, or not there yet'),
+  ).action((flags: RunFlags) => run(flags, io));
+}
+
+const storeFor = ({ sealing, sink }: OpenStore): RestoreStore => ({
+  ...{ sealing, sink },
+  hasher: createEntryHasher(),
+});
+
+async function plan(flags: PlanFlags, io: CliIo): Promise<void> {
+  const target = targetOf(flags);
+  const members = flags.member.map(memberOf);
+  const { dryRun = false, plan: path } = flags;
+  if (path === undefined && !dryRun) throw new UsageError('--plan: name the file of the plan');
+  const fileSystem = new NodeFileSystem();
+  if (path !== undefined && !dryRun && fileSystem.exists(path)) {
+    throw new UsageError(`--plan: ${path} is there already; a plan is made once`);
+  }
+  await withStore(flags, io, async (open) => {
+    const store = storeFor(open);
+    const found = await planFromStore(store, {
+      ...{ target, members, group: DEFAULT_GROUP_ID, createdMs: SYSTEM_CLOCK.wallMs() },
+      ...{ clusterId: flags.cluster ?? null, timeline: flags.timeline ?? null },
+      backupId: flags.backupId ?? null,
+      mintHexId: () => randomBytes(16).toString('hex'),
+    });
+    describe(found, io);
+    if (dryRun || path === undefined) {
+      io.out('dry run: nothing was written\n');
+      return;
+    }
+    writeRestorePlan(fileSystem, path, found.plan);
+    await beginRestoredTimeline(store, found.plan);
+    io.out(`plan ${restorePlanDigest(found.plan).slice(0, 16)} written to ${path}\n`);
+    io.out(`next, on each node: holdfast restore run --plan ${path} --node-id ID --data-dir DIR\n`);
+  });
+}
+
+function describe({ backup, entryCount, plan }: FoundRestore, io: CliIo): void {
+  const { parent } = plan;
+  const time = new Date(parent.timestampMs).toISOString();
+  io.out(`state of cluster ${parent.clusterId} after index ${parent.index}, ${time}\n`);
+  io.out(
+    `from backup ${backup.backupId} of index ${plan.backupIndex} ` +
+      `(${backup.files.length} files, ${backup.storedSizeBytes} bytes to fetch, ` +
+      `${backup.vectorCount} vectors), and ${entryCount} entries of the archive\n`,
+  );
+  const nodes = plan.members.map(({ address, nodeId }) => `${nodeId}=${address}`).join(', ');
+  io.out(`into new cluster ${plan.clusterId}, timeline ${plan.timeline}: ${nodes}\n`);
+}
+
+async function run(flags: RunFlags, io: CliIo): Promise<void> {
+  const fileSystem = new NodeFileSystem();
+  if (!fileSystem.exists(flags.plan)) throw new UsageError(`--plan: there is no ${flags.plan}`);
+  const restorePlan = readRestorePlan(fileSystem, flags.plan);
+  await withStore(flags, io, async (open) => {
+    const store = storeFor(open);
+    const { manifest, reader } = await backupOfPlan(store, restorePlan);
+    const laid = await layDirectory({
+      ...{ fileSystem, directory: flags.dataDir, plan: restorePlan, nodeId: flags.nodeId },
+      source: backupSource(reader, manifest, fileSystem),
+      archive: archiveOfPlan(store, restorePlan),
+      hasher: store.hasher,
+      onStep: (step) => showStep(step, io),
+    });
+    const { entryCount, lastIndex, lastSum } = laid;
+    io.out(
+      `${flags.dataDir}: node ${flags.nodeId} at index ${lastIndex}, ${entryCount} entries ` +
+        `replayed, log sum ${lastSum}; it must be the same on every node\n`,
+    );
+  });
+}
+
+/** One line for every tenth of the files; of the log, one per batch. */
+function showStep(step: RestoreStep, io: CliIo): void {
+  if (step.kind === 'done') return;
+  if (step.kind === 'entries') {
+    io.err(`log: index ${step.index} of ${step.through}\n`);
+    return;
+  }
+  const { done, total } = step;
+  const isTenth = Math.floor((done * 10) / total) !== Math.floor(((done - 1) * 10) / total);
+  if (isTenth) io.err(`files: ${done} of ${total}\n`);
+}
+
+function targetOf({ index, pointInTime }: PlanFlags): RestoreTarget {
+  if (index !== undefined && pointInTime !== undefined) {
+    throw new UsageError('give --index or --point-in-time, not both');
+  }
+  if (index !== undefined) {
+    return { kind: 'index', index: integerOption(index, '--index', 0, Number.MAX_SAFE_INTEGER) };
+  }
+  if (pointInTime === undefined) return { kind: 'latest' };
+  return { kind: 'time', timestampMs: parseTime(pointInTime, '--point-in-time') };
+}
+
+/** `n1=10.0.0.1:7102` */
+function memberOf(text: string): PlannedMember {
+  const [nodeId = '', address = '', ...rest] = text.split('=');
+  if (rest.length === 0 && nodeId !== '' && parseEndpoint(address) !== null) {
+    return { nodeId, address, clientAddress: null };
+  }
+  throw new UsageError(`--member: must be ID=HOST:PORT, got '${text}'`);
+}

@@ -1,0 +1,80 @@
+/** Opens the stores that the settings name: the concrete side of `NodeBackup`. */
+import { randomUUID } from 'node:crypto';
+import type { Clock, Random, Timers } from '@holdfast/base';
+import type { FileSystem } from '@holdfast/storage';
+import { makeKeyRing, readArchiveKeyFile, systemRandomBytes } from '@holdfast/storage';
+import type { BackupPlace } from './assemble.ts';
+import type { RetentionPolicy } from './backup/retention.ts';
+import { parseSchedule } from './backup/schedule.ts';
+import { openSink } from './backup/sinks/open-sink.ts';
+import type { BackupSink } from './backup/sinks/sink.ts';
+import { RETRY_POLICY_DEFAULT } from './backup/sinks/sink-retry.ts';
+import type { ClosingStack } from './closing-stack.ts';
+import type { NodeConfig } from './config/options.ts';
+
+export interface BackupSeams {
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+}
+
+/**
+ * Nothing when no store is named. Asks no store anything: one that is away does not keep a node
+ * from starting. `opened` closes them.
+ * @throws HoldfastError CONFIG_INVALID, FILE_IO (a key file)
+ */
+export async function openBackupPlace(
+  config: NodeConfig,
+  seams: BackupSeams,
+  opened: ClosingStack,
+): Promise<{ readonly backup?: BackupPlace }> {
+  const urls = config.backupSinks ?? [];
+  if (urls.length === 0) return {};
+  const keys = readKeys(config, seams.fileSystem);
+  const environment = { ...seams, retryPolicy: RETRY_POLICY_DEFAULT };
+  const sinks: BackupSink[] = [];
+  for (const url of urls) {
+    const sink = await openSink(url, process.env, environment);
+    opened.push(`backup store ${sink.name}`, () => sink.close());
+    sinks.push(sink);
+  }
+  const { archiveChunkSizeBytes, archiveIntervalMs } = config;
+  const limits = { chunkSizeBytesMax: archiveChunkSizeBytes, chunkAgeMsMax: archiveIntervalMs };
+  const stores = {
+    ...{ sinks, keys, compression: config.backupCompression },
+    bytesPerSecMax: config.backupBytesPerSecMax,
+    concurrency: config.backupConcurrency,
+    archive: config.archiveEnabled ? limits : null,
+    schedules: {
+      full: parseSchedule(config.backupFullSchedule),
+      incremental: parseSchedule(config.backupIncrementalSchedule),
+      verification: parseSchedule(config.backupVerifySchedule),
+    },
+    retention: retentionOf(config),
+  };
+  return {
+    backup: { stores, mintBackupId: randomUUID, randomBytes: systemRandomBytes },
+  };
+}
+
+function retentionOf(config: NodeConfig): RetentionPolicy {
+  return {
+    keepHourly: config.backupKeepHourly,
+    keepDaily: config.backupKeepDaily,
+    keepWeekly: config.backupKeepWeekly,
+    keepMonthly: config.backupKeepMonthly,
+    keepLast: config.backupKeepLast,
+    keepWithinMs: null,
+    logRetentionMs: config.archiveEnabled ? config.walRetentionMs : null,
+  };
+}
+
+function readKeys(config: NodeConfig, fileSystem: FileSystem) {
+  const { backupKeyFile, backupOlderKeyFiles = [] } = config;
+  const older = backupOlderKeyFiles.map((path) => readArchiveKeyFile(fileSystem, path));
+  if (backupKeyFile === undefined) return makeKeyRing({ older });
+  // What is not encrypted could have been put there by anybody.
+  const current = readArchiveKeyFile(fileSystem, backupKeyFile);
+  return makeKeyRing({ current, older, isPlainRefused: true });
+}
