@@ -19,6 +19,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundleServer } from './bundle.mjs';
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc');
@@ -241,6 +242,18 @@ async function setup() {
   const hasOutput = existsSync(join(ROOT, 'tools/dist/.tsbuildinfo'));
   if (hasOutput) await compile();
   else await step('compiling with tsc -b', compile);
+  await bundle();
+}
+
+/** Without a bundle everything works, and starts more slowly. */
+async function bundle() {
+  try {
+    await bundleServer(ROOT);
+  } catch (error) {
+    process.stderr.write(
+      `  note: the server was not bundled and starts slowly: ${error.message}\n`,
+    );
+  }
 }
 
 /**
