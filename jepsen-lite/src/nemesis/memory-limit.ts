@@ -30,29 +30,53 @@ export class MemoryLimit {
   readonly #homeDirectory: string;
   readonly #directory: string;
 
-  /** @throws Error of the file system when the kernel refuses */
-  constructor(pid: number, name: string) {
-    const version = versionOf();
-    if (version === null) throw new Error('no memory controller of control groups');
+  private constructor(pid: number, name: string, version: Version) {
     const root = version === 2 ? ROOT : FIRST_ROOT;
     this.#version = version;
     this.#pid = pid;
     this.#homeDirectory = join(root, homeGroupOf(pid, version));
     this.#directory = join(root, `holdfast-jepsen-${process.pid}-${name}`);
-    mkdirSync(this.#directory, { recursive: true });
-    if (version === 1) this.#set('memory.oom_control', '1');
-    this.#set('cgroup.procs', String(pid));
-    this.#set(this.#limitName, String(FURTHER_MEMORY_BYTES));
+  }
+
+  /**
+   * Null when the process has ended, before or while it was limited: then nothing is left behind.
+   * @throws Error of the file system when the kernel refuses
+   */
+  static of(pid: number, name: string): MemoryLimit | null {
+    const version = versionOf();
+    if (version === null) throw new Error('no memory controller of control groups');
+    if (!hasProcess(pid)) return null;
+    return unlessEnded(pid, () => {
+      const limit = new MemoryLimit(pid, name, version);
+      return limit.#put() ? limit : null;
+    });
   }
 
   /** Its process may have ended meanwhile. */
   lift(): void {
     this.#set(this.#limitName, this.#version === 2 ? 'max' : '-1');
     // A group that has a process cannot go.
-    if (existsSync(`/proc/${this.#pid}`) && this.#hasProcess()) {
-      writeFileSync(join(this.#homeDirectory, 'cgroup.procs'), String(this.#pid));
+    const home = join(this.#homeDirectory, 'cgroup.procs');
+    if (this.#hasProcess()) {
+      unlessEnded(this.#pid, () => {
+        writeFileSync(home, String(this.#pid));
+        return null;
+      });
     }
     rmdirSync(this.#directory);
+  }
+
+  /** False: the process ended meanwhile. */
+  #put(): boolean {
+    mkdirSync(this.#directory, { recursive: true });
+    if (this.#version === 1) this.#set('memory.oom_control', '1');
+    const isIn = unlessEnded(this.#pid, () => {
+      this.#set('cgroup.procs', String(this.#pid));
+      return true;
+    });
+    if (isIn === true) this.#set(this.#limitName, String(FURTHER_MEMORY_BYTES));
+    else rmdirSync(this.#directory);
+    return isIn === true;
   }
 
   get #limitName(): string {
@@ -66,6 +90,19 @@ export class MemoryLimit {
 
   #set(name: string, value: string): void {
     writeFileSync(join(this.#directory, name), value);
+  }
+}
+
+const hasProcess = (pid: number): boolean => existsSync(`/proc/${pid}`);
+
+/** Null when `work` failed because there is no such process any more. */
+function unlessEnded<T>(pid: number, work: () => T): T | null {
+  try {
+    return work();
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException;
+    if (code === 'ESRCH' || (code === 'ENOENT' && !hasProcess(pid))) return null;
+    throw thrown;
   }
 }
 

@@ -83,14 +83,16 @@ function squeezeMemory(
 ): FaultOutcome {
   const reason = reasonAgainstMemoryLimits();
   if (reason !== null) return skipped(reason);
-  for (const name of targets) {
+  const squeezed = targets.filter((name) => {
     const pid = cluster.pidOf(name);
-    if (pid === undefined) return skipped(`${name} is down`);
-    limits.push(new MemoryLimit(pid, name));
-  }
+    const limit = pid === undefined ? null : MemoryLimit.of(pid, name);
+    if (limit !== null) limits.push(limit);
+    return limit !== null;
+  });
+  if (squeezed.length === 0) return skipped(`${targets.join(',')}: down`);
   return installed(
-    `${targets.join(',')} may use ${FURTHER_MEMORY_BYTES >> 20} MiB more than they do`,
-    targets,
+    `${squeezed.join(',')} may use ${FURTHER_MEMORY_BYTES >> 20} MiB more than they do`,
+    squeezed,
   );
 }
 

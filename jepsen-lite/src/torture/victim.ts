@@ -21,7 +21,11 @@ import { inodeOf, isGone, listVictimFiles, modifiedMs, type VictimFile } from '.
 const WAL_DISTANCE_BYTES = 256 * 1024;
 /** A file that is gone may have been found just before; its event is on the way. */
 const GONE_GRACE_MS = 2_000;
-const DETECTION_MS_MAX = 30_000;
+/**
+ * A look takes seconds. That a file which was deleted belonged to no checkpoint any more shows only
+ * after two new ones.
+ */
+const DETECTION_MS_MAX = 120_000;
 const REPAIR_MS_MAX = 120_000;
 /** The golden ratio spreads attempts evenly. */
 const TURN = 0.618_033_988;
