@@ -34,6 +34,13 @@ t.test('a suite gives every workload under every set of faults, with a seed each
   t.same(experimentsOf(more).slice(1), experiments, 'another block changes none of them');
 });
 
+t.test('a block may be slower than its suite', async (t) => {
+  const block = { workloads: ['set'], nemeses: [['power']], seconds: 65, faultIntervalSeconds: 10 };
+  const [slow] = experimentsOf({ ...SUITE, blocks: [block] });
+  t.match(slow, { durationMs: 65_000, faultIntervalMs: 10_000 });
+  t.match(experimentsOf(SUITE)[0], { durationMs: 45_000, faultIntervalMs: 5_000 });
+});
+
 t.test('the line that reproduces a run says all of it', async (t) => {
   const [experiment] = experimentsOf(SUITE) as [Experiment];
   t.match(

@@ -13,6 +13,8 @@ export interface SuiteBlock {
   /** Times each is run, with other seeds. Default 1. */
   readonly repeat?: number;
   readonly seconds?: number;
+  /** Longer where all nodes may be down: starting again takes part of the time until the next. */
+  readonly faultIntervalSeconds?: number;
   /** Default 'process'. */
   readonly cluster?: ClusterMode;
   /** Default 0. */
@@ -48,7 +50,7 @@ export function experimentsOf(suite: Suite): readonly Experiment[] {
             ...{ workload, nemeses, nodeCount: suite.nodeCount },
             seed: deriveSeed(suite.seed, name) % 1_000_000,
             durationMs: (block.seconds ?? suite.seconds) * 1_000,
-            faultIntervalMs: suite.faultIntervalSeconds * 1_000,
+            faultIntervalMs: (block.faultIntervalSeconds ?? suite.faultIntervalSeconds) * 1_000,
             cluster,
             prefillRowCount: block.prefillRowCount ?? EXPERIMENT_DEFAULTS.prefillRowCount,
             isCoverageJudged: suite.coverage !== 'shown',
