@@ -34,8 +34,8 @@ import {
   recoverCheckpointRoot,
   WRITE_RETRY_DEFAULT,
 } from '@holdfast/storage';
-import type { BackupStores } from './backup/node-backup.ts';
 import { NodeBackup } from './backup/node-backup.ts';
+import type { BackupStores } from './backup/node-backup-options.ts';
 import type { HealLimits } from './heal/node-care.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
 import type { MakeScrubReader } from './heal/scrub-reader.ts';

@@ -1,0 +1,81 @@
+/** One backup of this node's present state to several stores, from checkpoint to outcomes. */
+
+import { PRODUCT_VERSION } from '../product-version.ts';
+import type { TransferBudget } from '../replica/transfer-budget.ts';
+import type { ArchiveStore } from './archive/archive-store.ts';
+import { findTimeline } from './archive/find-timeline.ts';
+import { archivedLogIn } from './archived-log.ts';
+import type { BackupUnderWay, BackupWishes } from './backup-api.ts';
+import { describeCheckpoint } from './backup-facts.ts';
+import type { SinkOutcome } from './backup-fan-out.ts';
+import { backUpToAll } from './backup-fan-out.ts';
+import type { PinnedCheckpoint } from './checkpoint-source.ts';
+import { pinCheckpoint } from './checkpoint-source.ts';
+import { examineFile, FileFactsCache } from './file-facts.ts';
+import { makeBackup } from './make-backup.ts';
+import { archiveStoreIn, type NodeBackupOptions } from './node-backup-options.ts';
+import type { BackupProgress } from './progress.ts';
+import type { BackupSink } from './sinks/sink.ts';
+
+export interface NodeBackupOrder {
+  readonly about: Omit<BackupUnderWay, 'progress'>;
+  readonly wishes: BackupWishes;
+  readonly sinks: readonly BackupSink[];
+  /** Of all backups of the node; null: no limit. */
+  readonly budget: TransferBudget | null;
+  readonly signal: AbortSignal;
+  readonly onProgress: (sink: string, progress: BackupProgress) => void;
+}
+
+/** @throws HoldfastError CHECKPOINT_CORRUPT, FILE_IO, ...: then there is none in any store */
+export async function backUpNode(
+  options: NodeBackupOptions,
+  order: NodeBackupOrder,
+): Promise<readonly SinkOutcome[]> {
+  const { replica } = options;
+  const root = await replica.checkpoint();
+  const letGo = replica.pin(root);
+  let pinned: PinnedCheckpoint;
+  try {
+    pinned = await pinCheckpoint(options, order.about.backupId, root);
+  } finally {
+    letGo();
+  }
+  try {
+    return await toAll(options, order, pinned);
+  } finally {
+    pinned.release();
+  }
+}
+
+async function toAll(
+  options: NodeBackupOptions,
+  { about, budget, onProgress, signal, sinks, wishes }: NodeBackupOrder,
+  checkpoint: PinnedCheckpoint,
+): Promise<readonly SinkOutcome[]> {
+  const { backupId, type } = about;
+  const { baseBackupId = null, isVerifyingExisting = false } = wishes;
+  const { clock, fileSystem, identity, pause, stores } = options;
+  const facts = await describeCheckpoint(fileSystem, checkpoint, pause);
+  const cache = new FileFactsCache((file) => examineFile(fileSystem, file, pause));
+  const { compression, concurrency, keys } = stores;
+  const common = { fileSystem, clock, pause, concurrency, isVerifyingExisting, signal };
+  const seal = { compression, keys, random: options.randomBytes };
+  return backUpToAll(sinks, async (sink) => {
+    const storeOf = (timeline: string): ArchiveStore =>
+      archiveStoreIn(options, sink, timeline, signal);
+    const { timeline } = await findTimeline(sink, identity.clusterId, storeOf, { signal });
+    const description = {
+      ...{ clusterId: identity.clusterId, timeline, nodeId: identity.nodeId },
+      ...{ productVersion: PRODUCT_VERSION, dataFormatVersion: identity.formatVersion },
+      ...facts,
+    };
+    const parts = {
+      ...{ ...common, sink, seal, budget },
+      onProgress: (progress: BackupProgress) => onProgress(sink.name, progress),
+    };
+    const archive = stores.archive === null ? null : archivedLogIn(storeOf);
+    const order = { backupId, type, checkpoint, facts: cache, description, baseBackupId };
+    return makeBackup(parts, { ...order, archive });
+  });
+}
