@@ -467,7 +467,7 @@ export class NodeBackup implements BackupService {
   }
 
   #makeKeeper(limits: Partial<ArchiverLimits>): ArchiveKeeper {
-    const { clock, hasher, identity, log, random, replica, stores, timers } = this.#options;
+    const { clock, hasher, identity, log, logger, random, replica, stores, timers } = this.#options;
     const { compression, keys, sinks } = stores;
     const kept = sinks.map((sink) => ({
       archive: new SinkArchive({
@@ -476,6 +476,7 @@ export class NodeBackup implements BackupService {
         log: committedPartOf(log, () => replica.commitIndex()),
         onGap: (gap) => this.#onGap(gap),
         onAlarm: (error) => this.#onAlarm(sink, error),
+        onAlarmEnded: () => logger.info({ sink: sink.name }, 'the log is archived again'),
       }),
       isRequired: true,
     }));
@@ -485,7 +486,8 @@ export class NodeBackup implements BackupService {
   #onAlarm(sink: BackupSink, error: HoldfastError): void {
     const { logger } = this.#options;
     const { code, details } = error;
-    logger.error({ sink: sink.name, code, details }, `the log is not archived: ${error.message}`);
+    const what = `the log is not archived until this is mended: ${error.message}`;
+    logger.error({ sink: sink.name, code, details }, what);
   }
 
   /** Targets after a gap need a backup that lies after it. */
