@@ -253,6 +253,11 @@ export class ProcessCluster implements Cluster {
     return this.#processes.get(nodeName)?.isRunning === true;
   }
 
+  /** "exited with code 1", "was ended by SIGKILL"; null while it runs, or never ran. */
+  exitTextOf(nodeName: NodeName): string | null {
+    return this.#processes.get(nodeName)?.exitText ?? null;
+  }
+
   async signal(nodeName: NodeName, signal: KillSignal): Promise<void> {
     await this.#processes.get(nodeName)?.signal(signal);
   }

@@ -5,11 +5,21 @@
  */
 import { SeededRandom } from '@holdfast/base';
 import { HoldfastClient } from '@holdfast/client';
+import { pause } from '../wait.ts';
 
 export const DRILL_COLLECTION = 'drill';
 export const DRILL_DIMENSION = 16;
 /** Of a disaster nobody waits long for an answer. */
 const WRITE_TIMEOUT_MS = 5_000;
+
+export interface DrillWriterOptions {
+  readonly seed: number;
+  readonly workerCount: number;
+  /** Of one operation with all its retries; default some seconds. */
+  readonly timeoutMs?: number;
+  /** Between two operations of a worker; default 0. */
+  readonly pauseMs?: number;
+}
 const ID_COUNT_PER_WORKER = 10_000_000;
 
 export interface DrillWrite {
@@ -46,18 +56,18 @@ export class DrillWriter {
   /** Makes the collection and begins. */
   static async start(
     addresses: readonly string[],
-    { seed, workerCount }: { readonly seed: number; readonly workerCount: number },
+    { pauseMs = 0, seed, timeoutMs = WRITE_TIMEOUT_MS, workerCount }: DrillWriterOptions,
   ): Promise<DrillWriter> {
     const clients = await Promise.all(
       Array.from({ length: workerCount }, () =>
-        HoldfastClient.connect({ nodes: [...addresses], timeoutMs: WRITE_TIMEOUT_MS }),
+        HoldfastClient.connect({ nodes: [...addresses], timeoutMs }),
       ),
     );
     await clients[0]?.createCollection({
       ...{ name: DRILL_COLLECTION, dimension: DRILL_DIMENSION, metric: 'l2' },
     });
     return new DrillWriter(
-      clients.map((client, number) => new DrillWorker(client, number, seed + number)),
+      clients.map((client, number) => new DrillWorker(client, number, seed + number, pauseMs)),
     );
   }
 
@@ -68,6 +78,18 @@ export class DrillWriter {
   /** Of workers that failed by now. */
   get failures(): readonly Error[] {
     return this.#workers.flatMap(({ failure }) => (failure === null ? [] : [failure]));
+  }
+
+  /** As of now; more may follow. */
+  get stories(): readonly WorkerStory[] {
+    return this.#workers.map(({ story }) => story);
+  }
+
+  /** What is under way gets its answer; then as `end`. */
+  async finish(): Promise<readonly WorkerStory[]> {
+    for (const worker of this.#workers) worker.stopAfterThis();
+    await this.#running;
+    return this.end();
   }
 
   /** No operation is sent or repeated any more when it resolves. */
@@ -86,10 +108,13 @@ class DrillWorker {
   #idCount = 0;
   #value = 0;
   #unknown: DrillWrite | null = null;
+  readonly #pauseMs: number;
+  #isStopping = false;
   #failure: Error | null = null;
 
-  constructor(client: HoldfastClient, number: number, seed: number) {
+  constructor(client: HoldfastClient, number: number, seed: number, pauseMs: number) {
     this.#client = client;
+    this.#pauseMs = pauseMs;
     this.#random = new SeededRandom(seed);
     this.#firstId = 1 + number * ID_COUNT_PER_WORKER;
   }
@@ -104,7 +129,7 @@ class DrillWorker {
 
   async run(): Promise<void> {
     const docs = this.#client.collection(DRILL_COLLECTION);
-    while (this.#failure === null) {
+    while (this.#failure === null && !this.#isStopping) {
       const write = this.#next();
       const { id, value } = write;
       this.#unknown = write;
@@ -114,10 +139,15 @@ class DrillWorker {
           : docs.upsert({ id, vector: drillVector(value) }));
         this.#acknowledged.push({ ...write, index, acknowledgedAtMs: performance.now() });
         this.#unknown = null;
+        if (this.#pauseMs > 0) await pause(this.#pauseMs);
       } catch (thrown) {
         this.#failure = thrown instanceof Error ? thrown : new Error(String(thrown));
       }
     }
+  }
+
+  stopAfterThis(): void {
+    this.#isStopping = true;
   }
 
   /** What is under way fails, and ends `run`. */

@@ -13,8 +13,9 @@ import { pause, waitFor } from '../wait.ts';
 import { clusterIdOf } from './archived.ts';
 import { DRILL_COLLECTION, DrillWriter, drillVector } from './drill-writer.ts';
 import { holdfast } from './holdfast-command.ts';
-import { judgeRestored, type RestoredRow, type RestoreVerdict } from './judge-restored.ts';
+import { judgeRestored, type RestoreVerdict } from './judge-restored.ts';
 import { keepSecret, loseEverything, rebuild } from './rebuild.ts';
+import { readRestoredRows } from './restored-rows.ts';
 import { withClient } from './with-client.ts';
 
 export interface DrillOptions {
@@ -46,7 +47,6 @@ export interface DrillReport {
 /** More than this is no seconds-old archive any more. */
 export const RPO_MS_MAX = 1_000;
 const READY_TIMEOUT_MS = 60_000;
-const PAGE_COUNT = 1_000;
 /** Written after the rebuild; no worker has it. */
 const PROBE_ID = 0;
 
@@ -81,7 +81,7 @@ export async function runDrill(options: DrillOptions): Promise<DrillReport> {
   phases.end('first acknowledged write');
   onProgress('the new cluster takes writes; comparing');
   const digests = await expectEqualDigests(cluster);
-  const rows = await readRows(cluster);
+  const rows = (await readRestoredRows(cluster)).filter(({ id }) => id !== PROBE_ID);
   const verdict = judgeRestored(stories, rows, { index: rebuilt.index, lostAtMs });
   const isGood = verdict.wrong.length === 0 && verdict.oldestLostAgeMs < RPO_MS_MAX;
   const { list, totalMs: rtoMs } = phases;
@@ -133,18 +133,4 @@ async function firstWrite(cluster: ProcessCluster): Promise<void> {
       client.collection(DRILL_COLLECTION).upsert({ id: PROBE_ID, vector: drillVector(1) }),
     ),
   );
-}
-
-async function readRows(cluster: ProcessCluster): Promise<readonly RestoredRow[]> {
-  return withClient(cluster, async (client) => {
-    const rows: RestoredRow[] = [];
-    const pages = client
-      .collection(DRILL_COLLECTION)
-      .scrollAll({ limit: PAGE_COUNT, withVector: true });
-    for await (const { id, vector, version } of pages) {
-      if (id === PROBE_ID) continue;
-      rows.push({ id: Number(id), value: vector?.[0] ?? Number.NaN, version });
-    }
-    return rows;
-  });
 }

@@ -8,20 +8,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError, logIndex, must } from '@holdfast/base';
-import type { FileSystem } from '@holdfast/storage';
-import {
-  createEntryHasher,
-  NO_KEYS,
-  NodeFileSystem,
-  readIdentity,
-  readLogs,
-} from '@holdfast/storage';
+import { NodeFileSystem, readIdentity, readLogs } from '@holdfast/storage';
 import { CrashSignal, MemoryFileSystem } from '@holdfast/storage/testing';
 import t, { type Test } from 'tap';
-import { BackupReader } from '../src/backup/backup-reader.ts';
-import { backupSource } from '../src/backup/restore/backup-source.ts';
 import { chooseBackup } from '../src/backup/restore/choose-backup.ts';
-import type { LaidDirectory, LayOptions } from '../src/backup/restore/lay-directory.ts';
+import type { LaidDirectory } from '../src/backup/restore/lay-directory.ts';
 import { layDirectory } from '../src/backup/restore/lay-directory.ts';
 import type { RestorePlan } from '../src/backup/restore/restore-plan.ts';
 import {
@@ -43,25 +34,9 @@ import { SimCluster } from '../src/testing/sim-cluster.ts';
 import { DATA_DIRECTORY } from '../src/testing/sim-node.ts';
 import { MAIN, readerOf } from './support/archive.ts';
 import type { History } from './support/restored.ts';
-import { makeHistory, planFor, shardDigests, upsert } from './support/restored.ts';
+import { layOptions, makeHistory, planFor, shardDigests, upsert } from './support/restored.ts';
 
 const SEED = Number(process.env.HOLDFAST_TEST_SEED ?? 31);
-const SMALL_WAL = { fileSizeBytes: 64 * 1024 };
-
-function layOptions(
-  history: History,
-  plan: RestorePlan,
-  nodeId: string,
-  fileSystem: FileSystem,
-): LayOptions {
-  const { manifest, reader: archive, sink } = history;
-  const reader = new BackupReader({ sink, clusterId: manifest.clusterId, keys: NO_KEYS });
-  return {
-    ...{ fileSystem, directory: DATA_DIRECTORY, plan, nodeId, archive, wal: SMALL_WAL },
-    source: backupSource(reader, manifest, fileSystem),
-    hasher: createEntryHasher(),
-  };
-}
 
 /** Lays all nodes, cuts the power, and starts them as a cluster. */
 async function restored(t: Test, history: History, plan: RestorePlan): Promise<SimCluster> {

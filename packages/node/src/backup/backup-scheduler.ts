@@ -5,7 +5,7 @@
  * and end with the leadership.
  */
 import type { Clock, HoldfastError, Logger, TimerHandle, Timers } from '@holdfast/base';
-import { toHoldfastError } from '@holdfast/base';
+import { failpoint, toHoldfastError } from '@holdfast/base';
 import type { BackupType } from '@holdfast/storage';
 import type { ScheduledTaskStatus, ScheduleKind } from './backup-api.ts';
 import type { SinkOutcome } from './backup-fan-out.ts';
@@ -222,6 +222,7 @@ export class BackupScheduler {
     const { work } = this.#options;
     const sinks = due.map(({ sink }) => sink);
     const startedMs = this.#now().wallMs;
+    failpoint('schedule.before-backup');
     const outcomes = await work.backUp(kind, sinks, signal);
     if (signal.aborted) return;
     for (const outcome of outcomes) {
@@ -231,6 +232,7 @@ export class BackupScheduler {
       else this.#fail(planned, outcome.error);
     }
     const good = outcomes.filter((outcome) => outcome.kind === 'success');
+    failpoint('schedule.before-prune');
     await work.prune(
       good.map(({ sink }) => sink),
       signal,
@@ -242,6 +244,7 @@ export class BackupScheduler {
     const { sink, task } = planned;
     const startedMs = this.#now().wallMs;
     try {
+      failpoint('schedule.before-verification');
       const report = await work.verifyNewest(sink, signal);
       if (signal.aborted) return;
       const error = report?.bad[0]?.error ?? null;

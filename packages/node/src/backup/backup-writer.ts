@@ -8,7 +8,7 @@
  * it is old it may be on its way to be removed as garbage, and is sent again, which makes it young.
  */
 import type { Clock } from '@holdfast/base';
-import { HoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError } from '@holdfast/base';
 import type {
   BackupCollection,
   BackupFile,
@@ -132,11 +132,14 @@ class BackupRun {
     this.#meter.enter('files');
     const manifest = this.#manifestOf(await this.#abortable(() => this.#storeFiles()));
     throwIfAborted(signal);
+    failpoint('backup.before-manifest');
     this.#meter.enter('manifest');
     await storeManifest(place, manifest, seal, signal);
     this.#meter.enter('check');
+    failpoint('backup.before-check');
     try {
       await this.#refuseMissing(manifest);
+      failpoint('backup.after-check');
     } catch (error) {
       throw await withdrawManifest(place, backupId, error);
     }
@@ -172,8 +175,10 @@ class BackupRun {
     const stored = new Map<string, BackupFile>();
     await forEachBounded(files, this.#parts.concurrency, async (file) => {
       throwIfAborted(this.#parts.signal);
+      failpoint('backup.before-file');
       stored.set(file.path, await this.#storeFile(file));
     });
+    failpoint('backup.after-files');
     return files.map(({ path }) => stored.get(path) as BackupFile);
   }
 

@@ -3,7 +3,7 @@
  * `<data>/backup/<backup id>/`, which no clean-up of checkpoints looks at. No bytes are copied. The
  * names are taken away at the end, and at every start, since a crash leaves them.
  */
-import { HoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError } from '@holdfast/base';
 import { checkpointFiles } from '@holdfast/shard-worker';
 import type { BackupFileKind, CheckpointRoot, FileSystem } from '@holdfast/storage';
 import { joinPath, parentDirectory } from '@holdfast/storage';
@@ -54,10 +54,12 @@ export async function pinCheckpoint(
 ): Promise<PinnedCheckpoint> {
   const { fileSystem, dataDirectory } = options;
   const directory = joinPath(dataDirectory, BACKUP_DIRECTORY_NAME, name);
+  failpoint('backup.before-pins');
   fileSystem.makeDirectory(directory);
   try {
     const files = await linkFiles(options, directory, root);
     const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+    failpoint('backup.after-pins');
     const release = (): void => fileSystem.removeTree(directory);
     return { root, directory, files, sizeBytes, release };
   } catch (error) {

@@ -1,5 +1,5 @@
 /** Manifests of backups in a sink: which there are, reading one, and writing one for good. */
-import { HoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError } from '@holdfast/base';
 import type { BackupManifest, KeyRing } from '@holdfast/storage';
 import {
   BACKUP_MANIFEST_SIZE_BYTES_MAX,
@@ -89,6 +89,7 @@ export async function storeManifest(
   let outcome: 'stored' | 'exists';
   try {
     outcome = await sink.put(context, bytesSource(sealed), options);
+    failpoint('backup.after-manifest');
   } catch (error) {
     // It may be there all the same.
     throw await withdrawManifest(place, manifest.backupId, error);
@@ -122,6 +123,7 @@ export async function withdrawManifest(
   const key = backupManifestKey(clusterId, backupId);
   const reason = cause instanceof Error ? cause.message : String(cause);
   let rest = 'nothing of it is visible; start it again';
+  failpoint('backup.before-withdrawal');
   try {
     await sink.remove([key]);
   } catch (error) {

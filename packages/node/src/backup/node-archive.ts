@@ -60,7 +60,7 @@ export class NodeArchive {
   }
 
   #makeKeeper(limits: Partial<ArchiverLimits>): ArchiveKeeper {
-    const { clock, hasher, identity, log, random, replica, stores, timers } = this.#options;
+    const { clock, hasher, identity, log, logger, random, replica, stores, timers } = this.#options;
     const { compression, keys, sinks } = stores;
     const kept = sinks.map((sink) => ({
       archive: new SinkArchive({
@@ -69,6 +69,7 @@ export class NodeArchive {
         log: committedPartOf(log, () => replica.commitIndex()),
         onGap: (gap) => this.#onGap(gap),
         onAlarm: (error) => this.#onAlarm(sink, error),
+        onAlarmEnded: () => logger.info({ sink: sink.name }, 'the log is archived again'),
       }),
       isRequired: true,
     }));
@@ -78,7 +79,8 @@ export class NodeArchive {
   #onAlarm(sink: BackupSink, error: HoldfastError): void {
     const { logger } = this.#options;
     const { code, details } = error;
-    logger.error({ sink: sink.name, code, details }, `the log is not archived: ${error.message}`);
+    const what = `the log is not archived until this is mended: ${error.message}`;
+    logger.error({ sink: sink.name, code, details }, what);
   }
 
   #onGap({ firstIndex, lastIndex, reason }: LogGap): void {

@@ -8,6 +8,7 @@
  * objects and a removal under way, are the caller's to keep apart.
  */
 import type { Clock, HoldfastError } from '@holdfast/base';
+import { failpoint } from '@holdfast/base';
 import type { BackupManifest, KeyRing } from '@holdfast/storage';
 import {
   backupManifestKey,
@@ -94,6 +95,7 @@ class Prune {
     const plan = planRetention([...this.#facts.values()], policy, clock.wallMs());
     if (isDryRun) for (const backupId of plan.remove) this.#facts.delete(backupId);
     else await this.#removeManifests(plan.remove);
+    failpoint('prune.before-objects');
     const files = await this.#oldFiles();
     const chunks = await this.#oldChunks();
     const removedFileCount = await this.#removeUnnamed(files, (keys) => this.#stillOld(keys));
@@ -116,6 +118,7 @@ class Prune {
     // One by one: the order is a promise, and a store removes a batch in any.
     for (const backupId of ids) {
       throwIfAborted(signal);
+      failpoint('prune.before-manifest');
       await sink.remove([backupManifestKey(clusterId, backupId)], this.#readOptions());
       this.#facts.delete(backupId);
     }
@@ -139,6 +142,7 @@ class Prune {
       if (this.#blockedBy.length > 0) return removedCount;
       const named = this.#named();
       const keys = batch.filter((key) => !named.has(key));
+      failpoint('prune.before-batch');
       if (keys.length > 0) await sink.remove(keys, this.#readOptions());
       removedCount += keys.length;
     }

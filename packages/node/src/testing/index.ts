@@ -1,4 +1,6 @@
 export { LANE_FAULT_IDS } from '@holdfast/shard-worker/testing';
+export type { ArchiveAudit, AuditedBackup } from '../backup/testing/archive-audit.ts';
+export { auditArchive } from '../backup/testing/archive-audit.ts';
 export { AZURITE_ACCOUNT, AZURITE_KEY, AzuriteServer } from '../backup/testing/azurite-server.ts';
 export {
   CEPH_ACCESS_KEY_ID,

@@ -127,6 +127,8 @@ export interface TestArchiver {
   readonly archiver: LogArchiver;
   readonly clock: VirtualClock;
   readonly alarms: Error[];
+  /** When alarms ended. */
+  readonly endedAlarms: number[];
   readonly gaps: LogGap[];
 }
 
@@ -143,15 +145,17 @@ export function makeArchiver(
 ): TestArchiver {
   const { clock = new VirtualClock(), limits, parent = null, seed = 1 } = options;
   const alarms: Error[] = [];
+  const endedAlarms: number[] = [];
   const gaps: LogGap[] = [];
   const archiver = new LogArchiver({
     ...{ store: options.store ?? storeOf(sink), log, parent, hasher, clock },
     random: new SeededRandom(seed),
     onGap: (gap) => gaps.push(gap),
     onAlarm: (error) => alarms.push(error),
+    onAlarmEnded: () => endedAlarms.push(clock.monotonicMs()),
     ...(limits === undefined ? {} : { limits }),
   });
-  return { archiver, clock, alarms, gaps };
+  return { archiver, clock, alarms, endedAlarms, gaps };
 }
 
 /** Lets time pass in ticks until everything committed is archived, or for so many ticks. */

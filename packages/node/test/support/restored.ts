@@ -6,14 +6,17 @@ import type { LogIndex } from '@holdfast/base';
 import { DEFAULT_GROUP_ID, logIndex, must, SeededRandom } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 import type { Request } from '@holdfast/protocol';
-import type { BackupManifest } from '@holdfast/storage';
-import { NO_KEYS, readCheckpointRoot, readIdentity } from '@holdfast/storage';
+import type { BackupManifest, FileSystem } from '@holdfast/storage';
+import { createEntryHasher, NO_KEYS, readCheckpointRoot, readIdentity } from '@holdfast/storage';
 import type { ArchiveReader } from '../../src/backup/archive/archive-reader.ts';
 import type { RestoreTarget } from '../../src/backup/archive/archive-target.ts';
 import { committedPartOf } from '../../src/backup/archive/committed-log.ts';
+import { BackupReader } from '../../src/backup/backup-reader.ts';
 import { writeBackup } from '../../src/backup/backup-writer.ts';
 import { pinCheckpoint } from '../../src/backup/checkpoint-source.ts';
 import { examineFile, FileFactsCache } from '../../src/backup/file-facts.ts';
+import { backupSource } from '../../src/backup/restore/backup-source.ts';
+import type { LayOptions } from '../../src/backup/restore/lay-directory.ts';
 import type { RestorePlan } from '../../src/backup/restore/restore-plan.ts';
 import { planRestore } from '../../src/backup/restore/restore-plan.ts';
 import { MemorySink } from '../../src/backup/testing/memory-sink.ts';
@@ -167,4 +170,22 @@ export async function planFor(
     mintHexId: () =>
       Array.from({ length: 4 }, () => random.nextU32().toString(16).padStart(8, '0')).join(''),
   });
+}
+
+const SMALL_WAL = { fileSizeBytes: 64 * 1024 };
+
+/** What one node of the plan is made with, on the disk that is given. */
+export function layOptions(
+  history: History,
+  plan: RestorePlan,
+  nodeId: string,
+  fileSystem: FileSystem,
+): LayOptions {
+  const { manifest, reader: archive, sink } = history;
+  const reader = new BackupReader({ sink, clusterId: manifest.clusterId, keys: NO_KEYS });
+  return {
+    ...{ fileSystem, directory: DATA_DIRECTORY, plan, nodeId, archive, wal: SMALL_WAL },
+    source: backupSource(reader, manifest, fileSystem),
+    hasher: createEntryHasher(),
+  };
 }

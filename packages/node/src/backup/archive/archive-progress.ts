@@ -3,8 +3,8 @@ import type { ErrorBody, LogIndex } from '@holdfast/base';
 
 /**
  * `locating`: it looks for the end of the archive. `waiting`: the archive is ahead of what this
- * node knows to be committed. `alarmed`: it has stopped, because the archive and the log disagree,
- * or the archive cannot be read; somebody has to look.
+ * node knows to be committed. `alarmed`: nothing is archived, because the archive and the log
+ * disagree, or the archive cannot be read; it looks again, but somebody has to mend it.
  */
 export type ArchiverState =
   | 'locating'

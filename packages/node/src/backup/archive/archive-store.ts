@@ -4,7 +4,7 @@
  * to check.
  */
 import type { ClusterId, EntryHasher, LogIndex } from '@holdfast/base';
-import { assert, HoldfastError } from '@holdfast/base';
+import { assert, failpoint, HoldfastError } from '@holdfast/base';
 import type {
   ChainLink,
   ChainPoint,
@@ -215,7 +215,9 @@ export class ArchiveStore {
     if (found !== null) return this.#agreed(found, timeline);
     const key = timelineKey(this.clusterId, this.timeline);
     const encoded = encodeTimeline(timeline);
+    failpoint('archive.before-timeline');
     const { outcome } = await this.#put(key, 'timeline', encoded.bytes);
+    failpoint('archive.after-timeline');
     if (outcome === 'stored') return encoded.timeline;
     const winner = await this.readTimeline();
     assert(winner !== null, 'what exists can be read', { key });

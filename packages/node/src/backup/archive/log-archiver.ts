@@ -7,16 +7,22 @@
  * Invariants: only committed entries are put; one object is under way at a time, in order; nothing
  * is remembered that cannot be found again in the sink; memory holds one chunk. A sink that fails
  * or is slow is tried again later and costs a commit nothing. If the sink ever holds other content
- * than this log for a committed index, the archiver stops with an alarm and overwrites nothing.
+ * than this log for a committed index, the archiver sounds an alarm and overwrites nothing; it looks
+ * again from time to time, and goes on once somebody has taken away what contradicts.
  *
  * It has no timers: `tick` is called some ten times a second, and when the commit index has moved.
  */
 import type { Clock, Entry, EntryHasher, LogIndex, Random } from '@holdfast/base';
-import { assert, HoldfastError, logIndex, sumsEqual, toHoldfastError } from '@holdfast/base';
+import {
+  assert,
+  failpoint,
+  HoldfastError,
+  logIndex,
+  sumsEqual,
+  toHoldfastError,
+} from '@holdfast/base';
 import type { ChainPoint, LogGap, TimelineParent } from '@holdfast/storage';
 import {
-  archiveCorrupt,
-  checkFollows,
   encodeLogChunk,
   encodeLogGap,
   endOfChunk,
@@ -30,6 +36,7 @@ import type { ArchiveStore, LogObject } from './archive-store.ts';
 import { endOf, linkOf } from './archive-store.ts';
 import type { CommittedLog } from './committed-log.ts';
 import { entryTimestampMs } from './entry-time.ts';
+import { LogAgreement } from './log-agreement.ts';
 
 export interface LogArchiverOptions {
   /** Of this cluster and timeline. Its signal should be `signal` of the archiver's owner. */
@@ -45,8 +52,10 @@ export interface LogArchiverOptions {
    * after it can be reached. Told again by every leader that finds it so.
    */
   readonly onGap: (gap: LogGap) => void;
-  /** Once: the archiver has stopped. */
+  /** Nothing is archived until somebody mends this. Told once for each reason. */
   readonly onAlarm: (error: HoldfastError) => void;
+  /** It was mended: the archive and the log agree. */
+  readonly onAlarmEnded: () => void;
   readonly limits?: Partial<ArchiverLimits>;
 }
 
@@ -56,6 +65,9 @@ export interface ArchiverLimits {
   readonly chunkAgeMsMax: number;
   readonly retryMsMin: number;
   readonly retryMsMax: number;
+  /** Between two looks of an alarmed archiver whether somebody mended the archive. */
+  readonly alarmLookMsMin: number;
+  readonly alarmLookMsMax: number;
 }
 
 export const ARCHIVER_LIMITS: ArchiverLimits = {
@@ -65,9 +77,12 @@ export const ARCHIVER_LIMITS: ArchiverLimits = {
   chunkAgeMsMax: 200,
   retryMsMin: 1_000,
   retryMsMax: 30_000,
+  // Some three requests each; whoever mends a store does not want to wait for longer.
+  alarmLookMsMin: 5_000,
+  alarmLookMsMax: 60_000,
 };
 
-/** Trying again cannot help: what is there is wrong, or cannot be read with what is known here. */
+/** Only somebody can help: what is there is wrong, or cannot be read with what is known here. */
 const ALARM_CODES: ReadonlySet<string> = new Set([
   'BACKUP_CORRUPT',
   'BACKUP_KEY_WRONG',
@@ -80,25 +95,31 @@ export class LogArchiver {
   readonly #limits: ArchiverLimits;
   readonly #lag = new ArchiveLag();
   readonly #counters = new ArchiveCounters();
+  readonly #agreement: LogAgreement;
   /** Where the archive ends; null until it was found in the sink and agreed with the log. */
   #end: ChainPoint | null = null;
+  /** Of the object that ends there; null: the timeline is empty. */
+  #endFirstIndex: LogIndex | null = null;
   /** The archive was seen to reach this index, which is not yet known to be committed here. */
   #awaitedIndex: LogIndex = logIndex(0);
   #running: Promise<void> | null = null;
   #failuresInARow = 0;
   #retryAtMs = 0;
   #lastError: HoldfastError | null = null;
-  #isAlarmed = false;
+  #alarm: HoldfastError | null = null;
+  /** What had agreed with the log before the alarm. */
+  #agreedIndex: LogIndex | null = null;
   #isStopped = false;
 
   constructor(options: LogArchiverOptions) {
     this.#options = options;
     this.#limits = { ...ARCHIVER_LIMITS, ...options.limits };
+    this.#agreement = new LogAgreement(options.log, options.store);
   }
 
   /** The archive has everything up to here, verified against this log; null while unknown. */
   get archivedIndex(): LogIndex | null {
-    return this.#end?.index ?? null;
+    return this.#end?.index ?? this.#agreedIndex;
   }
 
   /** Looks whether there is something to do, and does it in the background. Never throws. */
@@ -132,20 +153,20 @@ export class LogArchiver {
       lagEntryCount: this.#lag.entryCount,
       lagMs: this.#lag.ageMs(nowMs),
       ...this.#counters,
-      lastError: this.#lastError?.toBody() ?? null,
+      lastError: (this.#alarm ?? this.#lastError)?.toBody() ?? null,
     };
   }
 
   #state(nowMs: number): ArchiverState {
     if (this.#isStopped) return 'stopped';
-    if (this.#isAlarmed) return 'alarmed';
+    if (this.#alarm !== null) return 'alarmed';
     if (nowMs < this.#retryAtMs) return 'backingOff';
     if (this.#end !== null) return 'archiving';
     return this.#awaitedIndex > this.#options.log.committedIndex() ? 'waiting' : 'locating';
   }
 
   #hasWork(): boolean {
-    if (this.#isStopped || this.#isAlarmed) return false;
+    if (this.#isStopped) return false;
     const { clock, log } = this.#options;
     const committed = log.committedIndex();
     if (this.#end === null) return this.#awaitedIndex <= committed;
@@ -173,23 +194,36 @@ export class LogArchiver {
   }
 
   #fail(error: HoldfastError): void {
-    const { clock, onAlarm, random } = this.#options;
+    const { clock, random } = this.#options;
     this.#lastError = error;
     this.#counters.failureCount += 1;
-    if (ALARM_CODES.has(error.code)) {
-      this.#isAlarmed = true;
-      onAlarm(error);
-      return;
-    }
+    const isAlarm = ALARM_CODES.has(error.code);
+    if (isAlarm) this.#sound(error);
     this.#failuresInARow += 1;
-    const { retryMsMax: mostMs, retryMsMin: firstMs } = this.#limits;
-    const delayMs = backOffMs(this.#failuresInARow, random.nextFloat(), { firstMs, mostMs });
+    const { alarmLookMsMax, alarmLookMsMin, retryMsMax, retryMsMin } = this.#limits;
+    const delays = isAlarm
+      ? { firstMs: alarmLookMsMin, mostMs: alarmLookMsMax }
+      : { firstMs: retryMsMin, mostMs: retryMsMax };
+    const delayMs = backOffMs(this.#failuresInARow, random.nextFloat(), delays);
     this.#retryAtMs = clock.monotonicMs() + delayMs;
+  }
+
+  /** From here on the end of the archive is looked for anew, and nothing is put before it agrees. */
+  #sound(error: HoldfastError): void {
+    const known = this.#alarm;
+    this.#alarm = error;
+    this.#agreedIndex = this.archivedIndex;
+    this.#end = null;
+    this.#awaitedIndex = logIndex(0);
+    if (known?.code === error.code && known.message === error.message) return;
+    this.#failuresInARow = 0;
+    this.#options.onAlarm(error);
   }
 
   /** Finds the end of the archive in the sink, and goes on from there. */
   async #locate(): Promise<void> {
     const { clock, log, parent, store } = this.#options;
+    await this.#agreement.checkAgain();
     const timeline = await store.beginTimeline({
       clusterId: store.clusterId,
       timeline: store.timeline,
@@ -198,7 +232,7 @@ export class LogArchiver {
     });
     const near = log.committedIndex();
     const newest = await store.lastLogIndex(near, Number.MAX_SAFE_INTEGER);
-    if (newest === null) await this.#goOn(startOfTimeline(timeline));
+    if (newest === null) await this.#goOn(startOfTimeline(timeline), null);
     else await this.#adopt(await this.#readPresent(newest));
   }
 
@@ -207,7 +241,8 @@ export class LogArchiver {
     const { log } = this.#options;
     const base = log.base();
     if (end.index < base.index) return this.#recordGap(end);
-    checkAgreed(this.#options, end.index, end.sum);
+    const witness = { firstIndex: this.#endFirstIndex, hash: end.hash };
+    this.#agreement.check(witness, end.index, end.sum);
     const committed = log.committedIndex();
     const next = logIndex(end.index + 1);
     const read = await log.read(next, this.#limits.chunkSizeBytesMax);
@@ -225,12 +260,14 @@ export class LogArchiver {
     const firstIndex = logIndex(end.index + 1);
     const timestampOf = entryTimestampMs;
     const chunk = encodeLogChunk({ clusterId, timeline, before: end, entries, timestampOf });
+    failpoint('archive.before-chunk');
     const put = await store.putLogObject(firstIndex, chunk.bytes);
+    failpoint('archive.after-chunk');
     if (put.outcome === 'exists') return this.#meetWinner(end, firstIndex);
     this.#counters.chunkCount += 1;
     this.#counters.entryCount += entries.length;
     this.#counters.storedSizeBytes += put.sizeBytes;
-    this.#moveTo(endOfChunk(chunk));
+    this.#moveTo(endOfChunk(chunk), firstIndex);
   }
 
   /** The log was compacted before its entries could be archived. */
@@ -244,43 +281,49 @@ export class LogArchiver {
       reason: isFirst ? 'archive-began-later' : 'compacted',
       createdMs: clock.wallMs(),
     });
+    failpoint('archive.before-gap');
     const put = await store.putLogObject(firstIndex, gap.bytes);
+    failpoint('archive.after-gap');
     if (put.outcome === 'exists') return this.#meetWinner(end, firstIndex);
     this.#counters.gapCount += 1;
     this.#counters.storedSizeBytes += put.sizeBytes;
     await this.#meetGap(gap);
-    this.#moveTo(endOfGap(gap));
+    this.#moveTo(endOfGap(gap), firstIndex);
   }
 
   /** Something stands in the place of what was to be put: it must be of the same history. */
   async #meetWinner(end: ChainPoint, firstIndex: LogIndex): Promise<void> {
     this.#counters.lostRaceCount += 1;
+    failpoint('archive.lost-race');
     const winner = await this.#readPresent(firstIndex);
-    checkFollows(linkOf(winner), end, this.#options.store.logKey(firstIndex));
+    this.#agreement.checkFollows(winner, end);
     await this.#adopt(winner);
   }
 
   /** Goes on behind `object`, once all of it is known to be committed here and to be the same. */
   async #adopt(object: LogObject): Promise<void> {
+    failpoint('archive.before-adoption');
     const end = endOf(object);
     if (end.index > this.#options.log.committedIndex()) {
       this.#end = null;
       this.#awaitedIndex = end.index;
       return;
     }
+    const { firstIndex } = linkOf(object);
+    const witness = { firstIndex, hash: end.hash };
     if (object.kind === 'chunk') {
-      for (const { index, sum } of object.entries) checkAgreed(this.#options, index, sum);
+      for (const { index, sum } of object.entries) this.#agreement.check(witness, index, sum);
     } else {
-      checkAgreed(this.#options, object.lastIndex, object.lastSum);
+      this.#agreement.check(witness, object.lastIndex, object.lastSum);
       await this.#meetGap(object);
     }
-    await this.#goOn(end);
+    await this.#goOn(end, firstIndex);
   }
 
   /** What waits behind the end of the archive may have waited since before this node led. */
-  async #goOn(end: ChainPoint): Promise<void> {
+  async #goOn(end: ChainPoint, firstIndex: LogIndex | null): Promise<void> {
     const { clock, log } = this.#options;
-    this.#moveTo(end);
+    this.#moveTo(end, firstIndex);
     const next = logIndex(end.index + 1);
     if (next > log.committedIndex() || end.index < log.base().index) return;
     const read = await log.read(next, 1);
@@ -297,10 +340,15 @@ export class LogArchiver {
     onGap(gap);
   }
 
-  #moveTo(end: ChainPoint): void {
+  #moveTo(end: ChainPoint, firstIndex: LogIndex | null): void {
     this.#end = end;
+    this.#endFirstIndex = firstIndex;
     this.#awaitedIndex = logIndex(0);
     this.#lag.noteArchived(end.index);
+    if (this.#alarm === null) return;
+    this.#alarm = null;
+    this.#agreedIndex = null;
+    this.#options.onAlarmEnded();
   }
 
   async #readPresent(firstIndex: number): Promise<LogObject> {
@@ -314,19 +362,6 @@ export class LogArchiver {
       { details: { key: store.logKey(firstIndex) } },
     );
   }
-}
-
-/** The archive and this log have the same entry; one that is compacted here is not compared. */
-function checkAgreed(
-  { log, store }: Pick<LogArchiverOptions, 'log' | 'store'>,
-  index: LogIndex,
-  sum: Uint8Array,
-): void {
-  const own = log.sumAt(index);
-  if (own === null || sumsEqual(own, sum)) return;
-  const what =
-    'the archive has another entry there than the log of this node, and both are committed';
-  throw archiveCorrupt(`the archive in ${store.sinkName}`, index, what);
 }
 
 /** What the log gave is what it promised; memory and disks can be wrong. */

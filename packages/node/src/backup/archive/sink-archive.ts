@@ -24,7 +24,7 @@ import { ArchiveStore, endOf } from './archive-store.ts';
 import type { CommittedLog } from './committed-log.ts';
 import { entryTimestampMs } from './entry-time.ts';
 import { type FoundTimeline, findTimeline } from './find-timeline.ts';
-import { type ArchiverLimits, LogArchiver } from './log-archiver.ts';
+import { ARCHIVER_LIMITS, type ArchiverLimits, LogArchiver } from './log-archiver.ts';
 
 export interface SinkArchiveOptions {
   readonly sink: BackupSink;
@@ -35,8 +35,10 @@ export interface SinkArchiveOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly onGap: (gap: LogGap) => void;
-  /** Once: nothing is archived here any more before the node starts again. */
+  /** Nothing is archived here until somebody mends this. Told once for each reason. */
   readonly onAlarm: (error: HoldfastError) => void;
+  /** It was mended, and archiving goes on. */
+  readonly onAlarmEnded: () => void;
   readonly limits?: Partial<ArchiverLimits>;
 }
 
@@ -52,12 +54,18 @@ export interface SinkArchiveStatus extends Omit<ArchiverStatus, 'state'> {
 /** A log keeps minutes of writes at least; listing a store costs money. */
 const LOOK_INTERVAL_MS = 10_000;
 const BACK_OFF = { firstMs: 1_000, mostMs: 30_000 } as const;
+const ALARM_BACK_OFF = {
+  firstMs: ARCHIVER_LIMITS.alarmLookMsMin,
+  mostMs: ARCHIVER_LIMITS.alarmLookMsMax,
+} as const;
 
 export class SinkArchive {
   readonly #options: SinkArchiveOptions;
   #found: FoundTimeline | null = null;
   #archiver: LogArchiver | null = null;
   #abort = new AbortController();
+  /** The store was seen to keep the promises that archiving depends on. */
+  #isChecked = false;
   #isLeading = false;
   #running: Promise<void> | null = null;
   #nextLookMs = 0;
@@ -97,6 +105,8 @@ export class SinkArchive {
     this.#abort = new AbortController();
     void this.#archiver?.stop();
     this.#archiver = null;
+    // It is the next leader's to find and to tell.
+    this.#alarm = null;
   }
 
   /** Never throws. */
@@ -106,7 +116,7 @@ export class SinkArchive {
       return;
     }
     const nowMs = this.#options.clock.monotonicMs();
-    if (this.#running !== null || this.#alarm !== null || nowMs < this.#nextLookMs) return;
+    if (this.#running !== null || nowMs < this.#nextLookMs) return;
     this.#running = this.#look().finally(() => {
       this.#running = null;
     });
@@ -152,6 +162,7 @@ export class SinkArchive {
     const { signal } = this.#abort;
     try {
       this.#found ??= await this.#findTimeline(signal);
+      if (this.#isLeading) await this.#checkOnce(signal);
       if (signal.aborted) return;
       if (this.#isLeading) this.#begin(this.#found, signal);
       else await this.#lookAtEnd(this.#found, signal);
@@ -163,6 +174,13 @@ export class SinkArchive {
     }
   }
 
+  /** Two that believe to lead are kept apart by the store alone: one that cannot gets nothing. */
+  async #checkOnce(signal: AbortSignal): Promise<void> {
+    if (this.#isChecked) return;
+    await this.#options.sink.check({ signal });
+    this.#isChecked = true;
+  }
+
   #findTimeline(signal: AbortSignal): Promise<FoundTimeline> {
     const { clusterId, sink } = this.#options;
     const storeOf = (timeline: string): ArchiveStore => this.#storeOf(timeline, signal);
@@ -170,12 +188,14 @@ export class SinkArchive {
   }
 
   #begin({ parent, timeline }: FoundTimeline, signal: AbortSignal): void {
-    const { clock, hasher, limits, log, onAlarm, onGap, random } = this.#options;
+    const { clock, hasher, limits, log, onAlarm, onAlarmEnded, onGap, random } = this.#options;
+    if (this.#alarm !== null) onAlarmEnded();
+    this.#alarm = null;
     this.#archiver = new LogArchiver({
-      ...{ log, parent, hasher, clock, random, onGap },
+      ...{ log, parent, hasher, clock, random, onGap, onAlarmEnded },
       store: this.#storeOf(timeline, signal),
       onAlarm: (error) => {
-        this.#alarm = error;
+        this.#lastError = error;
         onAlarm(error);
       },
       ...(limits === undefined ? {} : { limits }),
@@ -199,17 +219,23 @@ export class SinkArchive {
   }
 
   #fail(error: HoldfastError): void {
-    const { clock, onAlarm, random } = this.#options;
+    const { clock, random } = this.#options;
     this.#failureCount += 1;
     this.#lastError = error;
-    // Only who archives stops for what is wrong; a follower looks again.
-    if (this.#isLeading && error.code === 'BACKUP_CORRUPT') {
-      this.#alarm = error;
-      onAlarm(error);
-      return;
-    }
+    // Only who archives sounds an alarm; a follower has time.
+    const isAlarm = this.#isLeading && error.code === 'BACKUP_CORRUPT';
+    if (isAlarm) this.#sound(error);
     this.#failuresInARow += 1;
+    const delays = isAlarm ? ALARM_BACK_OFF : BACK_OFF;
     this.#nextLookMs =
-      clock.monotonicMs() + backOffMs(this.#failuresInARow, random.nextFloat(), BACK_OFF);
+      clock.monotonicMs() + backOffMs(this.#failuresInARow, random.nextFloat(), delays);
+  }
+
+  #sound(error: HoldfastError): void {
+    const known = this.#alarm;
+    this.#alarm = error;
+    if (known?.code === error.code && known.message === error.message) return;
+    this.#failuresInARow = 0;
+    this.#options.onAlarm(error);
   }
 }

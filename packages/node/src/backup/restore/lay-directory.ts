@@ -13,7 +13,7 @@
  * A restore that was cut off begins anew: what it left is removed, if it is of the same plan.
  */
 import type { EntryHasher, LogIndex } from '@holdfast/base';
-import { HoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError } from '@holdfast/base';
 import { checkpointFiles } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, WalOptions } from '@holdfast/storage';
 import {
@@ -104,13 +104,21 @@ export async function layDirectory(options: LayOptions): Promise<LaidDirectory> 
   checkSource(options);
   clearOwn(options, planDigest);
   fileSystem.makeDirectory(directory);
+  failpoint('restore.before-marker');
   markRestoring(fileSystem, directory, { planDigest, nodeId: options.nodeId });
+  failpoint('restore.after-marker');
   await fetchFiles(options);
+  failpoint('restore.after-files');
   checkFiles(options);
+  failpoint('restore.before-root');
   writeCheckpointRoot(fileSystem, directory, source.root);
+  failpoint('restore.after-root');
   const log = await layLog(options);
+  failpoint('restore.before-identity');
   layIdentity(fileSystem, directory, identity);
+  failpoint('restore.before-unmarking');
   unmarkRestoring(fileSystem, directory);
+  failpoint('restore.after-unmarking');
   options.onStep?.({ kind: 'done' });
   return {
     planDigest,
@@ -166,6 +174,7 @@ function clearOwn({ directory, fileSystem, nodeId }: LayOptions, planDigest: str
   if (marker.planDigest !== planDigest || marker.nodeId !== nodeId) {
     throw foreign(directory, `is left from another restore, of node ${marker.nodeId}`);
   }
+  failpoint('restore.before-clearing');
   // The marker goes last: without it what is left would look like somebody's data.
   for (const name of names) {
     const path = joinPath(directory, name);
@@ -186,6 +195,7 @@ async function fetchFiles(options: LayOptions): Promise<void> {
   const work = async (): Promise<void> => {
     for (let file = left.shift(); file !== undefined; file = left.shift()) {
       refuseAborted(signal);
+      failpoint('restore.before-file');
       await source.fetchFile(file, joinPath(directory, file.path));
       done += 1;
       onStep?.({ kind: 'files', done, total: files.length });
@@ -235,6 +245,7 @@ async function layLog(options: LayOptions): Promise<RestoredLog> {
     ...(wal === undefined ? {} : { wal }),
     onProgress: (index) => onStep?.({ kind: 'entries', index, through }),
   });
+  failpoint('restore.after-log');
   fileSystem.syncDirectory(directory);
   return log;
 }

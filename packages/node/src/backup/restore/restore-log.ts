@@ -9,6 +9,7 @@ import {
   EMPTY_LOG_SUM,
   encodeConf,
   entrySizeBytes,
+  failpoint,
   HoldfastError,
   logIndex,
   makeConf,
@@ -57,6 +58,7 @@ export async function restoreLog(options: RestoreLogOptions): Promise<RestoredLo
   const wal = InlineWal.open({ fileSystem, directory, options: walOptions });
   const base = { group: plan.group, hardState: null, truncateFrom: null, entries: [] };
   const append = (fields: Partial<LogAppend>): void => {
+    failpoint('restore.before-append');
     wal.append({ ...base, snapshot: null, mustSync: true, ...fields });
     wal.pump();
   };
@@ -67,6 +69,7 @@ export async function restoreLog(options: RestoreLogOptions): Promise<RestoredLo
     }
     const { entryCount, last } = await appendEntries(options, append);
     checkEnd(plan, last);
+    failpoint('restore.before-configuration');
     const conf = confEntry(options.hasher, plan, last);
     // All members lay the same entries: all of them are on a majority, so all are committed.
     append({

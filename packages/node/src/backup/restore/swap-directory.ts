@@ -3,7 +3,7 @@
  * by a rename, never removed: at each moment there is the old directory, or none, or the new one
  * under the name, and each of them is whole.
  */
-import { HoldfastError } from '@holdfast/base';
+import { failpoint, HoldfastError } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
 import { parentDirectory } from '@holdfast/storage';
 import { refuseRestoring } from './restoring-marker.ts';
@@ -31,11 +31,14 @@ export function swapDirectory({ aside, dataDirectory, fileSystem, restored }: Sw
   const sync = (path: string): void => fileSystem.syncDirectory(parentDirectory(path));
   if (fileSystem.exists(dataDirectory)) {
     if (fileSystem.exists(aside)) throw refuse(aside, 'is there already: choose another name');
+    failpoint('restore.before-aside');
     fileSystem.rename(dataDirectory, aside);
     sync(dataDirectory);
     sync(aside);
   }
+  failpoint('restore.before-swap');
   fileSystem.rename(restored, dataDirectory);
+  failpoint('restore.after-swap');
   sync(restored);
   sync(dataDirectory);
 }
