@@ -54,5 +54,7 @@ const count = (kind: StepReport['outcome']['kind']): number =>
   reports.filter(({ outcome }) => outcome.kind === kind).length;
 const failedCount = count('failed') + count('not-reached');
 print('');
-print(`${count('good')} steps good, ${failedCount} failed, ${count('skipped')} not for this machine`);
+print(
+  `${count('good')} steps good, ${failedCount} failed, ${count('skipped')} not for this machine`,
+);
 process.exitCode = failedCount + problems.length === 0 && reports.length > 0 ? 0 : 1;

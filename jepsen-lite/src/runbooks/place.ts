@@ -31,7 +31,11 @@ export class Place {
 
   private constructor(
     folder: string,
-    place: { readonly values: OwnValues; readonly mark: string; readonly server: CephServer | null },
+    place: {
+      readonly values: OwnValues;
+      readonly mark: string;
+      readonly server: CephServer | null;
+    },
   ) {
     this.folder = folder;
     this.values = place.values;
@@ -43,10 +47,12 @@ export class Place {
   static async make(needs: ReadonlySet<Need>): Promise<Place> {
     const folder = makeScratchDirectory('runbooks');
     mkdirSync(join(folder, 'work'));
-    const ports = await findFreePorts(2 * ADDRESS_NAMES.length);
+    const [firstOfCluster = 0, ...ports] = await findFreePorts(1 + 2 * ADDRESS_NAMES.length);
     const values: Record<string, string> = {
       CHECKOUT: ROOT.replace(/\/$/, ''),
       PRACTICE: join(folder, 'practice'),
+      // Nodes of `cluster start` listen on the ports after it.
+      BASE_PORT: String(firstOfCluster - 1),
     };
     for (const [i, name] of ADDRESS_NAMES.entries()) {
       values[name] = `127.0.0.1:${ports[2 * i]}`;

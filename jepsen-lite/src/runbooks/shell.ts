@@ -42,7 +42,8 @@ export class Shell {
     this.#process = spawn('bash', ['--noprofile', '--norc'], {
       cwd: folder,
       env: environment,
-      stdio: ['pipe', 'ignore', 'inherit', 'pipe'],
+      // What it says of its jobs; what steps say goes where they send it.
+      stdio: ['pipe', 'ignore', 'ignore', 'pipe'],
     });
     const results = this.#process.stdio[3] as Readable;
     results.setEncoding('utf8').on('data', (text: string) => {
