@@ -124,3 +124,23 @@ t.test(
     await sink.close();
   },
 );
+
+t.test('a backup by hand waits for the one that is under way', async (t) => {
+  const answers: [number, unknown][] = [
+    [503, { error: { code: 'OVERLOADED', message: 'backup b1 is under way: wait for its end' } }],
+    [503, { error: { code: 'OVERLOADED', message: 'backup b1 is under way: wait for its end' } }],
+    [200, { backupId: 'b2', outcomes: [] }],
+    [503, { error: { code: 'SINK_FULL', message: 'the store is full' } }],
+  ];
+  const server = createServer((_request, response) => {
+    const [status, body] = answers.shift() ?? [500, {}];
+    response.writeHead(status).end(JSON.stringify(body));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const nodes = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const made = await run('backup', 'create', '--nodes', nodes);
+  t.match(made, { code: 0, out: 'backup b2\n' });
+  t.equal(made.err.split('under way').length, 2, 'it says once why it waits');
+  t.match(await run('backup', 'create', '--nodes', nodes), { code: 1, err: /the store is full/ });
+});

@@ -98,7 +98,11 @@ async function create(flags: CreateFlags, io: CliIo): Promise<void> {
     ...(flags.verifyExisting === true ? { isVerifyingExisting: true } : {}),
   };
   const path = '/api/v1/admin/backup?mode=sync';
-  const question = { address, path, method: 'POST', body, timeoutMs: CREATE_TIMEOUT_MS };
+  // The leader makes backups by itself: one that is under way is waited for.
+  const question = {
+    ...{ address, path, method: 'POST', body, timeoutMs: CREATE_TIMEOUT_MS },
+    waitsFor: 'OVERLOADED',
+  } as const;
   const record = await askNode<{ backupId: string; outcomes: readonly OutcomeView[] }>(
     flags,
     io,

@@ -1,5 +1,6 @@
 /**
- * Points from a file, one at a time: JSONL with {id, vector, payload}, or `.fvecs` (per vector a
+ * Points from a file, one at a time: JSONL with {id, vector, payload}, as `holdfast get --vector`
+ * prints it too (a `version` is read over: each write gets its own), or `.fvecs` (per vector a
  * little-endian int32 dimension and that many float32). Nothing is skipped: the first line that is
  * not a point ends the reading with an error that names it.
  */
@@ -53,7 +54,7 @@ async function* readJsonl(path: string, stream: ReadStream): AsyncGenerator<Poin
   }
 }
 
-const KNOWN_KEYS: ReadonlySet<string> = new Set(['id', 'vector', 'payload']);
+const KNOWN_KEYS: ReadonlySet<string> = new Set(['id', 'vector', 'payload', 'version']);
 
 function parseLine(line: string, place: string): PointInput {
   let value: unknown;

@@ -34,6 +34,7 @@ const ENVIRONMENT_EXEMPT: ReadonlySet<string> = new Set([
   'HOLDFAST_DATASETS',
   'HOLDFAST_NO_INSTALL',
   'HOLDFAST_SEED',
+  'HOLDFAST_RUNBOOKS',
 ]);
 /** Test and benchmark switches share the prefix. */
 /** Credentials of stores (backup/sinks/sink-url.ts), and what tests and benchmarks use. */
