@@ -40,6 +40,7 @@ import type { HealLimits } from './heal/node-care.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
 import type { MakeScrubReader } from './heal/scrub-reader.ts';
 import type { ProcessSample } from './heal/workers.ts';
+import { LogCheck } from './log-check/log-check.ts';
 import type { Recovery } from './recovery/heal-log.ts';
 import { LogHealer, startConf } from './recovery/heal-log.ts';
 import { LoadWatch } from './recovery/load-watch.ts';
@@ -75,6 +76,8 @@ export interface AssembleOptions {
   readonly sessionIdleTimeoutMs: number;
   /** How often the replicas compare their digests. Default 0: only when asked for. */
   readonly digestVerifyIntervalMs?: number;
+  /** How often the leader looks at the chain of its log. Default 0: only when asked for. */
+  readonly logVerifyIntervalMs?: number;
   /** Off when it is not given. */
   readonly searchCache?: ResultCacheOptions;
   /** What is not given is as in REPLICA_LIMITS_DEFAULT. */
@@ -119,6 +122,7 @@ export interface BackupPlace {
 export interface AssembledNode {
   readonly replica: Replica;
   readonly backup: NodeBackup | null;
+  readonly logCheck: LogCheck;
   readonly service: ReplicaService;
   readonly care: NodeCare;
   /** For checkers; only the replica's driver may change it. */
@@ -188,16 +192,17 @@ export async function assembleNode(
   });
   care.attach(replica);
   logStore.onRot(orFail(onRot, replica));
+  const logCheck = makeLogCheck(options, parts, { replica, backup, onRot });
   const service = new ReplicaService({
     ...{ ...parts, replica, identity, publicAddressOf, searchCache },
     care: care.service(),
-    backup,
+    ...{ backup, logCheck },
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
   const logCache = { name: 'log', clear: () => ({ entryCount: log.clearCache() }) };
   care.watchMemory([service.searchCache, logCache], () => replica.handOver());
-  return { replica, backup, service, care, core };
+  return { replica, backup, logCheck, service, care, core };
 }
 
 /** What a replica itself cannot do without: its next start repairs the log first. */
@@ -237,6 +242,27 @@ function makeNodeBackup(
   });
   replica.onSoftState(({ role }) => backup.setLeading(role === 'leader'));
   return backup;
+}
+
+function makeLogCheck(
+  { identity, logVerifyIntervalMs = 0 }: AssembleOptions,
+  parts: AssembleParts,
+  others: {
+    readonly replica: Replica;
+    readonly backup: NodeBackup | null;
+    readonly onRot: RotListener;
+  },
+): LogCheck {
+  const { backup, onRot, replica } = others;
+  const check = new LogCheck({
+    ...{ ...parts, hasher: parts.hash, pause: pauseBy(parts.defer) },
+    ...{ log: parts.wal.groupLog(identity.group), intervalMs: logVerifyIntervalMs },
+    committedIndex: () => replica.raftStatus().commit,
+    archive: () => backup?.status().archive ?? [],
+    onRot: (index, rot) => void onRot(index, rot),
+  });
+  replica.onSoftState(({ role }) => check.setLeading(role === 'leader'));
+  return check;
 }
 
 function replicaOptions(options: AssembleOptions): ReplicaOptions {

@@ -15,6 +15,7 @@ import type { GraphStats, LaneHealth, LayerCounts } from '@holdfast/shard-worker
 import type { WalSyncMode, WalWrites } from '@holdfast/storage';
 import type { BackupService } from './backup/backup-api.ts';
 import type { CareService } from './heal/care-api.ts';
+import type { LogCheckService } from './log-check/log-check-api.ts';
 import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
 
@@ -58,6 +59,8 @@ export interface NodeService {
   readonly care: CareService | null;
   /** Null before the replica is there, and where no store for backups is set. */
   readonly backup: BackupService | null;
+  /** Null before the replica is there. */
+  readonly logCheck: LogCheckService | null;
 }
 
 export interface LaneStatus {

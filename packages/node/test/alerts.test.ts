@@ -50,6 +50,7 @@ const CASES: Readonly<
   ArchiveGap: { fire: every(DAY_S), quiet: [always(3)] },
   BackupRetentionFailing: { fire: always(1), quiet: [during(DAY_S - 60)] },
   WalCircuitBreakerOpen: { fire: always(1), quiet: [always(0), during(45)] },
+  LogCheckFailed: { fire: always(1), quiet: [always(0)] },
   HnswCorruptionDetected: { fire: every(HOUR_S), quiet: [always(2)] },
   CorruptionNotRepaired: { fire: always(2), quiet: [always(0), during(4 * 60)] },
   TrainingTaskRestartsHigh: { fire: every(5), quiet: [every(60), always(40)] },

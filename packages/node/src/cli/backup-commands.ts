@@ -11,6 +11,7 @@ import { findClusters } from '../backup/find-clusters.ts';
 import { parseTime } from './arguments.ts';
 import { askNode } from './ask-node.ts';
 import { addPrune } from './backup-prune.ts';
+import { addVerifyLog } from './backup-verify-log.ts';
 import { addClientFlags, type ClientFlags, nodeAddresses } from './client-flags.ts';
 import { type CliIo, EXIT_FAILED, ExitWith, UsageError } from './io.ts';
 import {
@@ -73,6 +74,7 @@ export function registerBackup(program: Command, io: CliIo): void {
       .option('--cluster <ID>', 'default: the only one in the store')
       .option('--backup-id <ID>', 'default: latest', 'latest'),
   ).action((flags: VerifyFlags) => verify(flags, io));
+  addVerifyLog(backup, io);
   addPrune(backup, io);
 }
 

@@ -18,6 +18,7 @@ import {
   failureLine,
   UsageError,
 } from './io.ts';
+import { registerLog } from './log-commands.ts';
 import { registerMembers } from './member-commands.ts';
 import { registerRestore } from './restore-commands.ts';
 import { registerScrub } from './scrub-commands.ts';
@@ -59,6 +60,7 @@ function createProgram(io: CliIo): Command {
   registerImport(program, io);
   registerInspect(program, io);
   registerScrub(program, io);
+  registerLog(program, io);
   registerBackup(program, io);
   registerRestore(program, io);
   return program;

@@ -274,6 +274,12 @@ export const OPTIONS = {
     60_000,
     'How often the replicas compare digests of all rows; 0: only when asked for.',
   ),
+  logVerifyIntervalMs: milliseconds(
+    0,
+    24 * HOUR_MS,
+    HOUR_MS,
+    'How often the leader looks at the chain of its log; 0: only when asked for.',
+  ),
   scrubThrottleMbps: count(0, 100_000, 100, 'Millions of bytes a scrub reads per second; 0: all.'),
   repairBytesPerSecMax: bytes(
     64 * 1024,

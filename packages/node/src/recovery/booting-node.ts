@@ -76,6 +76,7 @@ export class BootingNode {
     this.#recovery?.stop();
     const node = await this.#running;
     await node?.backup?.stop();
+    await node?.logCheck.stop();
     await node?.care.stop();
     await node?.replica.stop();
   }

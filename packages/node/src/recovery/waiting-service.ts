@@ -9,6 +9,7 @@ import type { NodeIdentity } from '@holdfast/storage';
 import { WAL_WRITES_FINE } from '@holdfast/storage';
 import type { BackupService } from '../backup/backup-api.ts';
 import type { CareService } from '../heal/care-api.ts';
+import type { LogCheckService } from '../log-check/log-check-api.ts';
 import { RaftCounters } from '../replica/raft-counters.ts';
 import type {
   LeaderChange,
@@ -113,6 +114,10 @@ export class WaitingService implements NodeService {
     return null;
   }
 
+  get logCheck(): null {
+    return null;
+  }
+
   stateDigest(): Promise<StateDigest> {
     return Promise.resolve({ digest: '', appliedIndex: 0 });
   }
@@ -165,6 +170,10 @@ export class ServiceSwitch implements NodeService {
 
   get backup(): BackupService | null {
     return this.#service.backup;
+  }
+
+  get logCheck(): LogCheckService | null {
+    return this.#service.logCheck;
   }
 
   stateDigest(): Promise<StateDigest> {

@@ -7,6 +7,7 @@ import { toHex, xxh128 } from '@holdfast/storage';
 import type { BackupService } from '../backup/backup-api.ts';
 import type { CareService } from '../heal/care-api.ts';
 import type { NodeCache } from '../heal/memory-watch.ts';
+import type { LogCheckService } from '../log-check/log-check-api.ts';
 import type { ResultCacheOptions } from '../routing/result-cache.ts';
 import { ResultCache } from '../routing/result-cache.ts';
 import type {
@@ -36,6 +37,7 @@ export interface ReplicaServiceParts {
   readonly replica: Replica;
   readonly care: CareService;
   readonly backup: BackupService | null;
+  readonly logCheck: LogCheckService;
   readonly identity: NodeIdentity;
   readonly wal: Wal;
   readonly host: ShardHost;
@@ -91,6 +93,10 @@ export class ReplicaService implements NodeService {
 
   get backup(): BackupService | null {
     return this.#parts.backup;
+  }
+
+  get logCheck(): LogCheckService {
+    return this.#parts.logCheck;
   }
 
   /** Answers that are kept only to be fast. */

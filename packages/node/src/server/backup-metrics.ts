@@ -83,6 +83,7 @@ const METRICS: readonly Metric[] = [
     '1 when nothing is archived any more until a restart; an alarm.',
     ({ state }) => (state === 'alarmed' ? 1 : 0),
   ),
+  archive('counter', 'archive_chunks_total', 'Put by this leader.', (one) => one.chunkCount),
   archive('counter', 'archive_failures_total', 'Failed attempts.', (one) => one.failureCount),
   archive('counter', 'archive_gaps_total', 'Gaps: log lost to it.', (one) => one.gapCount),
 ];

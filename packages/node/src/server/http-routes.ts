@@ -8,6 +8,7 @@ import type { ApiKeyGuard } from './api-key.ts';
 import { addBackupRoutes } from './backup-routes.ts';
 import { addCareRoutes } from './care-routes.ts';
 import { healthOf } from './health.ts';
+import { addLogCheckRoutes } from './log-check-routes.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface HttpRoutesOptions {
@@ -43,6 +44,7 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
   app.get('/api/v1/cluster/status', async (context) => context.json(await statusBody(service)));
   addBackupRoutes(app, service);
   addCareRoutes(app, service);
+  addLogCheckRoutes(app, service);
   app.notFound((context) => {
     const message =
       'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +

@@ -16,6 +16,7 @@ import { registerBackupMetrics } from './backup-metrics.ts';
 import { registerCareMetrics } from './care-metrics.ts';
 import { registerGraphMetrics } from './graph-metrics.ts';
 import { registerLaneMetrics } from './lane-metrics.ts';
+import { registerLogCheckMetrics } from './log-check-metrics.ts';
 import { registerLogMetrics } from './log-metrics.ts';
 import { registerReplicaMetrics } from './replica-metrics.ts';
 import { registerSearchMetrics } from './search-metrics.ts';
@@ -76,6 +77,7 @@ export class Metrics {
     registerCareMetrics(this.#registry, sources.service);
     registerLaneMetrics(this.#registry, sources.service);
     registerLogMetrics(this.#registry, sources.service);
+    registerLogCheckMetrics(this.#registry, sources.service);
     registerSearchMetrics(this.#registry, sources.service);
     registerServerGauges(this.#registry, sources.admission);
     if (sources.peerStats !== undefined) registerPeerMetrics(this.#registry, sources.peerStats);

@@ -220,6 +220,7 @@ export class SimNode {
     if (running === null) return false;
     const { assembled, wal } = running;
     await assembled.replica.handOver();
+    await assembled.logCheck.stop();
     await assembled.care.stop();
     await assembled.replica.stop();
     if (running === this.#running) await wal.close();

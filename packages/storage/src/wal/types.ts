@@ -95,6 +95,8 @@ export interface GroupLog {
   readonly sizeBytes: number;
   /** Smallest readable index from which on all entries have at most `sizeBytesMax` on disk. */
   firstIndexWithin(sizeBytesMax: number): LogIndex;
+  /** How many of the newest entries stand in that file (and in later ones), one after another. */
+  tailCountIn(fileId: number): number;
   /** Null until the group has one. Its commit may be older than the newest hint appended. */
   hardState(): HardState | null;
   /**
