@@ -24,6 +24,8 @@ export {
   gapPrefix,
   isBackupId,
   isTimelineName,
+  lockKey,
+  lockPrefix,
   logChunkKey,
   logChunkPrefix,
   numberOfKey,

@@ -1,5 +1,6 @@
 /** One backup of this node's present state to several stores, from checkpoint to outcomes. */
 
+import { HoldfastError } from '@holdfast/base';
 import { PRODUCT_VERSION } from '../product-version.ts';
 import type { TransferBudget } from '../replica/transfer-budget.ts';
 import type { ArchiveStore } from './archive/archive-store.ts';
@@ -9,13 +10,15 @@ import type { BackupUnderWay, BackupWishes } from './backup-api.ts';
 import { describeCheckpoint } from './backup-facts.ts';
 import type { SinkOutcome } from './backup-fan-out.ts';
 import { backUpToAll } from './backup-fan-out.ts';
+import type { BackupOutcome } from './backup-writer.ts';
 import type { PinnedCheckpoint } from './checkpoint-source.ts';
-import { pinCheckpoint } from './checkpoint-source.ts';
+import { pinCheckpoint, throwIfAborted } from './checkpoint-source.ts';
 import { examineFile, FileFactsCache } from './file-facts.ts';
 import { makeBackup } from './make-backup.ts';
 import { archiveStoreIn, type NodeBackupOptions } from './node-backup-options.ts';
 import type { BackupProgress } from './progress.ts';
 import type { BackupSink } from './sinks/sink.ts';
+import { StoreLock } from './store-lock.ts';
 
 export interface NodeBackupOrder {
   readonly about: Omit<BackupUnderWay, 'progress'>;
@@ -61,7 +64,7 @@ async function toAll(
   const { compression, concurrency, keys } = stores;
   const common = { fileSystem, clock, pause, concurrency, isVerifyingExisting, signal };
   const seal = { compression, keys, random: options.randomBytes };
-  return backUpToAll(sinks, async (sink) => {
+  const toOne = async (sink: BackupSink, lock: StoreLock): Promise<BackupOutcome> => {
     const storeOf = (timeline: string): ArchiveStore =>
       archiveStoreIn(options, sink, timeline, signal);
     const { timeline } = await findTimeline(sink, identity.clusterId, storeOf, { signal });
@@ -71,11 +74,38 @@ async function toAll(
       ...facts,
     };
     const parts = {
-      ...{ ...common, sink, seal, budget },
-      onProgress: (progress: BackupProgress) => onProgress(sink.name, progress),
+      ...{ ...common, sink, seal, budget, confirm: () => lock.confirm() },
+      onProgress: (progress: BackupProgress) => {
+        lock.touch();
+        onProgress(sink.name, progress);
+      },
     };
     const archive = stores.archive === null ? null : archivedLogIn(storeOf);
     const order = { backupId, type, checkpoint, facts: cache, description, baseBackupId };
     return makeBackup(parts, { ...order, archive });
-  });
+  };
+  return backUpToAll(sinks, (sink) =>
+    withLock(options, { sink, backupId, signal }, (lock) => toOne(sink, lock)),
+  );
+}
+
+/** Nobody removes anything from the store meanwhile. */
+async function withLock<T>(
+  { clock, identity, timers }: NodeBackupOptions,
+  { backupId, signal, sink }: { sink: BackupSink; backupId: string; signal: AbortSignal },
+  body: (lock: StoreLock) => Promise<T>,
+): Promise<T> {
+  const { clusterId, nodeId } = identity;
+  let lock: StoreLock | null = null;
+  try {
+    const holder = { id: backupId, owner: nodeId };
+    lock = await StoreLock.takeForBackup({ sink, clusterId, clock, timers, signal, ...holder });
+    return await body(lock);
+  } catch (error) {
+    const isAborted = error instanceof HoldfastError && error.code === 'ABORTED';
+    if (isAborted) throwIfAborted(signal);
+    throw error;
+  } finally {
+    await lock?.release();
+  }
 }

@@ -49,6 +49,8 @@ export interface BackupWriterParts {
   readonly isVerifyingExisting: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: BackupProgressListener;
+  /** Asked when all files are there; what it throws ends the backup before it is visible. */
+  readonly confirm?: () => Promise<void>;
 }
 
 /** What the manifest says beside files and checkpoint. */
@@ -131,6 +133,7 @@ class BackupRun {
     await this.#abortable(() => this.#findKnown());
     this.#meter.enter('files');
     const manifest = this.#manifestOf(await this.#abortable(() => this.#storeFiles()));
+    await this.#abortable(async () => this.#parts.confirm?.());
     throwIfAborted(signal);
     failpoint('backup.before-manifest');
     this.#meter.enter('manifest');

@@ -213,15 +213,16 @@ export class NodeBackup implements BackupService {
 
   async #prune(wishes: PruneWishes, signal: AbortSignal): Promise<readonly PruneOutcome[]> {
     this.#refuseWhileBusy();
-    const { clock, identity, stores } = this.#options;
+    const { clock, identity, stores, timers } = this.#options;
     const { isDryRun = false, retentionDays } = wishes;
     const policy =
       retentionDays === undefined
         ? stores.retention
         : policyOfDays(retentionDays, stores.retention);
-    const { clusterId } = identity;
+    const { clusterId, nodeId } = identity;
+    const holder = { id: this.#options.mintBackupId(), owner: nodeId };
     const pruning = pruneStores(this.#sinksOf(wishes.sinks), (sink) => ({
-      ...{ sink, clusterId, keys: stores.keys, clock, policy, isDryRun, signal },
+      ...{ sink, clusterId, keys: stores.keys, clock, timers, holder, policy, isDryRun, signal },
       storeOf: (timeline: string) => archiveStoreIn(this.#options, sink, timeline, signal),
     }));
     this.#pruning = pruning;

@@ -4,8 +4,7 @@
  * every batch the manifests are read again, since a backup may have ended meanwhile.
  *
  * As long as one manifest cannot be read it is not known what it names, and nothing is removed.
- * One caller at a time for a sink: two prunes, or a prune between the last look of a backup at its
- * objects and a removal under way, are the caller's to keep apart.
+ * One caller at a time for a sink, and no backup meanwhile: store-lock.ts keeps them apart.
  */
 import type { Clock, HoldfastError } from '@holdfast/base';
 import { failpoint } from '@holdfast/base';
@@ -49,6 +48,8 @@ export interface PruneOptions {
   readonly timelines: readonly TimelineFacts[];
   /** Only says what would be removed. */
   readonly isDryRun: boolean;
+  /** Asked before every batch; what it throws ends the removal there. */
+  readonly confirm?: () => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -58,6 +59,8 @@ export interface PruneReport {
   readonly removedBackups: readonly string[];
   readonly removedFileCount: number;
   readonly removedChunkCount: number;
+  /** What interrupted puts had left unseen. */
+  readonly removedLeftoverCount: number;
   /** Manifests that cannot be read: from then on nothing was removed. */
   readonly blockedBy: readonly { readonly backupId: string; readonly error: HoldfastError }[];
 }
@@ -102,13 +105,14 @@ class Prune {
     const removedChunkCount = await this.#removeUnnamed(chunks, async (keys) => keys);
     return {
       ...{ kept: plan.keep, removedBackups: plan.remove, blockedBy: this.#blockedBy },
-      ...{ removedFileCount, removedChunkCount },
+      ...{ removedFileCount, removedChunkCount, removedLeftoverCount: 0 },
     };
   }
 
   #blocked(): PruneReport {
     return {
       ...{ kept: [], removedBackups: [], removedFileCount: 0, removedChunkCount: 0 },
+      removedLeftoverCount: 0,
       blockedBy: this.#blockedBy,
     };
   }
@@ -118,6 +122,7 @@ class Prune {
     // One by one: the order is a promise, and a store removes a batch in any.
     for (const backupId of ids) {
       throwIfAborted(signal);
+      await this.#options.confirm?.();
       failpoint('prune.before-manifest');
       await sink.remove([backupManifestKey(clusterId, backupId)], this.#readOptions());
       this.#facts.delete(backupId);
@@ -142,8 +147,10 @@ class Prune {
       if (this.#blockedBy.length > 0) return removedCount;
       const named = this.#named();
       const keys = batch.filter((key) => !named.has(key));
+      if (keys.length === 0) continue;
+      await this.#options.confirm?.();
       failpoint('prune.before-batch');
-      if (keys.length > 0) await sink.remove(keys, this.#readOptions());
+      await sink.remove(keys, this.#readOptions());
       removedCount += keys.length;
     }
     return removedCount;

@@ -1,4 +1,5 @@
 /** `holdfast backup prune`: retention of a store, without a node. */
+import { randomUUID } from 'node:crypto';
 import { clusterId as toClusterId } from '@holdfast/base';
 import { createEntryHasher } from '@holdfast/storage';
 import type { Command } from 'commander';
@@ -7,7 +8,7 @@ import { entryTimestampMs } from '../backup/archive/entry-time.ts';
 import type { PruneReport } from '../backup/prune.ts';
 import { policyOfDays, pruneStore } from '../backup/prune-stores.ts';
 import { RETENTION_DEFAULT } from '../backup/retention.ts';
-import { SYSTEM_CLOCK } from '../system-time.ts';
+import { SYSTEM_CLOCK, SYSTEM_TIMERS } from '../system-time.ts';
 import { type CliIo, EXIT_FAILED, ExitWith, integerOption } from './io.ts';
 import { addStoreFlags, onlyCluster, type StoreFlags, withStore } from './store-flags.ts';
 
@@ -44,7 +45,9 @@ async function prune(flags: PruneFlags, io: CliIo): Promise<void> {
     const clusterId = toClusterId(await onlyCluster(store, flags.cluster));
     const hasher = createEntryHasher();
     const report = await pruneStore({
-      ...{ sink, clusterId, keys: sealing.keys, clock: SYSTEM_CLOCK, policy, isDryRun },
+      ...{ sink, clusterId, keys: sealing.keys, policy, isDryRun },
+      ...{ clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS },
+      holder: { id: randomUUID(), owner: 'command' },
       storeOf: (timeline) =>
         new ArchiveStore({
           ...{ sink, clusterId, timeline, sealing, hasher, timestampOf: entryTimestampMs },
@@ -59,11 +62,13 @@ function show(report: PruneReport, isDryRun: boolean, io: CliIo): void {
     io.out(`  kept ${backupId}: ${reasons.join(', ')}\n`);
   const gone = isDryRun ? 'would go' : 'removed';
   for (const backupId of report.removedBackups) io.out(`  ${gone} ${backupId}\n`);
-  const { removedBackups, removedChunkCount, removedFileCount } = report;
+  const { removedBackups, removedChunkCount, removedFileCount, removedLeftoverCount } = report;
   io.out(
     `${gone}: ${removedBackups.length} backups, ${removedFileCount} files, ` +
       `${removedChunkCount} chunks of the log\n`,
   );
+  if (removedLeftoverCount > 0)
+    io.out(`${gone}: ${removedLeftoverCount} leftovers of interrupted puts\n`);
   for (const { backupId, error } of report.blockedBy) io.err(`${backupId}: ${error.message}\n`);
   if (report.blockedBy.length === 0) return;
   io.err('as long as a backup cannot be read, nobody knows what it needs: nothing more goes\n');

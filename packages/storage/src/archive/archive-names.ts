@@ -6,6 +6,7 @@
  *   <clusterId>/epochs/<number>                 who took over from whom
  *   <clusterId>/files/<sha256>                  one file, by its content
  *   <clusterId>/backup_<id>/manifest            written last: without it there is no backup
+ *   <clusterId>/locks/<name>                    who works on the store right now; empty
  * Numbers have 16 digits, so the order of keys is the order of numbers.
  */
 import { assert } from '@holdfast/base';
@@ -14,6 +15,7 @@ const NUMBER_DIGIT_COUNT = 16;
 const TIMELINE_PATTERN = /^[0-9a-z][0-9a-z-]{0,39}$/;
 const BACKUP_ID_PATTERN = /^[0-9a-f-]{8,64}$/;
 const SHA256_PATTERN = /^[0-9a-f]{64}$/;
+const LOCK_NAME_PATTERN = /^[0-9A-Za-z][0-9A-Za-z_.-]{0,149}$/;
 const CLUSTER_ID_PATTERN = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/;
 
 export const isTimelineName = (name: string): boolean => TIMELINE_PATTERN.test(name);
@@ -60,6 +62,11 @@ export function backupIdOfManifestKey(clusterId: string, key: string): string | 
   const id = key.slice(prefix.length, -'/manifest'.length);
   return isBackupId(id) ? id : null;
 }
+
+export const lockPrefix = (clusterId: string): string => `${clusterPrefix(clusterId)}locks/`;
+
+export const lockKey = (clusterId: string, name: string): string =>
+  `${lockPrefix(clusterId)}${checked(name, LOCK_NAME_PATTERN)}`;
 
 /** The number at the end of a key; null when it is not one of 16 digits. */
 export function numberOfKey(key: string): number | null {
