@@ -4,6 +4,7 @@
  * with everything at once never settles down enough to reach.
  */
 import { deriveSeed, SeededRandom } from '@holdfast/base';
+import { drawBackup } from './draw-backup.ts';
 import { drawJointCheckpoint } from './draw-joint.ts';
 import { node, span } from './draw-parts.ts';
 import { drawCare, drawStorageFaults, STORAGE_FAULT_KINDS } from './draw-storage.ts';
@@ -249,6 +250,7 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
     operatorIntervalMs: pick([200, 700, 2_000]),
     startsWithLeases: random.nextBelow(2) === 0,
     care: drawCare(seed),
+    backup: drawBackup(seed, durationMs),
     faults: [
       ...drawFaults(random, durationMs),
       ...drawStorageFaults(seed, durationMs),

@@ -4,7 +4,7 @@
  * shrinking rests on. Chance that is drawn during the run (latencies, what a power cut keeps) comes
  * from streams named after their owner, so taking out one fault leaves the others as they were.
  */
-import type { Weather } from '@holdfast/node/testing';
+import type { StoreMood, Weather } from '@holdfast/node/testing';
 
 /** A node by position, or by the role it has when the fault strikes. */
 export type NodePick = number | 'leader' | 'follower';
@@ -180,6 +180,36 @@ export type StorageFault =
 
 export type FaultKind = Fault['kind'];
 
+export type BackupAction =
+  /** By hand; what comes of it is seen in the store. */
+  | { readonly kind: 'backUp'; readonly type: 'full' | 'incremental'; readonly node: NodePick }
+  /** By the leader. */
+  | { readonly kind: 'prune' }
+  /** The rows are noted, to be compared with what a restore makes of this moment. */
+  | { readonly kind: 'note' }
+  | { readonly kind: 'mood'; readonly mood: StoreMood; readonly forMs: number };
+
+export interface TimedBackupAction {
+  /** Virtual ms after the faults begin. */
+  readonly atMs: number;
+  readonly action: BackupAction;
+}
+
+/** The store of a run, and what happens to it. */
+export interface BackupPlan {
+  /** Of each way to the store and back. */
+  readonly delayMsMax: number;
+  readonly chunkSizeBytesMax: number;
+  readonly chunkAgeMsMax: number;
+  /** Log that waits for the archive. */
+  readonly holdSizeBytesMax: number;
+  readonly keepLast: number;
+  readonly logRetentionMs: number;
+  readonly salt: number;
+  /** In order of time. */
+  readonly actions: readonly TimedBackupAction[];
+}
+
 /** Faults of one node alone. */
 export type NodeFault = Extract<
   Fault,
@@ -255,6 +285,8 @@ export interface SimPlan {
   /** How often the operator looks whether every node has its vote. */
   readonly operatorIntervalMs: number;
   readonly startsWithLeases: boolean;
+  /** Null: there is no store. */
+  readonly backup: BackupPlan | null;
   /** In order of time. */
   readonly faults: readonly TimedFault[];
 }

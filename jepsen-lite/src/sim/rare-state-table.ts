@@ -87,6 +87,15 @@ export const RARE_STATES = {
   laneHangs: 'a lane is replaced because it does not answer any more',
   laneRecovered: 'a lane comes back from a checkpoint and the log after it',
   writesResumed: 'a disk that refused the log takes it again',
+  storeUnsure: 'the store does what it is asked, and its answer is a failure',
+  storedForTheDead: 'what a node sent takes effect in the store after the node has ended',
+  archiveRaceLost: 'a piece of the archive is put where another one stands already',
+  archiveGap: 'entries were let go of before the archive had them, and it says so',
+  archivePruned: 'old pieces of the archive are removed',
+  backupMade: 'a backup is made',
+  backupPruned: 'an old backup is removed',
+  restoreMatches: 'a restore gives the rows that a node had at that moment',
+  restoreRefused: 'a restore is refused because retention or a gap took what it needs',
 } as const;
 
 export type RareState = keyof typeof RARE_STATES;
@@ -102,6 +111,14 @@ const SEED_COUNT_OF_RAREST: ReadonlyMap<RareState, number> = new Map([
   ['cutLogFileMended', 1_000],
   ['lostLogFileMended', 1_000],
   ['oldLogFileMended', 1_000],
+  // One seed of three has a store.
+  ['storeUnsure', 1_000],
+  ['storedForTheDead', 1_000],
+  ['archiveRaceLost', 1_000],
+  ['backupPruned', 1_000],
+  ['archiveGap', 1_000],
+  ['archivePruned', 1_000],
+  ['restoreRefused', 1_000],
 ]);
 
 /** Seeds after which a suite without `state` has failed. */

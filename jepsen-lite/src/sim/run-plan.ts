@@ -123,7 +123,7 @@ class SimRun {
     for (const client of this.#clients) this.#start(client);
     world.beginFaults();
     await world.pass(this.#plan.durationMs);
-    world.faults.heal();
+    world.heal();
     await world.untilServing();
     for (const client of this.#clients) client.countFromNow();
     await world.pass(CALM_MS);
@@ -135,6 +135,7 @@ class SimRun {
     await this.#checkAgreement('after the faults');
     await world.care.check('after the faults');
     world.stopOnProblem();
+    await world.checkBackups();
     world.faults.restartAll();
     await world.untilServing();
     await this.#checkAgreement('after a power cut of all');

@@ -110,6 +110,7 @@ class Shrinker {
   async #simplify(): Promise<void> {
     const { nodeCount } = this.#plan;
     const changes: readonly Partial<SimPlan>[] = [
+      { backup: null },
       { clientCount: 1 },
       { clientCount: Math.max(1, this.#plan.clientCount - 1) },
       { driftPpm: Array.from({ length: nodeCount }, () => 0) },

@@ -5,14 +5,16 @@
  * A problem is anything that a run must not see; the first one stops the run. Time moves only
  * inside of the methods that return promises.
  */
-import type { SimNode } from '@holdfast/node/testing';
+import type { SimClusterOptions, SimNode } from '@holdfast/node/testing';
 import { ClusterWatch, describeMessage, SimCluster } from '@holdfast/node/testing';
+import { BackupStation } from './backup-station.ts';
 import { describeError } from './describe-error.ts';
 import type { StrikeReport } from './fault-driver.ts';
 import { FaultDriver } from './fault-driver.ts';
 import { FinalCare } from './final-care.ts';
 import { Operator } from './operator.ts';
 import type { SimPlan } from './plan.ts';
+import type { RareState } from './rare-state-table.ts';
 import { RareStates } from './rare-states.ts';
 import { Trace } from './trace.ts';
 
@@ -40,6 +42,8 @@ export class SimWorld {
   readonly faults: FaultDriver;
   readonly rare: RareStates;
   readonly care: FinalCare;
+  /** Null: the plan has no store. */
+  readonly backups: BackupStation | null;
   readonly #problems: string[] = [];
 
   /** `onStrike` is told of every fault of the plan as it strikes. */
@@ -57,7 +61,15 @@ export class SimWorld {
       ...{ cluster, plan, trace: this.trace, operator: this.operator, onProblem },
       ...(onStrike === undefined ? {} : { onStrike }),
     });
-    this.care = new FinalCare({ cluster, onProblem, count: (state) => this.rare.count(state) });
+    const count = (state: RareState): void => this.rare.count(state);
+    this.care = new FinalCare({ cluster, onProblem, count });
+    const { trace, watch } = this;
+    const { store } = cluster;
+    const station = { cluster, count, onProblem, trace, watch };
+    this.backups =
+      plan.backup === null || store === null
+        ? null
+        : new BackupStation({ ...station, store, plan: plan.backup });
     this.#observe();
   }
 
@@ -95,6 +107,20 @@ export class SimWorld {
     this.operator.begin();
     if (this.plan.startsWithLeases) this.#leaseLater();
     this.faults.begin();
+    this.backups?.begin();
+  }
+
+  /** What the plan broke is whole again, or on its way there. */
+  heal(): void {
+    this.faults.heal();
+    this.backups?.heal();
+  }
+
+  /** Everybody follows one leader, and nobody writes. */
+  async checkBackups(): Promise<void> {
+    const { leader } = this.operator;
+    if (this.backups !== null && leader !== null) await this.backups.check(this, leader);
+    this.stopOnProblem();
   }
 
   /** Every node is up and votes, behind one leader. */
@@ -235,13 +261,17 @@ function makeCluster(plan: SimPlan): SimCluster {
       cacheSizeBytesMax: plan.logCacheSizeBytes,
       writeRetry: { ...WRITE_RETRY, circuitBreakerTimeoutMs: plan.care.writeBreakerTimeoutMs },
     },
+    ...backupOf(plan),
     latency: { diskMsMax: plan.diskMsMax, laneMsMax: plan.laneMsMax },
     settings: {
       checkpointIntervalMs: plan.checkpointIntervalMs,
       retainedEntryCount: plan.retainedEntryCount,
       sessionIdleTimeoutMs: plan.sessionIdleTimeoutMs,
       checkpointGenerationCount: plan.checkpointGenerationCount,
-      limits: plan.limits,
+      limits:
+        plan.backup === null
+          ? plan.limits
+          : { ...plan.limits, archiveHoldSizeBytesMax: plan.backup.holdSizeBytesMax },
       digestVerifyIntervalMs: plan.care.digestVerifyIntervalMs,
       heal: { scrubIntervalMs: plan.care.scrubIntervalMs },
     },
@@ -250,6 +280,28 @@ function makeCluster(plan: SimPlan): SimCluster {
   cluster.network.weather = plan.weather;
   cluster.clientNetwork.delayMsMax = plan.clientMsMax;
   return cluster;
+}
+
+/** Schedules begin when a leader has settled: what happens before is by hand. */
+const every = (intervalMs: number) => ({
+  text: `every ${intervalMs} ms`,
+  next: (timeMs: number): number => (Math.floor(timeMs / intervalMs) + 1) * intervalMs,
+});
+
+function backupOf({ backup }: SimPlan): Pick<SimClusterOptions, 'backup'> {
+  if (backup === null) return {};
+  const { chunkAgeMsMax, chunkSizeBytesMax, delayMsMax, keepLast, logRetentionMs } = backup;
+  return {
+    backup: {
+      delayMsMax,
+      archive: { chunkAgeMsMax, chunkSizeBytesMax },
+      schedules: { full: null, incremental: every(7_000), verification: every(11_000) },
+      retention: {
+        ...{ keepLast, logRetentionMs, keepWithinMs: null },
+        ...{ keepHourly: 0, keepDaily: 0, keepWeekly: 0, keepMonthly: 0 },
+      },
+    },
+  };
 }
 
 /** It runs with all its lanes, and tells what it holds. */

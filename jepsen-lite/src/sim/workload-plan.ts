@@ -58,6 +58,8 @@ export function workloadPlan(options: WorkloadPlanOptions): SimPlan {
       ),
       sealRowCount: Math.max(limits.sealRowCount, SEAL_ROW_COUNT_MIN),
     },
+    // What is checked of a store is checked by the simulator's own runs.
+    backup: null,
     startsWithLeases: hasFaults && drawn.startsWithLeases,
     faults: hasFaults ? drawn.faults : [],
   };

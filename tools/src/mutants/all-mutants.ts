@@ -1,4 +1,5 @@
 /** Every mutant, in the order of the report. */
+import { BACKUP_MUTANTS } from './backup-mutants.ts';
 import { ELECTION_MUTANTS } from './election-mutants.ts';
 import { HEAL_MUTANTS } from './heal-mutants.ts';
 import { MEMBERSHIP_MUTANTS } from './membership-mutants.ts';
@@ -22,4 +23,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...STATE_MUTANTS,
   ...SEGMENT_MUTANTS,
   ...HEAL_MUTANTS,
+  ...BACKUP_MUTANTS,
 ];

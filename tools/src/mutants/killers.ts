@@ -69,6 +69,18 @@ const HEAL_KILLERS = tests('node', [
   'wiped-node',
 ]);
 
+/** The archive, backups, retention and restores. */
+const BACKUP_KILLERS = tests('node', [
+  'log-archiver',
+  'archive-reader',
+  'retention',
+  'prune',
+  'backup-writer',
+  'backup-reader',
+  'restore-directory',
+  'pitr',
+]);
+
 const STORAGE_KILLERS = tests('storage', [
   'wal',
   'wal-writer',
@@ -109,6 +121,7 @@ const NODE_KILLERS = tests('node', [
 /** Most specific first. */
 export function killersOf(file: string): readonly Killer[] {
   if (file.includes('/raft/dist/src/repair/')) return [...REPAIR_KILLERS, SIMULATOR];
+  if (file.includes('/node/dist/src/backup/')) return [...BACKUP_KILLERS, SIMULATOR];
   if (file.includes('/node/dist/src/heal/')) return [...HEAL_KILLERS, SIMULATOR];
   if (file.includes('/node/dist/src/recovery/'))
     return [...HEAL_KILLERS, ...NODE_KILLERS, SIMULATOR];

@@ -17,9 +17,11 @@ import type { Request, ResultBody } from '@holdfast/protocol';
 import type { NodeIdentity, WalOptions } from '@holdfast/storage';
 import { DATA_FORMAT_VERSION } from '@holdfast/storage';
 import type { AssembleOptions } from '../assemble.ts';
+import type { BackupStores } from '../backup/node-backup.ts';
 import { SimClientNetwork } from './sim-client-network.ts';
 import { SimNode } from './sim-node.ts';
 import { SimScheduler } from './sim-scheduler.ts';
+import { SimStore } from './sim-store.ts';
 import { FAIR_WEATHER, SimNetwork } from './sim-transport.ts';
 
 export type { SimNode } from './sim-node.ts';
@@ -42,6 +44,8 @@ export interface SimClusterOptions {
   /** Nodes listen for client libraries, in `clientNetwork`. Default false. */
   readonly hasClientPorts?: boolean;
   readonly wal?: Partial<WalOptions>;
+  /** All nodes archive and back up into one store. Default: there is none. */
+  readonly backup?: SimBackupOptions;
   readonly settings?: Partial<
     Pick<
       AssembleOptions,
@@ -55,6 +59,12 @@ export interface SimClusterOptions {
       | 'heal'
     >
   >;
+}
+
+export interface SimBackupOptions
+  extends Pick<BackupStores, 'archive' | 'retention' | 'schedules'> {
+  /** Of each way to the store and back. */
+  readonly delayMsMax: number;
 }
 
 /** Sees everything that happens to the nodes; changes nothing. */
@@ -75,6 +85,8 @@ export class SimCluster {
   readonly scheduler = new SimScheduler();
   readonly network: SimNetwork;
   readonly clientNetwork: SimClientNetwork;
+  /** Null without `backup`. */
+  readonly store: SimStore | null;
   readonly #nodes: SimNode[];
   readonly #clusterId: ClusterId;
   readonly #identityRandom: SeededRandom;
@@ -94,6 +106,7 @@ export class SimCluster {
     });
     const clientRandom = new SeededRandom(deriveSeed(options.seed, 'client network'));
     this.clientNetwork = new SimClientNetwork(this.scheduler, clientRandom);
+    this.store = this.#makeStore();
     const random = new SeededRandom(deriveSeed(options.seed, 'identities'));
     const members = Array.from({ length: options.nodeCount }, (_, i) => ({
       nodeId: nodeId(`n${i + 1}`),
@@ -115,6 +128,10 @@ export class SimCluster {
           firstConfiguration: members,
         }),
     );
+  }
+
+  get clusterId(): ClusterId {
+    return this.#clusterId;
   }
 
   get nodes(): readonly SimNode[] {
@@ -191,6 +208,13 @@ export class SimCluster {
       digests.push(await this.scheduler.resolve(node.node.service.stateDigest()));
     }
     return digests;
+  }
+
+  #makeStore(): SimStore | null {
+    const { backup, seed } = this.options;
+    if (backup === undefined) return null;
+    const random = new SeededRandom(deriveSeed(seed, 'store'));
+    return new SimStore({ scheduler: this.scheduler, random, delayMsMax: backup.delayMsMax });
   }
 
   #readyLeader(): SimNode | undefined {

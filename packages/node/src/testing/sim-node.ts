@@ -18,13 +18,14 @@ import {
   createEntryHasher,
   InlineWal,
   joinPath,
+  NO_KEYS,
   readIdentity,
   removeTemporaryFiles,
   writeIdentity,
 } from '@holdfast/storage';
 import type { CrashOptions } from '@holdfast/storage/testing';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
-import type { AssembledNode } from '../assemble.ts';
+import type { AssembledNode, BackupPlace } from '../assemble.ts';
 import { assembleNode } from '../assemble.ts';
 import type { Recovery } from '../recovery/heal-log.ts';
 import { keepIdentityCopy, restoreIdentity } from '../recovery/identity-copy.ts';
@@ -221,6 +222,7 @@ export class SimNode {
     const { assembled, wal } = running;
     await assembled.replica.handOver();
     await assembled.logCheck.stop();
+    await assembled.backup?.stop();
     await assembled.care.stop();
     await assembled.replica.stop();
     if (running === this.#running) await wal.close();
@@ -323,6 +325,7 @@ export class SimNode {
         ...{ fileSystem: this.fileSystem, wal, host, transport, logger },
         ...{ clock: process, timers: process, defer: process.defer },
         ...{ random: this.#random('replica'), hash: createEntryHasher() },
+        ...this.#backupPlace(process),
         onFailure: (error) => {
           if (!process.isAlive) return;
           this.#failure ??= error;
@@ -344,6 +347,7 @@ export class SimNode {
     });
     alarms.restartsAre(() => assembled.care.recoveries.options.isEnabled);
     this.#cluster.observer?.onRunning?.(this);
+    assembled.backup?.start();
     assembled.replica.start();
     assembled.care.start();
     transport.announce();
@@ -386,6 +390,21 @@ export class SimNode {
       },
     });
     return wal;
+  }
+
+  #backupPlace(process: SimProcess): { readonly backup?: BackupPlace } {
+    const { options, store } = this.#cluster;
+    if (store === null || options.backup === undefined) return {};
+    const { archive, retention, schedules } = options.backup;
+    const random = this.#random('backup');
+    const stores = {
+      ...{ archive, retention, schedules, sinks: [store.sinkFor(process)], keys: NO_KEYS },
+      // Compression runs outside of the simulated world.
+      ...{ compression: 'none' as const, bytesPerSecMax: 0, concurrency: 2 },
+    };
+    const randomBytes = (sizeBytes: number): Uint8Array =>
+      Uint8Array.from({ length: sizeBytes }, () => random.nextBelow(256));
+    return { backup: { stores, randomBytes, mintBackupId: () => uuidOf(random) } };
   }
 
   #mintIncarnation(): Incarnation {
@@ -454,6 +473,13 @@ export class SimNode {
     // Only stops loops of the dead object; nothing it does reaches disk or network any more.
     running.assembled.replica.stop().catch(() => undefined);
   }
+}
+
+function uuidOf(random: SeededRandom): string {
+  const word = (): string => random.nextU32().toString(16).padStart(8, '0');
+  const [first, second, third] = [word(), word(), word()];
+  const middle = `${second.slice(0, 4)}-4${second.slice(5)}-8${third.slice(1, 4)}`;
+  return `${first}-${middle}-${third.slice(4)}${word()}`;
 }
 
 const otherDigest = (digest: string): string =>
