@@ -32,6 +32,7 @@ import {
   CHECKPOINT_GENERATION_COUNT_MIN,
   readCheckpointRoots,
   recoverCheckpointRoot,
+  toHex,
   WRITE_RETRY_DEFAULT,
 } from '@holdfast/storage';
 import type { BackupStores } from './backup/node-backup.ts';
@@ -58,6 +59,13 @@ import { pauseBy } from './replica/slices.ts';
 import type { ResultCacheOptions } from './routing/result-cache.ts';
 import { RESULT_CACHE_OFF } from './routing/result-cache.ts';
 import type { PeerTransport } from './service-api.ts';
+import { NodeSite } from './standby/node-site.ts';
+import type { SiteLimits } from './standby/site-api.ts';
+import { SITE_LIMITS_DEFAULT } from './standby/site-api.ts';
+import type { SiteReplica } from './standby/site-replica.ts';
+import { SiteStores } from './standby/site-stores.ts';
+import { WriteGate } from './standby/write-gate.ts';
+import { encodeCommand } from './state/command.ts';
 
 export interface AssembleOptions {
   readonly identity: NodeIdentity;
@@ -112,6 +120,8 @@ export interface AssembleParts {
 /** Opened by whoever composes, and closed there. */
 export interface BackupPlace {
   readonly stores: BackupStores;
+  /** What is not given is as in SITE_LIMITS_DEFAULT. */
+  readonly site?: Partial<SiteLimits>;
   readonly mintBackupId: () => string;
   readonly randomBytes: RandomBytes;
 }
@@ -119,6 +129,7 @@ export interface BackupPlace {
 export interface AssembledNode {
   readonly replica: Replica;
   readonly backup: NodeBackup | null;
+  readonly site: NodeSite | null;
   readonly service: ReplicaService;
   readonly care: NodeCare;
   /** For checkers; only the replica's driver may change it. */
@@ -178,6 +189,7 @@ export async function assembleNode(
     archivedIndex: () => backup?.archivedIndex ?? null,
   });
   const backup = makeNodeBackup(options, parts, replica);
+  const site = makeNodeSite(options, parts, replica, backup, () => service.contentDigest());
   const onRot: RotListener = (index, rot) => care.mendRead(index, rot);
   host.useReplay(replayerOf(replica, options, parts, onRot));
   healer.handOver({
@@ -188,16 +200,17 @@ export async function assembleNode(
   });
   care.attach(replica);
   logStore.onRot(orFail(onRot, replica));
-  const service = new ReplicaService({
+  const service: ReplicaService = new ReplicaService({
     ...{ ...parts, replica, identity, publicAddressOf, searchCache },
     care: care.service(),
-    backup,
+    ...{ backup, standby: site },
+    gate: site?.gate ?? gateOf(identity, replica),
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
   const logCache = { name: 'log', clear: () => ({ entryCount: log.clearCache() }) };
   care.watchMemory([service.searchCache, logCache], () => replica.handOver());
-  return { replica, backup, service, care, core };
+  return { replica, backup, site, service, care, core };
 }
 
 /** What a replica itself cannot do without: its next start repairs the log first. */
@@ -233,11 +246,56 @@ function makeNodeBackup(
       checkpoint: () => replica.checkpoint(),
       pin: (root) => replica.checkpointer.pin(root),
       commitIndex: () => replica.raftStatus().commit,
+      site: () => replica.meta.site,
     },
   });
-  replica.onSoftState(({ role }) => backup.setLeading(role === 'leader'));
   return backup;
 }
+
+/** It tells the backups whether this node archives for its cluster: leading alone is not enough. */
+function makeNodeSite(
+  { identity }: AssembleOptions,
+  parts: AssembleParts,
+  replica: Replica,
+  backup: NodeBackup | null,
+  contentDigest: NodeSite['contentDigest'],
+): NodeSite | null {
+  if (parts.backup === undefined || backup === null) return null;
+  const { clock, hash, logger, timers, wal } = parts;
+  const { randomBytes, site: limits, stores } = parts.backup;
+  if (stores.sinks.length === 0) return null;
+  const { compression, keys, sinks } = stores;
+  const sealing = { compression, keys, random: randomBytes };
+  const site = new NodeSite({
+    ...{ identity, clock, timers, logger, contentDigest },
+    stores: new SiteStores({ sinks, sealing, hasher: hash }),
+    limits: { ...SITE_LIMITS_DEFAULT, ...limits },
+    replica: siteReplicaOf(replica, clock),
+    log: wal.groupLog(identity.group),
+    commitIndex: () => replica.raftStatus().commit,
+    nameOf: (uid) => replica.meta.catalogue.byUid(uid)?.name ?? null,
+    mintHexId: () => toHex(randomBytes(16)),
+    onArchiving: (isArchiving) => backup.setLeading(isArchiving),
+  });
+  replica.onSoftState(({ role }) => site.setLeading(role === 'leader'));
+  return site;
+}
+
+const siteReplicaOf = (replica: Replica, clock: Clock): SiteReplica => ({
+  site: () => replica.meta.site,
+  appliedIndex: () => replica.applier.appliedIndex,
+  whenLeaderReady: (timeoutMs) => replica.whenLeaderReady(clock.monotonicMs() + timeoutMs),
+  async propose(command, timeoutMs) {
+    const deadlineMs = clock.monotonicMs() + timeoutMs;
+    await replica.whenLeaderReady(deadlineMs);
+    const timestampMs = replica.nextStampMs();
+    const envelope = { timestampMs, session: null, bodyHash: 0n, command };
+    return replica.propose(encodeCommand(envelope), deadlineMs);
+  },
+});
+
+const gateOf = ({ clusterId }: NodeIdentity, replica: Replica): WriteGate =>
+  new WriteGate({ clusterId, site: () => replica.meta.site, watch: null });
 
 function replicaOptions(options: AssembleOptions): ReplicaOptions {
   const { identity } = options;

@@ -17,6 +17,7 @@ import type { BackupService } from './backup/backup-api.ts';
 import type { CareService } from './heal/care-api.ts';
 import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
+import type { SiteService } from './standby/site-api.ts';
 
 export type { Role } from '@holdfast/raft';
 
@@ -58,6 +59,8 @@ export interface NodeService {
   readonly care: CareService | null;
   /** Null before the replica is there, and where no store for backups is set. */
   readonly backup: BackupService | null;
+  /** Standby, promotion, fencing; null as `backup` is. */
+  readonly standby: SiteService | null;
 }
 
 export interface LaneStatus {

@@ -14,25 +14,30 @@ import type {
   TimerHandle,
   Timers,
 } from '@holdfast/base';
-import { HoldfastError, toHoldfastError } from '@holdfast/base';
+import { HoldfastError, logIndex, term, toHoldfastError } from '@holdfast/base';
 import type {
   CheckpointRoot,
   Compression,
   FileSystem,
   GroupLog,
   KeyRing,
+  LogBase,
   LogGap,
   NodeIdentity,
   RandomBytes,
 } from '@holdfast/storage';
+import { fromHex } from '@holdfast/storage';
 import { PRODUCT_VERSION } from '../product-version.ts';
 import type { Pause } from '../replica/slices.ts';
 import { TransferBudget } from '../replica/transfer-budget.ts';
+import { parentOf } from '../standby/promotion.ts';
+import type { Promotion, Site } from '../state/site.ts';
+import { PLAIN_SITE } from '../state/site.ts';
 import { ArchiveKeeper } from './archive/archive-keeper.ts';
 import { ArchiveStore } from './archive/archive-store.ts';
-import { committedPartOf } from './archive/committed-log.ts';
+import { behindPoint, committedPartOf } from './archive/committed-log.ts';
 import { entryTimestampMs } from './archive/entry-time.ts';
-import { findTimeline } from './archive/find-timeline.ts';
+import { type FoundTimeline, findTimeline } from './archive/find-timeline.ts';
 import type { ArchiverLimits } from './archive/log-archiver.ts';
 import { SinkArchive } from './archive/sink-archive.ts';
 import { archivedLogIn } from './archived-log.ts';
@@ -87,6 +92,8 @@ export interface BackedUpReplica {
   /** The files of `root` stay until the returned function is called. */
   pin(root: CheckpointRoot): () => void;
   commitIndex(): LogIndex;
+  /** How the cluster stands to others; left out: it is none but itself. */
+  site?(): Site;
 }
 
 export interface NodeBackupOptions {
@@ -162,7 +169,35 @@ export class NodeBackup implements BackupService {
 
   /** As ArchiveKeeper.archivedIndex; null also without an archive. */
   get archivedIndex(): LogIndex | null {
+    // The log of a standby is archived nowhere.
+    if (this.#site.kind === 'standby') return null;
     return this.#keeper?.archivedIndex ?? null;
+  }
+
+  get #site(): Site {
+    return this.#options.replica.site?.() ?? PLAIN_SITE;
+  }
+
+  /** Null for a cluster that took over from nobody, or was restored since. */
+  get #promotion(): Promotion | null {
+    const site = this.#site;
+    if (site.kind === 'standby' || site.promotion === null) return null;
+    const { clusterId } = this.#options.identity;
+    return site.promotion.clusterId === clusterId ? site.promotion : null;
+  }
+
+  #origin(): FoundTimeline | null {
+    const promotion = this.#promotion;
+    if (promotion === null) return null;
+    return { timeline: promotion.timeline, parent: parentOf(promotion.source) };
+  }
+
+  /** Where the own history of a cluster that took over begins. */
+  #ownBase(): LogBase | null {
+    const promotion = this.#promotion;
+    if (promotion === null) return null;
+    const { index, sum, term: at } = promotion.own;
+    return { index: logIndex(index), term: term(at), sum: fromHex(sum) };
   }
 
   /** Breaks off what is under way; resolves when it has ended. */
@@ -270,6 +305,10 @@ export class NodeBackup implements BackupService {
   }
 
   #refuseWhileBusy(): void {
+    if (this.#site.kind === 'standby') {
+      const message = 'this cluster is a standby: back up its primary, or promote it first';
+      throw new HoldfastError('READ_ONLY', message, { details: { role: 'standby' } });
+    }
     const { record } = this.#underWay ?? {};
     if (record !== undefined) {
       const message = `backup ${record.backupId} is under way on this node: wait for its end`;
@@ -473,13 +512,17 @@ export class NodeBackup implements BackupService {
       archive: new SinkArchive({
         ...{ sink, hasher, clock, random, limits, clusterId: identity.clusterId },
         sealing: { compression, keys, random: this.#options.randomBytes },
-        log: committedPartOf(log, () => replica.commitIndex()),
+        log: behindPoint(
+          committedPartOf(log, () => replica.commitIndex()),
+          () => this.#ownBase(),
+        ),
+        origin: () => this.#origin(),
         onGap: (gap) => this.#onGap(gap),
         onAlarm: (error) => this.#onAlarm(sink, error),
       }),
       isRequired: true,
     }));
-    return new ArchiveKeeper(kept, timers);
+    return new ArchiveKeeper(kept, timers, () => this.#site.kind === 'primary');
   }
 
   #onAlarm(sink: BackupSink, error: HoldfastError): void {

@@ -19,6 +19,7 @@ import type {
   ReplicaActivity,
   StateDigest,
 } from '../service-api.ts';
+import type { SiteService } from '../standby/site-api.ts';
 
 export interface WaitingView {
   readonly role: 'repairing';
@@ -113,6 +114,10 @@ export class WaitingService implements NodeService {
     return null;
   }
 
+  get standby(): null {
+    return null;
+  }
+
   stateDigest(): Promise<StateDigest> {
     return Promise.resolve({ digest: '', appliedIndex: 0 });
   }
@@ -165,6 +170,10 @@ export class ServiceSwitch implements NodeService {
 
   get backup(): BackupService | null {
     return this.#service.backup;
+  }
+
+  get standby(): SiteService | null {
+    return this.#service.standby;
   }
 
   stateDigest(): Promise<StateDigest> {

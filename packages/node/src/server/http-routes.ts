@@ -9,6 +9,7 @@ import { addBackupRoutes } from './backup-routes.ts';
 import { addCareRoutes } from './care-routes.ts';
 import { healthOf } from './health.ts';
 import type { Metrics } from './metrics.ts';
+import { addStandbyRoutes } from './standby-routes.ts';
 
 export interface HttpRoutesOptions {
   readonly service: NodeService;
@@ -43,6 +44,7 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
   app.get('/api/v1/cluster/status', async (context) => context.json(await statusBody(service)));
   addBackupRoutes(app, service);
   addCareRoutes(app, service);
+  addStandbyRoutes(app, service);
   app.notFound((context) => {
     const message =
       'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +

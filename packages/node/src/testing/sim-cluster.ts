@@ -16,7 +16,7 @@ import {
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { NodeIdentity, WalOptions } from '@holdfast/storage';
 import { DATA_FORMAT_VERSION } from '@holdfast/storage';
-import type { AssembleOptions } from '../assemble.ts';
+import type { AssembleOptions, BackupPlace } from '../assemble.ts';
 import { SimClientNetwork } from './sim-client-network.ts';
 import { SimNode } from './sim-node.ts';
 import { SimScheduler } from './sim-scheduler.ts';
@@ -42,6 +42,8 @@ export interface SimClusterOptions {
   /** Nodes listen for client libraries, in `clientNetwork`. Default false. */
   readonly hasClientPorts?: boolean;
   readonly wal?: Partial<WalOptions>;
+  /** Backups and the archive of the log, in stores that take no time. Default: none. */
+  readonly backup?: BackupPlace;
   readonly settings?: Partial<
     Pick<
       AssembleOptions,

@@ -220,6 +220,8 @@ export class SimNode {
     if (running === null) return false;
     const { assembled, wal } = running;
     await assembled.replica.handOver();
+    await assembled.site?.stop();
+    await assembled.backup?.stop();
     await assembled.care.stop();
     await assembled.replica.stop();
     if (running === this.#running) await wal.close();
@@ -322,6 +324,7 @@ export class SimNode {
         ...{ fileSystem: this.fileSystem, wal, host, transport, logger },
         ...{ clock: process, timers: process, defer: process.defer },
         ...{ random: this.#random('replica'), hash: createEntryHasher() },
+        ...(options.backup === undefined ? {} : { backup: options.backup }),
         onFailure: (error) => {
           if (!process.isAlive) return;
           this.#failure ??= error;
@@ -343,6 +346,8 @@ export class SimNode {
     });
     alarms.restartsAre(() => assembled.care.recoveries.options.isEnabled);
     this.#cluster.observer?.onRunning?.(this);
+    assembled.backup?.start();
+    assembled.site?.start();
     assembled.replica.start();
     assembled.care.start();
     transport.announce();

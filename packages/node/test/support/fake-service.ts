@@ -64,6 +64,7 @@ export class FakeService implements NodeService {
   readonly membersListeners: (() => void)[] = [];
   care: NodeService['care'] = null;
   backup: NodeService['backup'] = null;
+  standby: NodeService['standby'] = null;
   execute_: Execute = async () => ({ index: 7, term: 2 }) as ResultBody;
   statusPatch: Partial<NodeStatus> = {};
 

@@ -38,6 +38,8 @@ export interface SinkArchiveOptions {
   /** Once: nothing is archived here any more before the node starts again. */
   readonly onAlarm: (error: HoldfastError) => void;
   readonly limits?: Partial<ArchiverLimits>;
+  /** Of a cluster that took over; asked when the timeline is looked for. Default: the sink knows. */
+  readonly origin?: () => FoundTimeline | null;
 }
 
 /** `following`: another node leads, and archives. */
@@ -163,8 +165,10 @@ export class SinkArchive {
     }
   }
 
-  #findTimeline(signal: AbortSignal): Promise<FoundTimeline> {
-    const { clusterId, sink } = this.#options;
+  async #findTimeline(signal: AbortSignal): Promise<FoundTimeline> {
+    const { clusterId, origin, sink } = this.#options;
+    const known = origin?.() ?? null;
+    if (known !== null) return known;
     const storeOf = (timeline: string): ArchiveStore => this.#storeOf(timeline, signal);
     return findTimeline(sink, clusterId, storeOf, { signal });
   }
