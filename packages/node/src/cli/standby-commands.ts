@@ -267,12 +267,11 @@ function show(report: DifferenceReport, io: CliIo): void {
   );
   for (const one of differences) {
     const { collection, ids, index, isCommitted, kind, pointCount, timestampMs } = one;
-    const about = collection === null ? '' : ` ${collection}`;
     const more = pointCount > ids.length ? ', ...' : '';
     const points = pointCount === 0 ? '' : ` ${pointCount} points: ${ids.join(', ')}${more}`;
     const doubt = isCommitted ? '' : ' (not known to be committed)';
     const time = new Date(timestampMs).toISOString();
-    io.out(`  ${index}  ${time}  ${kind}${about}${points}${doubt}\n`);
+    io.out(`  ${index}  ${time}  ${kind} ${collection}${points}${doubt}\n`);
   }
   const count = isCut ? `more than ${differences.length}` : `${differences.length}`;
   io.out(`${count} requests of clients are in the old cluster only\n`);

@@ -59,14 +59,11 @@ export async function listDifferences(options: ListOptions): Promise<DifferenceL
 
 type About = Pick<Difference, 'kind' | 'collection' | 'pointCount' | 'ids'>;
 
-/** Null for what no client asked for. */
+/** Null for what changes no data. */
 function aboutOf(command: Command, nameOf: (uid: number) => string): About | null {
   const { kind } = command;
   const none = { pointCount: 0, ids: [] };
   switch (command.kind) {
-    case 'openSession':
-    case 'closeSession':
-      return { kind, collection: null, ...none };
     case 'createCollection':
       return { kind, collection: command.spec.name, ...none };
     case 'dropCollection':
@@ -77,6 +74,9 @@ function aboutOf(command: Command, nameOf: (uid: number) => string): About | nul
       return { kind, collection: nameOf(command.uid), ...none };
     case 'write':
       return { collection: nameOf(command.uid), ...pointsOf(command.ops) };
+    // Sessions hold no data.
+    case 'openSession':
+    case 'closeSession':
     case 'expireSessions':
     case 'verify':
     case 'site':

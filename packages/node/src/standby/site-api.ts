@@ -59,8 +59,8 @@ export interface Difference {
   /** When the leader proposed it. */
   readonly timestampMs: number;
   readonly kind: string;
-  /** Null for what is about no collection; `#uid` where nobody knows the name any more. */
-  readonly collection: string | null;
+  /** Its name; `#uid` where nobody knows that any more. */
+  readonly collection: string;
   readonly pointCount: number;
   /** The first of them. */
   readonly ids: readonly PointId[];
