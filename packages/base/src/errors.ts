@@ -68,6 +68,26 @@ export const ERROR_CODES = {
     'backoff',
     'The disk refuses the log of this node (full, quota, permission, device); it tries again by itself. Free space, or wait for another leader.',
   ),
+  READ_ONLY: wire(
+    true,
+    'never',
+    'This cluster is a standby: it follows a primary and takes no writes. Write to the primary, or promote the standby.',
+  ),
+  FENCED: wire(
+    true,
+    'never',
+    'Another cluster has taken over from this one, which refuses writes for good; write to the cluster named in the details.',
+  ),
+  FENCE_UNKNOWN: wire(
+    true,
+    'backoff',
+    'The leader could not look into the store for so long that another cluster may have taken over (primaryRequiresSink); it goes on when the store answers.',
+  ),
+  PROMOTION_REFUSED: wire(
+    true,
+    'never',
+    'The standby cannot take over, or not now; the message says why and what to do instead.',
+  ),
   TOO_MANY_CONNECTIONS: wire(
     true,
     'backoff',

@@ -6,123 +6,44 @@
  * the newest checkpoint is loaded, log and checkpoint are brought into line, and only then does
  * the core exist, vote and answer.
  */
-import type {
-  Clock,
-  EntryHasher,
-  HardState,
-  HoldfastError,
-  Logger,
-  LogIndex,
-  NodeId,
-  Random,
-  Timers,
-} from '@holdfast/base';
+import type { HardState, Logger, LogIndex, NodeId, Random } from '@holdfast/base';
 import { assert, HoldfastError as HoldfastFailure, logIndex, memberOf, term } from '@holdfast/base';
 import { RaftCore } from '@holdfast/raft';
-import type { ShardHost } from '@holdfast/shard-worker';
-import type {
-  CheckpointRoot,
-  FileSystem,
-  NodeIdentity,
-  RandomBytes,
-  Wal,
-  WriteRetryOptions,
-} from '@holdfast/storage';
+import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
 import {
   CHECKPOINT_GENERATION_COUNT_MIN,
   readCheckpointRoots,
   recoverCheckpointRoot,
   WRITE_RETRY_DEFAULT,
 } from '@holdfast/storage';
-import { NodeBackup } from './backup/node-backup.ts';
-import type { BackupStores } from './backup/node-backup-options.ts';
-import type { HealLimits } from './heal/node-care.ts';
+import { gateOf, makeLogCheck, makeNodeBackup, makeNodeSite } from './assemble-backup.ts';
+import type { AssembleOptions, AssembleParts } from './assemble-parts.ts';
+import type { NodeBackup } from './backup/node-backup.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
-import type { MakeScrubReader } from './heal/scrub-reader.ts';
-import type { ProcessSample } from './heal/workers.ts';
-import { LogCheck } from './log-check/log-check.ts';
-import type { Recovery } from './recovery/heal-log.ts';
+import type { LogCheck } from './log-check/log-check.ts';
 import { LogHealer, startConf } from './recovery/heal-log.ts';
 import { LoadWatch } from './recovery/load-watch.ts';
 import { StateOpener } from './recovery/open-state.ts';
 import { loadStartState } from './recovery/start-state.ts';
-import type { Defer } from './replica/group-host.ts';
 import { GroupHost } from './replica/group-host.ts';
 import { LaneReplayer } from './replica/lane-replayer.ts';
 import type { RotListener } from './replica/log-store.ts';
 import { LogStore } from './replica/log-store.ts';
 import { Replica } from './replica/replica.ts';
-import type { ReplicaLimits, ReplicaOptions } from './replica/replica-parts.ts';
+import type { ReplicaOptions } from './replica/replica-parts.ts';
 import { REPLICA_LIMITS_DEFAULT } from './replica/replica-parts.ts';
 import { ReplicaService } from './replica/replica-service.ts';
 import { pauseBy } from './replica/slices.ts';
-import type { ResultCacheOptions } from './routing/result-cache.ts';
 import { RESULT_CACHE_OFF } from './routing/result-cache.ts';
-import type { PeerTransport } from './service-api.ts';
+import type { NodeSite } from './standby/node-site.ts';
 
-export interface AssembleOptions {
-  readonly identity: NodeIdentity;
-  readonly dataDirectory: string;
-  readonly tickIntervalMs: number;
-  readonly electionTimeoutMs: number;
-  readonly heartbeatIntervalMs: number;
-  readonly checkpointIntervalMs: number;
-  readonly checkpointLogSizeBytes: number;
-  /** What a disk is granted that refuses checkpoints. Default: WRITE_RETRY_DEFAULT. */
-  readonly writeRetry?: WriteRetryOptions;
-  readonly retainedEntryCount: number;
-  /** Default: CHECKPOINT_GENERATION_COUNT_MIN. */
-  readonly checkpointGenerationCount?: number;
-  readonly sessionIdleTimeoutMs: number;
-  /** How often the replicas compare their digests. Default 0: only when asked for. */
-  readonly digestVerifyIntervalMs?: number;
-  /** How often the leader looks at the chain of its log. Default 0: only when asked for. */
-  readonly logVerifyIntervalMs?: number;
-  /** Off when it is not given. */
-  readonly searchCache?: ResultCacheOptions;
-  /** What is not given is as in REPLICA_LIMITS_DEFAULT. */
-  readonly limits?: Partial<ReplicaLimits>;
-  /** What is not given is as in HEAL_LIMITS_DEFAULT. */
-  readonly heal?: Partial<HealLimits>;
-  /** Peer addresses, host:port, of the cluster that this node waits to join. */
-  readonly joinAddresses?: readonly string[];
-  /** host:port that clients use; asked again whenever it is told to someone. */
-  readonly publicAddress: () => string;
-}
-
-export interface AssembleParts {
-  readonly fileSystem: FileSystem;
-  readonly wal: Wal;
-  readonly host: ShardHost;
-  readonly transport: PeerTransport;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly defer: Defer;
-  readonly random: Random;
-  readonly hash: EntryHasher;
-  readonly logger: Logger;
-  readonly onFailure: (error: HoldfastError) => void;
-  /** Left out where there is no process of its own. */
-  readonly processSample?: () => ProcessSample;
-  /** Where backups and the archive of the log go; left out where there is no such place. */
-  readonly backup?: BackupPlace;
-  /** As NodeCareParts has it. */
-  readonly scrubReader?: MakeScrubReader;
-  /** Something has to be done first that may take long; told at once, before any waiting. */
-  readonly onRecovery?: (recovery: Recovery) => void;
-}
-
-/** Opened by whoever composes, and closed there. */
-export interface BackupPlace {
-  readonly stores: BackupStores;
-  readonly mintBackupId: () => string;
-  readonly randomBytes: RandomBytes;
-}
+export type { AssembleOptions, AssembleParts, BackupPlace } from './assemble-parts.ts';
 
 export interface AssembledNode {
   readonly replica: Replica;
   readonly backup: NodeBackup | null;
   readonly logCheck: LogCheck;
+  readonly site: NodeSite | null;
   readonly service: ReplicaService;
   readonly care: NodeCare;
   /** For checkers; only the replica's driver may change it. */
@@ -182,6 +103,7 @@ export async function assembleNode(
     archivedIndex: () => backup?.archivedIndex ?? null,
   });
   const backup = makeNodeBackup(options, parts, replica);
+  const site = makeNodeSite(options, parts, replica, backup, () => service.contentDigest());
   const onRot: RotListener = (index, rot) => care.mendRead(index, rot);
   host.useReplay(replayerOf(replica, options, parts, onRot));
   healer.handOver({
@@ -193,16 +115,17 @@ export async function assembleNode(
   care.attach(replica);
   logStore.onRot(orFail(onRot, replica));
   const logCheck = makeLogCheck(options, parts, { replica, backup, onRot });
-  const service = new ReplicaService({
+  const service: ReplicaService = new ReplicaService({
     ...{ ...parts, replica, identity, publicAddressOf, searchCache },
     care: care.service(),
-    ...{ backup, logCheck },
+    ...{ backup, logCheck, standby: site },
+    gate: site?.gate ?? gateOf(identity, replica),
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
   const logCache = { name: 'log', clear: () => ({ entryCount: log.clearCache() }) };
   care.watchMemory([service.searchCache, logCache], () => replica.handOver());
-  return { replica, backup, logCheck, service, care, core };
+  return { replica, backup, site, logCheck, service, care, core };
 }
 
 /** What a replica itself cannot do without: its next start repairs the log first. */
@@ -222,47 +145,6 @@ function makeCare(
   const { members } = startConf(identity, roots[0] ?? null).conf;
   const limits = { ...HEAL_LIMITS_DEFAULT, ...heal };
   return new NodeCare({ identity, dataDirectory, roots, limits, members }, parts);
-}
-
-function makeNodeBackup(
-  { dataDirectory, identity }: AssembleOptions,
-  parts: AssembleParts,
-  replica: Replica,
-): NodeBackup | null {
-  if (parts.backup === undefined) return null;
-  const { hash, wal } = parts;
-  const backup = new NodeBackup({
-    ...{ ...parts, ...parts.backup, identity, dataDirectory, hasher: hash },
-    ...{ log: wal.groupLog(identity.group), pause: pauseBy(parts.defer) },
-    replica: {
-      checkpoint: () => replica.checkpoint(),
-      pin: (root) => replica.checkpointer.pin(root),
-      commitIndex: () => replica.raftStatus().commit,
-    },
-  });
-  replica.onSoftState(({ role }) => backup.setLeading(role === 'leader'));
-  return backup;
-}
-
-function makeLogCheck(
-  { identity, logVerifyIntervalMs = 0 }: AssembleOptions,
-  parts: AssembleParts,
-  others: {
-    readonly replica: Replica;
-    readonly backup: NodeBackup | null;
-    readonly onRot: RotListener;
-  },
-): LogCheck {
-  const { backup, onRot, replica } = others;
-  const check = new LogCheck({
-    ...{ ...parts, hasher: parts.hash, pause: pauseBy(parts.defer) },
-    ...{ log: parts.wal.groupLog(identity.group), intervalMs: logVerifyIntervalMs },
-    committedIndex: () => replica.raftStatus().commit,
-    archive: () => backup?.status().archive ?? [],
-    onRot: (index, rot) => void onRot(index, rot),
-  });
-  replica.onSoftState(({ role }) => check.setLeading(role === 'leader'));
-  return check;
 }
 
 function replicaOptions(options: AssembleOptions): ReplicaOptions {

@@ -11,6 +11,7 @@ import type { BackupSink } from './backup/sinks/sink.ts';
 import { RETRY_POLICY_DEFAULT } from './backup/sinks/sink-retry.ts';
 import type { ClosingStack } from './closing-stack.ts';
 import type { NodeConfig } from './config/options.ts';
+import type { SiteLimits } from './standby/site-api.ts';
 
 export interface BackupSeams {
   readonly fileSystem: FileSystem;
@@ -54,9 +55,20 @@ export async function openBackupPlace(
     retention: retentionOf(config),
   };
   return {
-    backup: { stores, mintBackupId: randomUUID, randomBytes: systemRandomBytes },
+    backup: {
+      ...{ stores, mintBackupId: randomUUID, randomBytes: systemRandomBytes },
+      site: siteOf(config),
+    },
   };
 }
+
+const siteOf = (config: NodeConfig): Partial<SiteLimits> => ({
+  followIntervalMs: config.standbyLookIntervalMs,
+  lagMsMax: config.standbyLagMaxMs,
+  fenceLookIntervalMs: config.fenceLookIntervalMs,
+  fenceAgeMaxMs: config.fenceAgeMaxMs,
+  isSinkRequired: config.primaryRequiresSink,
+});
 
 function retentionOf(config: NodeConfig): RetentionPolicy {
   return {

@@ -18,6 +18,7 @@ import type { CareService } from './heal/care-api.ts';
 import type { LogCheckService } from './log-check/log-check-api.ts';
 import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
+import type { SiteService } from './standby/site-api.ts';
 
 export type { Role } from '@holdfast/raft';
 
@@ -61,6 +62,8 @@ export interface NodeService {
   readonly backup: BackupService | null;
   /** Null before the replica is there. */
   readonly logCheck: LogCheckService | null;
+  /** Standby, promotion, fencing; null as `backup` is. */
+  readonly standby: SiteService | null;
 }
 
 export interface LaneStatus {

@@ -388,6 +388,11 @@ const PROVOKE: Readonly<Record<Exclude<WireCode, Last>, Provoke>> = {
   MEMBER_BEHIND: brokenService('MEMBER_BEHIND'),
   MEMBERSHIP_PENDING: brokenService('MEMBERSHIP_PENDING'),
   TRANSFER_FAILED: brokenService('TRANSFER_FAILED'),
+  // By real clusters in standby.test.ts.
+  READ_ONLY: brokenService('READ_ONLY'),
+  FENCED: brokenService('FENCED'),
+  FENCE_UNKNOWN: brokenService('FENCE_UNKNOWN'),
+  PROMOTION_REFUSED: brokenService('PROMOTION_REFUSED'),
 };
 
 t.test('every wire code is sent by a server, and others are served afterwards', async (t) => {

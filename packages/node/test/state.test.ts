@@ -99,6 +99,15 @@ t.test('every command survives encoding', async (t) => {
     create('a'),
     { kind: 'dropCollection', name: 'a' },
     { kind: 'write', uid: 2 ** 40, ops: new Uint8Array([1, 2, 3]) },
+    { kind: 'site', change: { kind: 'promote', epoch: 2 } },
+    {
+      kind: 'follow',
+      entry: {
+        ...{ index: logIndex(2 ** 40), term: term(7), type: 'normal' },
+        ...{ sumBefore: new Uint8Array(16).fill(1), sum: new Uint8Array(16).fill(2) },
+        data: new Uint8Array([4, 5, 6]),
+      },
+    },
   ];
   for (const command of commands) {
     const envelope: CommandEnvelope = {

@@ -36,6 +36,8 @@ export type LaneCommand =
   | {
       readonly kind: 'write';
       readonly index: LogIndex;
+      /** What rows keep as their version, never going back; default: the index. */
+      readonly version?: LogIndex;
       /** Log time of the entry: a row keeps it. */
       readonly timestampMs: number;
       readonly uid: number;

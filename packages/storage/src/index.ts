@@ -50,6 +50,12 @@ export {
 export type { ChainLink, ChainPoint } from './archive/chain-point.ts';
 export { archiveCorrupt, checkFollows, emptyChainPoint } from './archive/chain-point.ts';
 export type { Compression } from './archive/compression.ts';
+export type { SiteEpoch } from './archive/epoch-object.ts';
+export {
+  decodeSiteEpoch,
+  encodeSiteEpoch,
+  SITE_EPOCH_SIZE_BYTES_MAX,
+} from './archive/epoch-object.ts';
 export type { EntryTimestamp, LogChunk, LogChunkChecks, NewLogChunk } from './archive/log-chunk.ts';
 export { decodeLogChunk, encodeLogChunk, endOfChunk, logTimeMs } from './archive/log-chunk.ts';
 export type { LogChunkHeader } from './archive/log-chunk-header.ts';

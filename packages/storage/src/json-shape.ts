@@ -26,6 +26,10 @@ export class JsonFields {
     return this.#fields[name] === null ? null : this.text(name);
   }
 
+  has(name: string): boolean {
+    return Object.hasOwn(this.#fields, name);
+  }
+
   isNull(name: string): boolean {
     return this.#fields[name] === null;
   }

@@ -148,8 +148,8 @@ export const ANSWER_MUTANTS: readonly HarnessMutant[] = [
     bug: 'every replica stamps rows with its own clock instead of the time in the log',
     breaks: 'replicas are equal at an equal index',
     file: `${STATE}/meta-machine.js`,
-    find: 'ops: command.ops },\n                    timestampMs: this.#logTimeMs,',
-    replace: 'ops: command.ops },\n                    timestampMs: Date.now(),',
+    find: 'ops, timestampMs: entry.timeMs',
+    replace: 'ops, timestampMs: Date.now()',
     killer: calm('set'),
   },
   {

@@ -6,10 +6,11 @@ import type { HoldfastError, LogIndex, TimerHandle } from '@holdfast/base';
 import type { LogGap } from '@holdfast/storage';
 import type { KeptSinkStatus } from './archive/archive-keeper.ts';
 import { ArchiveKeeper } from './archive/archive-keeper.ts';
-import { committedPartOf } from './archive/committed-log.ts';
+import { behindPoint, committedPartOf } from './archive/committed-log.ts';
 import type { ArchiverLimits } from './archive/log-archiver.ts';
 import { SinkArchive } from './archive/sink-archive.ts';
 import type { NodeBackupOptions } from './node-backup-options.ts';
+import { OwnHistory } from './own-history.ts';
 import type { BackupSink } from './sinks/sink.ts';
 
 const GAP_RETRY_MS = 10_000;
@@ -62,18 +63,23 @@ export class NodeArchive {
   #makeKeeper(limits: Partial<ArchiverLimits>): ArchiveKeeper {
     const { clock, hasher, identity, log, logger, random, replica, stores, timers } = this.#options;
     const { compression, keys, sinks } = stores;
+    const own = new OwnHistory(this.#options);
     const kept = sinks.map((sink) => ({
       archive: new SinkArchive({
         ...{ sink, hasher, clock, random, limits, clusterId: identity.clusterId },
         sealing: { compression, keys, random: this.#options.randomBytes },
-        log: committedPartOf(log, () => replica.commitIndex()),
+        log: behindPoint(
+          committedPartOf(log, () => replica.commitIndex()),
+          () => own.base(),
+        ),
+        origin: () => own.origin(),
         onGap: (gap) => this.#onGap(gap),
         onAlarm: (error) => this.#onAlarm(sink, error),
         onAlarmEnded: () => logger.info({ sink: sink.name }, 'the log is archived again'),
       }),
       isRequired: true,
     }));
-    return new ArchiveKeeper(kept, timers);
+    return new ArchiveKeeper(kept, timers, () => own.isPrimary);
   }
 
   #onAlarm(sink: BackupSink, error: HoldfastError): void {

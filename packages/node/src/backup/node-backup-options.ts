@@ -10,6 +10,7 @@ import type {
   RandomBytes,
 } from '@holdfast/storage';
 import type { Pause } from '../replica/slices.ts';
+import type { Site } from '../state/site.ts';
 import { ArchiveStore } from './archive/archive-store.ts';
 import { entryTimestampMs } from './archive/entry-time.ts';
 import type { ArchiverLimits } from './archive/log-archiver.ts';
@@ -42,6 +43,8 @@ export interface BackedUpReplica {
   /** The files of `root` stay until the returned function is called. */
   pin(root: CheckpointRoot): () => void;
   commitIndex(): LogIndex;
+  /** How the cluster stands to others; left out: it is none but itself. */
+  site?(): Site;
 }
 
 export interface NodeBackupOptions {

@@ -23,6 +23,7 @@ import type { BackupScheduler } from './backup-scheduler.ts';
 import { removePins } from './checkpoint-source.ts';
 import { NodeArchive } from './node-archive.ts';
 import { archiveStoreIn, backupReaderIn, type NodeBackupOptions } from './node-backup-options.ts';
+import { OwnHistory } from './own-history.ts';
 import type { BackupProgress } from './progress.ts';
 import { policyOfDays, pruneStores } from './prune-stores.ts';
 import { makeScheduler, sinkNamed } from './scheduled-work.ts';
@@ -30,6 +31,7 @@ import type { BackupSink } from './sinks/sink.ts';
 
 export class NodeBackup implements BackupService {
   readonly #options: NodeBackupOptions;
+  readonly #own: OwnHistory;
   readonly #archive: NodeArchive | null;
   readonly #budget: TransferBudget | null;
   readonly #journal: BackupJournal;
@@ -43,6 +45,7 @@ export class NodeBackup implements BackupService {
 
   constructor(options: NodeBackupOptions) {
     this.#options = options;
+    this.#own = new OwnHistory(options);
     const { clock, logger, stores, timers } = options;
     const { archive, bytesPerSecMax, sinks } = stores;
     const backUp = () => this.create({ type: 'full' });
@@ -79,6 +82,8 @@ export class NodeBackup implements BackupService {
 
   /** As ArchiveKeeper.archivedIndex; null also without an archive. */
   get archivedIndex(): LogIndex | null {
+    // The log of a standby is archived nowhere.
+    if (this.#own.isStandby) return null;
     return this.#archive?.archivedIndex ?? null;
   }
 
@@ -189,6 +194,7 @@ export class NodeBackup implements BackupService {
   }
 
   #refuseWhileBusy(): void {
+    this.#own.check();
     const { record } = this.#underWay ?? {};
     if (record !== undefined) {
       const message = `backup ${record.backupId} is under way on this node: wait for its end`;

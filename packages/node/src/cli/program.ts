@@ -23,6 +23,7 @@ import { registerMembers } from './member-commands.ts';
 import { registerRestore } from './restore-commands.ts';
 import { registerScrub } from './scrub-commands.ts';
 import { registerServe } from './serve.ts';
+import { registerStandby } from './standby-commands.ts';
 
 /** `argv` without the program's own two words. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
@@ -63,5 +64,6 @@ function createProgram(io: CliIo): Command {
   registerLog(program, io);
   registerBackup(program, io);
   registerRestore(program, io);
+  registerStandby(program, io);
   return program;
 }

@@ -38,6 +38,7 @@ interface PlanFlags extends StoreFlags {
   readonly index?: string;
   readonly member: readonly string[];
   readonly plan?: string;
+  readonly standby?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -62,6 +63,7 @@ export function registerRestore(program: Command, io: CliIo): void {
       .option('--index <N>', 'the state after this index of the log')
       .requiredOption('--member <ID=HOST:PORT...>', 'nodes and their peer addresses')
       .option('--plan <FILE>', 'where the plan is written')
+      .option('--standby', 'the new cluster follows the archive until it is promoted; see standby')
       .option('--dry-run', 'write nothing, and say what would happen'),
   ).action((flags: PlanFlags) => plan(flags, io));
   addStoreFlags(
@@ -81,6 +83,9 @@ const storeFor = ({ sealing, sink }: OpenStore): RestoreStore => ({
 
 async function plan(flags: PlanFlags, io: CliIo): Promise<void> {
   const target = targetOf(flags);
+  if (flags.standby === true && target.kind !== 'latest') {
+    throw new UsageError('--standby begins at the newest state: leave --index and the time out');
+  }
   const members = flags.member.map(memberOf);
   const { dryRun = false, plan: path } = flags;
   if (path === undefined && !dryRun) throw new UsageError('--plan: name the file of the plan');
@@ -93,7 +98,7 @@ async function plan(flags: PlanFlags, io: CliIo): Promise<void> {
     const found = await planFromStore(store, {
       ...{ target, members, group: DEFAULT_GROUP_ID, createdMs: SYSTEM_CLOCK.wallMs() },
       ...{ clusterId: flags.cluster ?? null, timeline: flags.timeline ?? null },
-      backupId: flags.backupId ?? null,
+      ...{ backupId: flags.backupId ?? null, isStandby: flags.standby === true },
       mintHexId: () => randomBytes(16).toString('hex'),
     });
     describe(found, io);
@@ -118,7 +123,8 @@ function describe({ backup, entryCount, plan }: FoundRestore, io: CliIo): void {
       `${backup.vectorCount} vectors), and ${entryCount} entries of the archive\n`,
   );
   const nodes = plan.members.map(({ address, nodeId }) => `${nodeId}=${address}`).join(', ');
-  io.out(`into new cluster ${plan.clusterId}, timeline ${plan.timeline}: ${nodes}\n`);
+  const kind = plan.isStandby ? 'a standby of it' : `timeline ${plan.timeline}`;
+  io.out(`into new cluster ${plan.clusterId}, ${kind}: ${nodes}\n`);
 }
 
 async function run(flags: RunFlags, io: CliIo): Promise<void> {

@@ -88,4 +88,31 @@ export const BACKUP_OPTIONS = {
     1_024 * MIB,
     'Log kept until the archive has it; over it the archive gets a gap and a full backup is made.',
   ),
+  standbyLookIntervalMs: milliseconds(
+    20,
+    60_000,
+    200,
+    'How often the leader of a standby looks for more in the archive of its primary.',
+  ),
+  standbyLagMaxMs: milliseconds(
+    100,
+    DAY_MS,
+    10_000,
+    'A standby that has not had all of the archive for so long raises an alarm.',
+  ),
+  fenceLookIntervalMs: milliseconds(
+    100,
+    600_000,
+    5_000,
+    'How often the leader of a primary looks whether another cluster has taken over.',
+  ),
+  fenceAgeMaxMs: milliseconds(
+    1_000,
+    3_600_000,
+    30_000,
+    'With primaryRequiresSink: how long a look counts, and how long a promotion waits for it.',
+  ),
+  primaryRequiresSink: flag(
+    'Take writes only while the first store can be read. The same on primary and standby.',
+  ),
 } as const;

@@ -35,6 +35,11 @@ export function brokenRelation(config: NodeConfig): BrokenRelation | null {
       key: 'walSyncMode',
       message: `${config.walSyncMode} may lose acknowledged writes; it needs unsafeDurability`,
     };
+  if (config.fenceAgeMaxMs < 2 * config.fenceLookIntervalMs)
+    return {
+      key: 'fenceAgeMaxMs',
+      message: `must be at least 2 x fenceLookIntervalMs (${2 * config.fenceLookIntervalMs})`,
+    };
   const { listen, peerListen } = config;
   if (listen.port !== 0 && listen.port === peerListen.port && listen.host === peerListen.host)
     return { key: 'peerListen', message: 'must differ from listen: the two ports are separate' };

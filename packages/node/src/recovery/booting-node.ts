@@ -54,6 +54,7 @@ export class BootingNode {
         this.#node = node;
         onStarted(node);
         node.backup?.start();
+        node.site?.start();
         node.replica.start();
         node.care.start();
         return node;
@@ -75,6 +76,7 @@ export class BootingNode {
     this.#isStopped = true;
     this.#recovery?.stop();
     const node = await this.#running;
+    await node?.site?.stop();
     await node?.backup?.stop();
     await node?.logCheck.stop();
     await node?.care.stop();

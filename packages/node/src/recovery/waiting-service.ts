@@ -20,6 +20,7 @@ import type {
   ReplicaActivity,
   StateDigest,
 } from '../service-api.ts';
+import type { SiteService } from '../standby/site-api.ts';
 
 export interface WaitingView {
   readonly role: 'repairing';
@@ -118,6 +119,10 @@ export class WaitingService implements NodeService {
     return null;
   }
 
+  get standby(): null {
+    return null;
+  }
+
   stateDigest(): Promise<StateDigest> {
     return Promise.resolve({ digest: '', appliedIndex: 0 });
   }
@@ -174,6 +179,10 @@ export class ServiceSwitch implements NodeService {
 
   get logCheck(): LogCheckService | null {
     return this.#service.logCheck;
+  }
+
+  get standby(): SiteService | null {
+    return this.#service.standby;
   }
 
   stateDigest(): Promise<StateDigest> {

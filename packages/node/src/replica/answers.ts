@@ -19,6 +19,7 @@ export function writeAnswer(result: ApplyResult, what: string): ResultBody {
     case 'sessionClosed':
     case 'sessionsExpired':
     case 'verified':
+    case 'siteChanged':
       return {};
     case 'collectionCreated':
     case 'collectionUpdated':
@@ -73,6 +74,8 @@ const REFUSAL_TEXTS: Partial<Record<ErrorCode, string>> = {
     'the session is unknown or expired; whether an earlier attempt happened is unknown',
   SESSION_LIMIT: 'the cluster has reached its session limit; close sessions or wait',
   SESSION_WINDOW_FULL: 'too many results of this session are unacknowledged',
+  READ_ONLY: 'this cluster is a standby and takes no writes; write to its primary',
+  FENCED: 'another cluster has taken over from this one; write to that one',
   SEQUENCE_REUSED: 'this sequence of the session was used for another request, or acknowledged',
 };
 

@@ -33,7 +33,7 @@ import type {
 } from '@holdfast/shard-worker';
 import { hasConditions, splitPointOps } from '@holdfast/shard-worker';
 import type { ResultSlot } from '../state/apply-result.ts';
-import type { MetaMachine, MetaStep } from '../state/meta-machine.ts';
+import type { EntryPlace, MetaMachine, MetaStep } from '../state/meta-machine.ts';
 import { refused, succeeded } from '../state/meta-machine.ts';
 import { voteInBatchOrder } from './lane-vote.ts';
 import { shardCommand } from './shard-step.ts';
@@ -59,10 +59,12 @@ export interface ApplierOptions {
   readonly onDigests: (index: LogIndex, digests: readonly ShardDigest[]) => void;
 }
 
-type WriteStep = Pick<Extract<MetaStep, { kind: 'write' }>, 'definition' | 'timestampMs'>;
+type WriteStep = Pick<Extract<MetaStep, { kind: 'write' }>, 'at' | 'definition' | 'timestampMs'>;
 
 interface PendingWrite {
   readonly entry: AppliedEntry;
+  /** As its result names it. */
+  readonly at: EntryPlace;
   /** Lanes that hold a part of it, and the position of that part among the lane's writes. */
   readonly parts: readonly { readonly lane: number; readonly position: number }[];
 }
@@ -313,7 +315,7 @@ export class Applier {
   #addWrite(
     builder: BatchBuilder,
     entry: AppliedEntry,
-    { definition, timestampMs }: WriteStep,
+    { at, definition, timestampMs }: WriteStep,
     opsPerLane: readonly (Uint8Array | null)[],
     mode: 'always' | 'ifAllHold',
   ): void {
@@ -322,12 +324,15 @@ export class Applier {
     const parts: { lane: number; position: number }[] = [];
     opsPerLane.forEach((ops, lane) => {
       if (ops === null) return;
-      must(builder.perLane[lane]).push({ kind: 'write', index, timestampMs, uid, mode, ops });
+      const write = { kind: 'write', index, timestampMs, uid, mode, ops } as const;
+      must(builder.perLane[lane]).push(
+        at.index === index ? write : { ...write, version: at.index },
+      );
       const position = must(builder.writeCounts[lane]);
       builder.writeCounts[lane] = position + 1;
       parts.push({ lane, position });
     });
-    builder.writes.push({ entry, parts });
+    builder.writes.push({ entry, at, parts });
     builder.entries.push(entry);
   }
 
@@ -343,7 +348,7 @@ export class Applier {
       return;
     }
     this.votes.noteRefused(entry.index);
-    entry.slot.result = refused(entry, 'VERSION_CONFLICT', conflicts);
+    entry.slot.result = refused(step.at, 'VERSION_CONFLICT', conflicts);
     builder.entries.push(entry);
   }
 
@@ -389,12 +394,12 @@ function fillSlot(
     });
     if (outcome.kind === 'conflict') {
       assert(write.parts.length === 1, 'only a single-lane write decides alone');
-      write.entry.slot.result = refused(write.entry, 'VERSION_CONFLICT', outcome.conflicts);
+      write.entry.slot.result = refused(write.at, 'VERSION_CONFLICT', outcome.conflicts);
       return;
     }
     deletedCount += outcome.deletedCount;
     skippedCount += outcome.skippedCount;
   }
   const skipped = skippedCount === 0 ? {} : { skippedCount };
-  write.entry.slot.result = succeeded(write.entry, { kind: 'written', deletedCount, ...skipped });
+  write.entry.slot.result = succeeded(write.at, { kind: 'written', deletedCount, ...skipped });
 }

@@ -11,6 +11,7 @@ import type { ShardHost } from '@holdfast/shard-worker';
 import type { LaneReader } from '../routing/lane-reader.ts';
 import type { ResultCache } from '../routing/result-cache.ts';
 import type { MembershipState, NodeStatus } from '../service-api.ts';
+import type { WriteGate } from '../standby/write-gate.ts';
 import type { ApplyResult } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
 import type { ChangeRequest } from './member-plan.ts';
@@ -34,6 +35,7 @@ export interface ExecutorReplica {
   readonly searchCache: ResultCache;
   readonly meta: MetaMachine;
   readonly membership: MembershipRequests;
+  readonly gate: WriteGate;
   /** Of collections that are created now. */
   readonly sealLimits: Pick<ReplicaLimits, 'sealRowCount' | 'sealSizeBytes'>;
   /** Monotonic; deadlines are in this time. */

@@ -149,7 +149,7 @@ export class LaneReplayer implements LaneReplay {
   #writeOf(
     lane: number,
     index: LogIndex,
-    { definition, ops: allOps, timestampMs }: Extract<MetaStep, { readonly kind: 'write' }>,
+    { at, definition, ops: allOps, timestampMs }: Extract<MetaStep, { readonly kind: 'write' }>,
   ): readonly LaneCommand[] {
     const { host, votes } = this.#options;
     const { uid, shardCount } = definition;
@@ -161,7 +161,8 @@ export class LaneReplayer implements LaneReplay {
     const isOneLane = parts.filter((part) => part !== null).length === 1;
     if (isConditional && !isOneLane && votes.wasRefused(index)) return [];
     const mode = isConditional && isOneLane ? 'ifAllHold' : 'always';
-    return [{ kind: 'write', index, timestampMs, uid, mode, ops }];
+    const write = { kind: 'write', index, timestampMs, uid, mode, ops } as const;
+    return [at.index === index ? write : { ...write, version: at.index }];
   }
 
   #log() {

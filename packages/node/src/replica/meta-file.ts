@@ -44,7 +44,7 @@ export async function writeMeta(
   const writer = new ChecksummedFileWriter(fileSystem, fullPath, options);
   try {
     await inSlices(
-      eachPiece(machine, (piece) => writer.append(piece)),
+      eachPiece(machine.pieces(), (piece) => writer.append(piece)),
       pause,
     );
     return writer.finish();
@@ -54,11 +54,16 @@ export async function writeMeta(
   }
 }
 
-/** Equal for equal states; lower-case hex. */
-export async function digestMeta(machine: MetaMachine, pause: Pause): Promise<string> {
+/** Equal for equal states, or for equal contents; lower-case hex. */
+export async function digestMeta(
+  machine: MetaMachine,
+  pause: Pause,
+  of: 'state' | 'content' = 'state',
+): Promise<string> {
   const digest = createStreamDigest();
+  const pieces = of === 'state' ? machine.pieces() : machine.contentPieces();
   await inSlices(
-    eachPiece(machine, (piece) => digest.update(piece)),
+    eachPiece(pieces, (piece) => digest.update(piece)),
     pause,
   );
   return digest.finishHex();
@@ -146,9 +151,9 @@ function refuseOther(path: string, root: CheckpointRoot, appliedIndex: number): 
   });
 }
 
-function* eachPiece(machine: MetaMachine, take: (piece: Uint8Array) => void): Steps<void> {
+function* eachPiece(pieces: Iterable<Uint8Array>, take: (piece: Uint8Array) => void): Steps<void> {
   let count = 0;
-  for (const piece of machine.pieces()) {
+  for (const piece of pieces) {
     take(piece);
     count += 1;
     if (count % PIECES_PER_SLICE === 0) yield;

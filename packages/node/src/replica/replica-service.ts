@@ -21,6 +21,8 @@ import type {
   PeerProgress,
   StateDigest,
 } from '../service-api.ts';
+import type { SiteService } from '../standby/site-api.ts';
+import type { WriteGate } from '../standby/write-gate.ts';
 import type { GraphListener } from './graph-alarms.ts';
 import { GraphAlarms } from './graph-alarms.ts';
 import type { Defer } from './group-host.ts';
@@ -38,6 +40,8 @@ export interface ReplicaServiceParts {
   readonly care: CareService;
   readonly backup: BackupService | null;
   readonly logCheck: LogCheckService;
+  readonly standby: SiteService | null;
+  readonly gate: WriteGate;
   readonly identity: NodeIdentity;
   readonly wal: Wal;
   readonly host: ShardHost;
@@ -75,6 +79,7 @@ export class ReplicaService implements NodeService {
         return replica.meta;
       },
       membership: replica.membership,
+      gate: parts.gate,
       sealLimits: replica.sealLimits,
       nextStampMs: () => replica.nextStampMs(),
       whenLeaderReady: (deadlineMs) => replica.whenLeaderReady(deadlineMs),
@@ -97,6 +102,10 @@ export class ReplicaService implements NodeService {
 
   get logCheck(): LogCheckService {
     return this.#parts.logCheck;
+  }
+
+  get standby(): SiteService | null {
+    return this.#parts.standby;
   }
 
   /** Answers that are kept only to be fast. */
@@ -173,16 +182,28 @@ export class ReplicaService implements NodeService {
   }
 
   /** Digest of the whole replicated state at one applied index, equal on every replica there. */
-  stateDigest(): Promise<StateDigest> {
+  async stateDigest(): Promise<StateDigest> {
+    const { appliedIndex, digest } = await this.#digest('state');
+    return { digest, appliedIndex };
+  }
+
+  /** Equal on a standby and its primary at an equal index of the primary. */
+  async contentDigest(): Promise<{ readonly digest: string; readonly contentIndex: number }> {
+    const { contentIndex, digest } = await this.#digest('content');
+    return { digest, contentIndex };
+  }
+
+  #digest(of: 'state' | 'content') {
     const { replica, host, defer } = this.#parts;
     return replica.applier.barrier(async (appliedIndex) => {
-      const metaDigest = await digestMeta(replica.meta, pauseBy(defer));
+      const { contentIndex } = replica.meta;
+      const metaDigest = await digestMeta(replica.meta, pauseBy(defer), of);
       const shards = [...(await host.digests(appliedIndex))].sort(
         (left, right) => left.uid - right.uid || left.shard - right.shard,
       );
       const lines = shards.map((shard) => `${shard.uid}/${shard.shard}/${shard.digest}\n`);
       const digest = xxh128([new TextEncoder().encode([metaDigest, ...lines].join('\n'))]);
-      return { digest: toHex(digest), appliedIndex };
+      return { digest: toHex(digest), appliedIndex, contentIndex };
     });
   }
 

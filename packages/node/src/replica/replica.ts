@@ -510,6 +510,8 @@ export class Replica {
   }
 
   #expireSessions(nowMs: number): void {
+    // Elsewhere commands of clients are refused, and sessions are as the primary has them.
+    if (this.meta.site.kind !== 'primary') return;
     if (this.#soft.role !== 'leader' || !this.#readiness.isReady) return;
     const stampMs = this.#leaderClock.nextStampMs();
     const command = sessionExpiryCommand(this.meta, stampMs, this.#options.sessionIdleTimeoutMs);

@@ -7,6 +7,20 @@ import type { ExecutorReplica } from './executor-replica.ts';
 import { ReadRequests } from './read-requests.ts';
 import { WriteRequests } from './write-requests.ts';
 
+/** What a cluster refuses that is a standby, or that another one took over from. */
+const WRITES: ReadonlySet<Request['kind']> = new Set([
+  'openSession',
+  'closeSession',
+  'createCollection',
+  'dropCollection',
+  'updateCollection',
+  'createPayloadIndex',
+  'dropPayloadIndex',
+  'upsert',
+  'delete',
+  'deleteByFilter',
+]);
+
 export class RequestExecutor {
   readonly #replica: ExecutorReplica;
   readonly #reads: ReadRequests;
@@ -21,6 +35,7 @@ export class RequestExecutor {
   async execute(request: Request, context: ExecuteContext): Promise<ResultBody> {
     const { deadlineMs } = context;
     if (request.kind !== 'status') checkMember(this.#replica.membership.state);
+    if (WRITES.has(request.kind)) this.#replica.gate.check();
     switch (request.kind) {
       case 'openSession':
         return this.#writes.write({ kind: 'openSession' }, undefined, [], deadlineMs);

@@ -193,6 +193,7 @@ export class WriteRequests {
     deadlineMs: number,
   ): Promise<ResultBody> {
     await this.#replica.whenLeaderReady(deadlineMs);
+    this.#replica.gate.checkLeader();
     const envelope: CommandEnvelope = {
       timestampMs: this.#replica.nextStampMs(),
       session:
@@ -209,6 +210,7 @@ export class WriteRequests {
     const request = session === undefined ? null : `${session.id}/${session.sequence}`;
     const origin = { kind: typeof body[0] === 'string' ? body[0] : command.kind, request };
     const result = await this.#replica.propose(encodeCommand(envelope), deadlineMs, origin);
+    this.#replica.gate.checkAnswer();
     return writeAnswer(result, typeof body[0] === 'string' ? body[0] : command.kind);
   }
 

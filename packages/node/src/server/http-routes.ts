@@ -10,6 +10,7 @@ import { addCareRoutes } from './care-routes.ts';
 import { healthOf } from './health.ts';
 import { addLogCheckRoutes } from './log-check-routes.ts';
 import type { Metrics } from './metrics.ts';
+import { addStandbyRoutes } from './standby-routes.ts';
 
 export interface HttpRoutesOptions {
   readonly service: NodeService;
@@ -45,6 +46,7 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
   addBackupRoutes(app, service);
   addCareRoutes(app, service);
   addLogCheckRoutes(app, service);
+  addStandbyRoutes(app, service);
   app.notFound((context) => {
     const message =
       'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +

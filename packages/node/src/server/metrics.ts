@@ -20,6 +20,7 @@ import { registerLogCheckMetrics } from './log-check-metrics.ts';
 import { registerLogMetrics } from './log-metrics.ts';
 import { registerReplicaMetrics } from './replica-metrics.ts';
 import { registerSearchMetrics } from './search-metrics.ts';
+import { registerStandbyMetrics } from './standby-metrics.ts';
 
 const ROLES: readonly NodeRole[] = ['follower', 'preCandidate', 'candidate', 'leader', 'repairing'];
 /** 0.1 ms (a cached read) to 10 s (the default request timeout). */
@@ -74,6 +75,7 @@ export class Metrics {
     registerReplicaMetrics(this.#registry, sources.service);
     registerGraphMetrics(this.#registry, sources.service);
     registerBackupMetrics(this.#registry, sources.service);
+    registerStandbyMetrics(this.#registry, sources.service);
     registerCareMetrics(this.#registry, sources.service);
     registerLaneMetrics(this.#registry, sources.service);
     registerLogMetrics(this.#registry, sources.service);

@@ -10,6 +10,8 @@ export type ApplyValue =
   | { readonly kind: 'sessionClosed' }
   | { readonly kind: 'sessionsExpired'; readonly count: number }
   | { readonly kind: 'verified' }
+  /** Of `site`; and of `follow`, when it was passed over, or had nothing to execute. */
+  | { readonly kind: 'siteChanged'; readonly isChanged: boolean }
   | { readonly kind: 'collectionCreated'; readonly definition: CollectionDefinition }
   | { readonly kind: 'collectionUpdated'; readonly definition: CollectionDefinition }
   | { readonly kind: 'collectionDropped'; readonly isDropped: boolean }

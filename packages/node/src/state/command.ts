@@ -10,6 +10,9 @@ import type { SessionId } from '@holdfast/base';
 import { assert, HoldfastError, sessionId, unreachable } from '@holdfast/base';
 import type { CollectionDefinition, PayloadIndexDefinition } from '@holdfast/shard-worker';
 import type { ChecksumAlgorithm } from '@holdfast/storage';
+import type { FollowedEntry } from './followed-entry.ts';
+import { decodeFollowed, encodeFollowed } from './followed-entry.ts';
+import type { SiteChange } from './site.ts';
 
 /** A collection before the log gave it a uid. */
 export type CollectionSpec = Omit<CollectionDefinition, 'uid'>;
@@ -51,7 +54,11 @@ export type Command =
     }
   | { readonly kind: 'dropPayloadIndex'; readonly uid: number; readonly key: string }
   /** `ops` are encoded point ops; the uid was resolved by the leader and is checked again. */
-  | { readonly kind: 'write'; readonly uid: number; readonly ops: Uint8Array };
+  | { readonly kind: 'write'; readonly uid: number; readonly ops: Uint8Array }
+  /** How this cluster stands to others; see site.ts. */
+  | { readonly kind: 'site'; readonly change: SiteChange }
+  /** On a standby: does what the primary's entry did there, if it continues what was followed. */
+  | { readonly kind: 'follow'; readonly entry: FollowedEntry };
 
 export interface CommandEnvelope {
   /** Stamped by the leader; never goes back in log order. */
@@ -78,6 +85,8 @@ const KIND_CODES = {
   verify: 8,
   createPayloadIndex: 9,
   dropPayloadIndex: 10,
+  site: 11,
+  follow: 12,
 } as const satisfies Record<Command['kind'], number>;
 
 const textEncoder = new TextEncoder();
@@ -86,8 +95,8 @@ const textDecoder = new TextDecoder('utf-8', { fatal: true });
 export function encodeCommand(envelope: CommandEnvelope): Uint8Array {
   const { command, session } = envelope;
   const bodySizeBytes = command.kind === 'write' ? 8 + command.ops.byteLength : 0;
-  const jsonBody = command.kind === 'write' ? null : textEncoder.encode(encodeJsonBody(command));
-  const size = COMMAND_HEADER_SIZE_BYTES + (jsonBody?.byteLength ?? bodySizeBytes);
+  const body = command.kind === 'write' ? null : encodeBody(command);
+  const size = COMMAND_HEADER_SIZE_BYTES + (body?.byteLength ?? bodySizeBytes);
   const bytes = new Uint8Array(size);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, FORMAT_VERSION);
@@ -103,11 +112,16 @@ export function encodeCommand(envelope: CommandEnvelope): Uint8Array {
   if (command.kind === 'write') {
     view.setFloat64(COMMAND_HEADER_SIZE_BYTES, command.uid, true);
     bytes.set(command.ops, COMMAND_HEADER_SIZE_BYTES + 8);
-  } else if (jsonBody !== null) {
-    bytes.set(jsonBody, COMMAND_HEADER_SIZE_BYTES);
+  } else if (body !== null) {
+    bytes.set(body, COMMAND_HEADER_SIZE_BYTES);
   }
   return bytes;
 }
+
+const encodeBody = (command: Exclude<Command, { kind: 'write' }>): Uint8Array =>
+  command.kind === 'follow'
+    ? encodeFollowed(command.entry)
+    : textEncoder.encode(encodeJsonBody(command));
 
 /**
  * Reads a command of our own log. The ops are a view of `bytes`.
@@ -143,7 +157,7 @@ export function commandTimestampMs(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(8, true);
 }
 
-function encodeJsonBody(command: Exclude<Command, { kind: 'write' }>): string {
+function encodeJsonBody(command: Exclude<Command, { kind: 'write' | 'follow' }>): string {
   switch (command.kind) {
     case 'openSession':
     case 'verify':
@@ -162,6 +176,8 @@ function encodeJsonBody(command: Exclude<Command, { kind: 'write' }>): string {
       return JSON.stringify({ uid: command.uid, payloadIndex: command.payloadIndex });
     case 'dropPayloadIndex':
       return JSON.stringify({ uid: command.uid, key: command.key });
+    case 'site':
+      return JSON.stringify({ change: command.change });
     default:
       return unreachable(command);
   }
@@ -174,6 +190,9 @@ function decodeBody(kindCode: number, bytes: Uint8Array, view: DataView): Comman
       uid: view.getFloat64(COMMAND_HEADER_SIZE_BYTES, true),
       ops: bytes.subarray(COMMAND_HEADER_SIZE_BYTES + 8),
     };
+  }
+  if (kindCode === KIND_CODES.follow) {
+    return { kind: 'follow', entry: decodeFollowed(bytes.subarray(COMMAND_HEADER_SIZE_BYTES)) };
   }
   const body = JSON.parse(textDecoder.decode(bytes.subarray(COMMAND_HEADER_SIZE_BYTES))) as never;
   switch (kindCode) {
@@ -204,6 +223,8 @@ function decodeBody(kindCode: number, bytes: Uint8Array, view: DataView): Comman
       };
     case KIND_CODES.dropPayloadIndex:
       return { kind: 'dropPayloadIndex', ...(body as { uid: number; key: string }) };
+    case KIND_CODES.site:
+      return { kind: 'site', ...(body as { change: SiteChange }) };
     default:
       throw new HoldfastError('FORMAT_UNKNOWN', `log command kind ${kindCode}; upgrade this node`);
   }

@@ -12,10 +12,24 @@ import type { ApplyResult, ApplyValue, ResultSlot } from './apply-result.ts';
 import type { IndexOutcome } from './catalogue.ts';
 import { Catalogue } from './catalogue.ts';
 import type { Command } from './command.ts';
-import { decodeCommand } from './command.ts';
+import { type CommandEnvelope, decodeCommand } from './command.ts';
+import type { FollowedEntry } from './followed-entry.ts';
 import type { MetaHead } from './meta-rows.ts';
 import { encodeMetaHead, FrameReader, FrameWriter } from './meta-rows.ts';
 import { SessionTable } from './sessions.ts';
+import type { Site, SiteChange } from './site.ts';
+import { changedSite, PLAIN_SITE } from './site.ts';
+
+/** An entry as its effects name it: on a standby that of the primary, not the one it came in. */
+export interface EntryPlace {
+  readonly index: LogIndex;
+  readonly term: Term;
+}
+
+interface Execution extends EntryPlace {
+  /** Log time. */
+  readonly timeMs: number;
+}
 
 /** What an entry still needs after the meta state has seen it. */
 export type MetaStep =
@@ -42,6 +56,8 @@ export type MetaStep =
   | {
       readonly kind: 'write';
       readonly slot: ResultSlot;
+      /** Its index is the version of the rows. */
+      readonly at: EntryPlace;
       /** Log time: what the rows keep as theirs. */
       readonly timestampMs: number;
       readonly definition: CollectionDefinition;
@@ -53,17 +69,20 @@ export class MetaMachine {
   readonly sessions: SessionTable;
   #appliedIndex: LogIndex;
   #logTimeMs: number;
+  #site: Site;
 
   constructor(
     catalogue: Catalogue,
     sessions: SessionTable,
     appliedIndex: LogIndex,
     logTimeMs: number,
+    site: Site = PLAIN_SITE,
   ) {
     this.catalogue = catalogue;
     this.sessions = sessions;
     this.#appliedIndex = appliedIndex;
     this.#logTimeMs = logTimeMs;
+    this.#site = site;
   }
 
   static empty(): MetaMachine {
@@ -80,6 +99,16 @@ export class MetaMachine {
     return this.#logTimeMs;
   }
 
+  /** How this cluster stands to others. */
+  get site(): Site {
+    return this.#site;
+  }
+
+  /** The index that the content is of: on a standby the primary's, elsewhere the own. */
+  get contentIndex(): LogIndex {
+    return this.#site.kind === 'standby' ? logIndex(this.#site.source.index) : this.#appliedIndex;
+  }
+
   /** Takes the next entry of the log. */
   step(entry: Entry): MetaStep {
     assert(entry.index === this.#appliedIndex + 1, 'entries apply without a gap', {
@@ -90,12 +119,21 @@ export class MetaMachine {
     if (entry.type !== 'normal') return { kind: 'done', slot: { result: null } };
     const envelope = decodeCommand(entry.data);
     this.#logTimeMs = Math.max(this.#logTimeMs, envelope.timestampMs);
-    const { session } = envelope;
-    if (session === null) return this.#execute(entry, envelope.command, { result: null });
-    const admission = this.sessions.admit(session, envelope.bodyHash, this.#logTimeMs);
+    const { command } = envelope;
+    if (command.kind === 'site') return this.#changeSite(entry, command.change);
+    if (command.kind === 'follow') return this.#follow(entry, command.entry);
+    const refusal = refusalOf(this.#site, command);
+    if (refusal !== null) return done({ result: null }, refused(entry, refusal));
+    const { index, term } = entry;
+    return this.#take({ index, term, timeMs: this.#logTimeMs }, envelope);
+  }
+
+  #take(entry: Execution, { bodyHash, command, session }: CommandEnvelope): MetaStep {
+    if (session === null) return this.#execute(entry, command, { result: null });
+    const admission = this.sessions.admit(session, bodyHash, entry.timeMs);
     switch (admission.kind) {
       case 'execute':
-        return this.#execute(entry, envelope.command, admission.slot);
+        return this.#execute(entry, command, admission.slot);
       case 'repeat':
         return { kind: 'done', slot: admission.slot };
       case 'refuse':
@@ -105,14 +143,68 @@ export class MetaMachine {
     }
   }
 
+  #changeSite(entry: Entry, change: SiteChange): MetaStep {
+    const { index, sum, term } = entry;
+    const isStateEmpty = this.catalogue.count === 0 && this.sessions.count === 0;
+    const at = { index, term, sum: hexOf(sum), isStateEmpty };
+    const site = changedSite(this.#site, change, at);
+    if (site !== null) this.#site = site;
+    const isChanged = site !== null;
+    return done({ result: null }, succeeded(entry, { kind: 'siteChanged', isChanged }));
+  }
+
+  /** As the primary applied it: with its index, its term and its log time. */
+  #follow(own: Entry, entry: FollowedEntry): MetaStep {
+    const site = this.#site;
+    const passed = (isChanged: boolean): MetaStep =>
+      done({ result: null }, succeeded(own, { kind: 'siteChanged', isChanged }));
+    if (site.kind !== 'standby' || site.takeover !== null) return passed(false);
+    const { source } = site;
+    const isNext = entry.index === source.index + 1 && hexOf(entry.sumBefore) === source.sum;
+    // A leader that was deposed in the middle may have proposed it before.
+    if (!isNext) return passed(false);
+    assert(entry.index < own.index, 'a standby is ahead of its primary by what is its own', {
+      index: entry.index,
+      ownIndex: own.index,
+    });
+    const envelope = entry.type === 'normal' ? decodeCommand(entry.data) : null;
+    const { index, term } = entry;
+    const timeMs = Math.max(source.timestampMs, envelope?.timestampMs ?? 0);
+    const next = { ...source, index, term, sum: hexOf(entry.sum), timestampMs: timeMs };
+    this.#site = { ...site, source: next };
+    // What comes after a promotion never lies before what was taken over.
+    this.#logTimeMs = Math.max(this.#logTimeMs, timeMs);
+    if (envelope === null) return passed(true);
+    const { kind } = envelope.command;
+    // How the primary stands to others, and what it asks its own members, is not about this cluster.
+    if (kind === 'site' || kind === 'follow' || kind === 'verify') return passed(true);
+    return this.#take({ index, term, timeMs }, envelope);
+  }
+
   /**
    * Canonical bytes of the whole meta state in pieces of about 64 KiB; also what its digest is made
    * of. Only between batches (every slot is filled), and nothing may be applied until it is done.
    */
-  *pieces(): Generator<Uint8Array, void, undefined> {
+  pieces(): Generator<Uint8Array, void, undefined> {
+    const head = { appliedIndex: this.#appliedIndex, logTimeMs: this.#logTimeMs };
+    return this.#pieces(head, this.#site === PLAIN_SITE ? null : this.#site);
+  }
+
+  /**
+   * As `pieces`, of the content alone: equal on a standby and its primary at an equal index of the
+   * primary.
+   */
+  contentPieces(): Generator<Uint8Array, void, undefined> {
+    const site = this.#site;
+    const logTimeMs = site.kind === 'standby' ? site.source.timestampMs : this.#logTimeMs;
+    return this.#pieces({ appliedIndex: this.contentIndex, logTimeMs }, null);
+  }
+
+  *#pieces(head: MetaHead, site: Site | null): Generator<Uint8Array, void, undefined> {
     yield encodeMetaHead();
     const writer = new FrameWriter();
-    writer.head({ appliedIndex: this.#appliedIndex, logTimeMs: this.#logTimeMs });
+    writer.head(head);
+    if (site !== null) writer.site(site);
     for (const definition of this.catalogue.all()) {
       writer.collection(definition);
       if (writer.isFull) yield must(writer.take());
@@ -128,10 +220,10 @@ export class MetaMachine {
     yield must(writer.take());
   }
 
-  #execute(entry: Entry, command: Command, slot: ResultSlot): MetaStep {
+  #execute(entry: Execution, command: Command, slot: ResultSlot): MetaStep {
     switch (command.kind) {
       case 'openSession':
-        return this.sessions.open(entry.index, this.#logTimeMs)
+        return this.sessions.open(entry.index, entry.timeMs)
           ? done(slot, succeeded(entry, { kind: 'sessionOpened', sessionId: entry.index as never }))
           : done(slot, refused(entry, 'SESSION_LIMIT'));
       case 'closeSession':
@@ -164,18 +256,20 @@ export class MetaMachine {
       case 'write': {
         const definition = this.catalogue.byUid(command.uid);
         if (definition === undefined) return done(slot, refused(entry, 'COLLECTION_NOT_FOUND'));
-        return {
-          ...{ kind: 'write', slot, definition, ops: command.ops },
-          timestampMs: this.#logTimeMs,
-        };
+        const at = { index: entry.index, term: entry.term };
+        const { ops } = command;
+        return { kind: 'write', slot, at, definition, ops, timestampMs: entry.timeMs };
       }
+      case 'site':
+      case 'follow':
+        return must<MetaStep>(null, `${command.kind} is never executed as a client's command`);
       default:
         return unreachable(command);
     }
   }
 
   #changeIndexes(
-    entry: Entry,
+    entry: EntryPlace,
     command: Extract<Command, { kind: 'createPayloadIndex' | 'dropPayloadIndex' }>,
     slot: ResultSlot,
   ): MetaStep {
@@ -196,7 +290,7 @@ export class MetaMachine {
   }
 
   #createCollection(
-    entry: Entry,
+    entry: EntryPlace,
     command: Extract<Command, { kind: 'createCollection' }>,
     slot: ResultSlot,
   ): MetaStep {
@@ -213,10 +307,14 @@ export class MetaLoader {
   readonly #definitions: CollectionDefinition[] = [];
   readonly #sessions = new SessionTable();
   #head: MetaHead | null = null;
+  #site: Site = PLAIN_SITE;
   #session: SessionId | null = null;
   readonly #reader = new FrameReader({
     head: (head) => {
       this.#head = head;
+    },
+    site: (site) => {
+      this.#site = site;
     },
     collection: (definition) => void this.#definitions.push(definition),
     session: (session) => {
@@ -237,7 +335,8 @@ export class MetaLoader {
     assert(this.#reader.isEnded, 'the meta rows have an end');
     const { appliedIndex, logTimeMs } = must(this.#head, 'the meta rows have a head');
     const catalogue = Catalogue.fromSnapshot(this.#definitions);
-    return new MetaMachine(catalogue, this.#sessions, logIndex(appliedIndex), logTimeMs);
+    const at = logIndex(appliedIndex);
+    return new MetaMachine(catalogue, this.#sessions, at, logTimeMs, this.#site);
   }
 }
 
@@ -255,6 +354,14 @@ export function refused(
 ): ApplyResult {
   return { ok: false, index: at.index, term: at.term, code, conflicts };
 }
+
+/** What clients may not do here; null: it is executed. */
+function refusalOf({ kind }: Site, command: Command): 'READ_ONLY' | 'FENCED' | null {
+  if (kind === 'primary' || command.kind === 'verify') return null;
+  return kind === 'standby' ? 'READ_ONLY' : 'FENCED';
+}
+
+const hexOf = (sum: Uint8Array): string => Buffer.from(sum).toString('hex');
 
 function done(slot: ResultSlot, result: ApplyResult): MetaStep {
   slot.result = result;

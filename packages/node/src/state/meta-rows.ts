@@ -10,11 +10,13 @@
  *   3 written, none skipped: sequence f64, bodyHash u64, index f64, term f64, deletedCount u32
  *   4 other result: sequence f64, bodyHash u64, size u32, JSON ApplyResult
  *   5 end: rows before it f64                               last, once
+ *   6 site: size u32, JSON Site       second, once; left out for a cluster that is none but itself
  * Equal states give equal bytes.
  */
 import { assert, HoldfastError, logIndex, term } from '@holdfast/base';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
 import type { ApplyResult } from './apply-result.ts';
+import type { Site } from './site.ts';
 
 const MAGIC = 0x534d_4648;
 const VERSION = 2;
@@ -23,7 +25,7 @@ export const META_HEAD_SIZE_BYTES = 8;
 const FRAME_SIZE_BYTES = 64 * 1024;
 /** What a reader takes for possible: a frame, and the largest row (a result with conflicts). */
 export const META_FRAME_SIZE_BYTES_MAX = 4 * 1024 * 1024;
-const KIND = { head: 0, collection: 1, session: 2, written: 3, other: 4, end: 5 } as const;
+const KIND = { head: 0, collection: 1, session: 2, written: 3, other: 4, end: 5, site: 6 } as const;
 
 export interface MetaHead {
   readonly appliedIndex: number;
@@ -45,6 +47,7 @@ export interface ResultRow {
 /** Takes rows in their order. */
 export interface MetaRowVisitor {
   head(head: MetaHead): void;
+  site?(site: Site): void;
   collection(definition: CollectionDefinition): void;
   session(session: SessionRow): void;
   result(row: ResultRow): void;
@@ -98,6 +101,10 @@ export class FrameWriter {
 
   head(head: MetaHead): void {
     this.#json(KIND.head, [], head);
+  }
+
+  site(site: Site): void {
+    this.#json(KIND.site, [], site);
   }
 
   collection(definition: CollectionDefinition): void {
@@ -204,6 +211,11 @@ export class FrameReader {
       case KIND.head:
         this.#visitor.head(this.#json());
         return;
+      case KIND.site: {
+        const site = this.#json<Site>();
+        this.#visitor.site?.(site);
+        return;
+      }
       case KIND.collection:
         this.#visitor.collection(this.#json());
         return;

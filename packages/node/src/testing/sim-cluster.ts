@@ -16,8 +16,8 @@ import {
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { NodeIdentity, WalOptions } from '@holdfast/storage';
 import { DATA_FORMAT_VERSION } from '@holdfast/storage';
-import type { AssembleOptions } from '../assemble.ts';
-import type { BackupStores } from '../backup/node-backup.ts';
+import type { AssembleOptions, BackupPlace } from '../assemble.ts';
+import type { BackupStores } from '../backup/node-backup-options.ts';
 import { SimClientNetwork } from './sim-client-network.ts';
 import { SimNode } from './sim-node.ts';
 import { SimScheduler } from './sim-scheduler.ts';
@@ -46,6 +46,8 @@ export interface SimClusterOptions {
   readonly wal?: Partial<WalOptions>;
   /** All nodes archive and back up into one store. Default: there is none. */
   readonly backup?: SimBackupOptions;
+  /** Instead of `backup`: stores of the caller, which take no time. */
+  readonly backupPlace?: BackupPlace;
   readonly settings?: Partial<
     Pick<
       AssembleOptions,

@@ -222,6 +222,7 @@ export class SimNode {
     const { assembled, wal } = running;
     await assembled.replica.handOver();
     await assembled.logCheck.stop();
+    await assembled.site?.stop();
     await assembled.backup?.stop();
     await assembled.care.stop();
     await assembled.replica.stop();
@@ -348,6 +349,7 @@ export class SimNode {
     alarms.restartsAre(() => assembled.care.recoveries.options.isEnabled);
     this.#cluster.observer?.onRunning?.(this);
     assembled.backup?.start();
+    assembled.site?.start();
     assembled.replica.start();
     assembled.care.start();
     transport.announce();
@@ -394,6 +396,7 @@ export class SimNode {
 
   #backupPlace(process: SimProcess): { readonly backup?: BackupPlace } {
     const { options, store } = this.#cluster;
+    if (options.backupPlace !== undefined) return { backup: options.backupPlace };
     if (store === null || options.backup === undefined) return {};
     const { archive, retention, schedules } = options.backup;
     const random = this.#random('backup');

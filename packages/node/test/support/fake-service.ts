@@ -65,6 +65,7 @@ export class FakeService implements NodeService {
   care: NodeService['care'] = null;
   backup: NodeService['backup'] = null;
   logCheck: NodeService['logCheck'] = null;
+  standby: NodeService['standby'] = null;
   execute_: Execute = async () => ({ index: 7, term: 2 }) as ResultBody;
   statusPatch: Partial<NodeStatus> = {};
 

@@ -34,6 +34,8 @@ export function findConflicts(
 
 export interface WriteEntry {
   readonly index: LogIndex;
+  /** Default: the index. */
+  readonly version?: LogIndex;
   /** Log time of the entry. */
   readonly timestampMs: number;
   readonly mode: 'always' | 'ifAllHold';
@@ -42,7 +44,7 @@ export interface WriteEntry {
 }
 
 export function applyWrite(entry: WriteEntry, lookup: ShardLookup): WriteOutcome {
-  const { index, mode, ops, shardCount, timestampMs } = entry;
+  const { index, mode, ops, shardCount, timestampMs, version = index } = entry;
   if (mode === 'ifAllHold') {
     const conflicts = findConflicts(ops, shardCount, lookup);
     if (conflicts.length > 0) return { kind: 'conflict', index, conflicts };
@@ -60,8 +62,8 @@ export function applyWrite(entry: WriteEntry, lookup: ShardLookup): WriteOutcome
       continue;
     }
     touched.add(shard);
-    if (op.isUpsert) shard.upsert(op, index, timestampMs);
-    else if (shard.delete(op, index)) deletedCount += 1;
+    if (op.isUpsert) shard.upsert(op, version, timestampMs);
+    else if (shard.delete(op, version)) deletedCount += 1;
   }
   for (const shard of touched) shard.endEntry();
   return { kind: 'written', index, deletedCount, skippedCount };

@@ -21,16 +21,19 @@ export class ArchiveKeeper {
   readonly #sinks: readonly KeptSink[];
   readonly #set: ArchiverSet<SinkArchiveStatus>;
   readonly #timers: Timers;
+  readonly #isOn: () => boolean;
   #timer: TimerHandle | null = null;
   #isLeading = false;
   #isStopped = false;
 
-  constructor(sinks: readonly KeptSink[], timers: Timers) {
+  /** While `isOn` says no, nothing is looked at and nothing archived. */
+  constructor(sinks: readonly KeptSink[], timers: Timers, isOn: () => boolean = () => true) {
     this.#sinks = sinks;
     this.#set = new ArchiverSet(
       sinks.map(({ archive, isRequired }) => ({ archiver: archive, isRequired })),
     );
     this.#timers = timers;
+    this.#isOn = isOn;
   }
 
   start(): void {
@@ -70,7 +73,7 @@ export class ArchiveKeeper {
   #schedule(): void {
     if (this.#isStopped) return;
     this.#timer = this.#timers.after(TICK_INTERVAL_MS, () => {
-      this.#set.tick();
+      if (this.#isOn()) this.#set.tick();
       this.#schedule();
     });
   }

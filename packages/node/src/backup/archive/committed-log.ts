@@ -19,6 +19,25 @@ export interface CommittedLog {
   read(firstIndex: LogIndex, sizeBytesMax: number): Promise<readonly Entry[] | 'compacted'>;
 }
 
+/**
+ * `log` as an archive may see it that begins behind `point`: what is before it belongs to another
+ * history. `point` is asked again each time; null: all of the log.
+ */
+export const behindPoint = (log: CommittedLog, point: () => LogBase | null): CommittedLog => {
+  const base = (): LogBase => {
+    const [own, from] = [log.base(), point()];
+    return from === null || own.index >= from.index ? own : from;
+  };
+  return {
+    base,
+    committedIndex: () => log.committedIndex(),
+    sumAt: (index) => (index < base().index ? null : log.sumAt(index)),
+    isLongerThan: (firstIndex, sizeBytes) => log.isLongerThan(firstIndex, sizeBytes),
+    read: async (firstIndex, sizeBytesMax) =>
+      firstIndex <= base().index ? 'compacted' : log.read(firstIndex, sizeBytesMax),
+  };
+};
+
 export const committedPartOf = (
   log: Pick<GroupLog, 'base' | 'entries' | 'firstIndexWithin' | 'lastIndex' | 'sum'>,
   committedIndex: () => LogIndex,

@@ -40,6 +40,8 @@ export interface SinkArchiveOptions {
   /** It was mended, and archiving goes on. */
   readonly onAlarmEnded: () => void;
   readonly limits?: Partial<ArchiverLimits>;
+  /** Of a cluster that took over; asked when the timeline is looked for. Default: the sink knows. */
+  readonly origin?: () => FoundTimeline | null;
 }
 
 /** `following`: another node leads, and archives. */
@@ -181,8 +183,10 @@ export class SinkArchive {
     this.#isChecked = true;
   }
 
-  #findTimeline(signal: AbortSignal): Promise<FoundTimeline> {
-    const { clusterId, sink } = this.#options;
+  async #findTimeline(signal: AbortSignal): Promise<FoundTimeline> {
+    const { clusterId, origin, sink } = this.#options;
+    const known = origin?.() ?? null;
+    if (known !== null) return known;
     const storeOf = (timeline: string): ArchiveStore => this.#storeOf(timeline, signal);
     return findTimeline(sink, clusterId, storeOf, { signal });
   }

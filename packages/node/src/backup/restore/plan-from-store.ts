@@ -40,6 +40,8 @@ export interface RestoreWish {
   readonly members: readonly PlannedMember[];
   readonly group: GroupId;
   readonly createdMs: number;
+  /** The new cluster follows on from there. Default: false. */
+  readonly isStandby?: boolean;
   /** 32 hex digits, never the same twice. */
   readonly mintHexId: () => string;
 }
@@ -62,16 +64,20 @@ export async function planFromStore(store: RestoreStore, wish: RestoreWish): Pro
     ? withoutArchive(store, id, wish)
     : throughArchive(store, archive, wish));
   const { index } = backup.root.meta;
-  const { createdMs, group, members, mintHexId, target } = wish;
+  const { createdMs, group, isStandby = false, members, mintHexId, target } = wish;
   const plan = planRestore({
-    ...{ group, target, parent, members, createdMs, mintHexId },
+    ...{ group, target, parent, members, createdMs, isStandby, mintHexId },
     backup: { backupId: backup.backupId, index },
   });
   return { plan, backup, entryCount: parent.index - index };
 }
 
-/** So that the archive of the new cluster continues this history. Again is no failure. */
+/**
+ * So that the archive of the new cluster continues this history. Again is no failure. A standby
+ * begins its timeline when it is promoted.
+ */
 export async function beginRestoredTimeline(store: RestoreStore, plan: RestorePlan): Promise<void> {
+  if (plan.isStandby) return;
   await storeOf(store, plan.clusterId, plan.timeline).beginTimeline(timelineOfPlan(plan));
 }
 

@@ -2,7 +2,8 @@
  * The log of a restored node, written by the same code that writes every log: it restarts behind
  * the checkpoint, takes the archived entries up to the target, and ends in one more that makes the
  * members of the plan the configuration. No member of the old cluster is in it, so none of them
- * counts, and the entry is of a term of its own, so no old entry can stand in its place.
+ * counts, and the entry is of a term of its own, so no old entry can stand in its place. Behind it
+ * comes one more for a standby: what the cluster is stands in its log.
  */
 import type { Entry, EntryHasher, LogIndex, Term } from '@holdfast/base';
 import {
@@ -17,7 +18,8 @@ import {
   term,
 } from '@holdfast/base';
 import type { CheckpointRoot, FileSystem, LogAppend, WalOptions } from '@holdfast/storage';
-import { InlineWal } from '@holdfast/storage';
+import { InlineWal, toHex } from '@holdfast/storage';
+import { encodeCommand } from '../../state/command.ts';
 import type { EntryBatch } from '../archive/archive-reader.ts';
 import type { RestorePlan } from './restore-plan.ts';
 
@@ -72,11 +74,13 @@ export async function restoreLog(options: RestoreLogOptions): Promise<RestoredLo
     failpoint('restore.before-configuration');
     const conf = confEntry(options.hasher, plan, last);
     // All members lay the same entries: all of them are on a majority, so all are committed.
+    const own = plan.isStandby ? [conf, standbyEntry(options.hasher, plan, conf)] : [conf];
+    const end = own.at(-1) as Entry;
     append({
-      entries: [conf],
-      hardState: { term: conf.term, vote: null, commit: conf.index },
+      entries: own,
+      hardState: { term: end.term, vote: null, commit: end.index },
     });
-    return { lastIndex: conf.index, lastTerm: conf.term, lastSum: conf.sum, entryCount };
+    return { lastIndex: end.index, lastTerm: end.term, lastSum: end.sum, entryCount };
   } finally {
     await wal.close();
   }
@@ -129,6 +133,18 @@ function checkEnd({ backupId, parent }: RestorePlan, last: End): void {
       `the entry ${index} of term ${parentTerm} that the plan names: make a new plan`,
     { details: { backupId, index: last.index, plannedIndex: index } },
   );
+}
+
+/** Makes the new cluster a standby of the one whose log it has. */
+function standbyEntry(hasher: EntryHasher, { parent }: RestorePlan, last: Entry): Entry {
+  const { clusterId, sum: parentSum, term: parentTerm, timeline, timestampMs } = parent;
+  const at = { index: parent.index, term: parentTerm, sum: toHex(parentSum), timestampMs };
+  const change = { kind: 'standBy', source: { clusterId, timeline, ...at } } as const;
+  const command = { kind: 'site', change } as const;
+  const data = encodeCommand({ timestampMs, session: null, bodyHash: 0n, command });
+  const index = logIndex(last.index + 1);
+  const sum = hasher(last.sum, last.term, index, 'normal', data);
+  return { index, term: last.term, type: 'normal', data, sum };
 }
 
 /** The same bytes on every node: nothing but the plan is in it. */

@@ -54,6 +54,8 @@ export interface RestorePlan {
   readonly members: readonly Member[];
   /** For people. */
   readonly createdMs: number;
+  /** The new cluster follows the archive of `parent` until it is promoted. */
+  readonly isStandby: boolean;
 }
 
 /** A node of the cluster that is made, as an operator names it. */
@@ -71,6 +73,8 @@ export interface RestorePlanFacts {
   readonly parent: TimelineParent;
   readonly members: readonly PlannedMember[];
   readonly createdMs: number;
+  /** Default: false. */
+  readonly isStandby?: boolean;
   /** 32 hex digits, never the same twice. */
   readonly mintHexId: () => string;
 }
@@ -80,7 +84,7 @@ export interface RestorePlanFacts {
  *   the members contradict each other
  */
 export function planRestore(facts: RestorePlanFacts): RestorePlan {
-  const { backup, createdMs, group, mintHexId, parent, target } = facts;
+  const { backup, createdMs, group, isStandby = false, mintHexId, parent, target } = facts;
   if (backup.index > parent.index) {
     throw new HoldfastError(
       'RESTORE_TARGET',
@@ -109,6 +113,7 @@ export function planRestore(facts: RestorePlanFacts): RestorePlan {
     target,
     members,
     createdMs,
+    isStandby,
   };
 }
 
@@ -161,6 +166,8 @@ function planToJson(plan: RestorePlan): Record<string, unknown> {
       clientAddress: member.clientAddress,
     })),
     createdMs: plan.createdMs,
+    // Left out otherwise: plans of earlier versions keep their digest.
+    ...(plan.isStandby ? { isStandby: true } : {}),
   };
 }
 
@@ -205,6 +212,7 @@ function parsePlan(path: string, body: unknown): RestorePlan {
     target: parseTarget(fields.object('target')),
     members,
     createdMs: fields.integer('createdMs'),
+    isStandby: fields.has('isStandby') && fields.flag('isStandby'),
   };
   if (plan.backupIndex > plan.parent.index) throw fields.wrong('backupIndex');
   return plan;
