@@ -73,6 +73,8 @@ export interface AssembleOptions {
   /** Default: CHECKPOINT_GENERATION_COUNT_MIN. */
   readonly checkpointGenerationCount?: number;
   readonly sessionIdleTimeoutMs: number;
+  /** Of drops that do not say it themselves. Default 0: what is dropped is gone at once. */
+  readonly dropRetentionMs?: number;
   /** How often the replicas compare their digests. Default 0: only when asked for. */
   readonly digestVerifyIntervalMs?: number;
   /** Off when it is not given. */
@@ -256,6 +258,7 @@ function replicaOptions(options: AssembleOptions): ReplicaOptions {
     retainedEntryCount: options.retainedEntryCount,
     checkpointGenerationCount: options.checkpointGenerationCount ?? CHECKPOINT_GENERATION_COUNT_MIN,
     sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
+    dropRetentionMs: options.dropRetentionMs ?? 0,
     digestVerifyIntervalMs: options.digestVerifyIntervalMs ?? 0,
     limits: { ...REPLICA_LIMITS_DEFAULT, ...options.limits },
     joinAddresses: options.joinAddresses ?? [],

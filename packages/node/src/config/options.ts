@@ -9,6 +9,7 @@ import {
   CHECKPOINT_GENERATION_COUNT_MAX,
   CHECKPOINT_GENERATION_COUNT_MIN,
 } from '@holdfast/storage';
+import { DROP_RETENTION_MS_MAX } from '@holdfast/protocol';
 import { z } from 'zod';
 import { BACKUP_OPTIONS } from './backup-options.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
@@ -298,6 +299,12 @@ export const OPTIONS = {
     'Log kept for a snapshot transfer under way; over it the transfer is given up.',
   ),
   ...BACKUP_OPTIONS,
+  dropRetentionMs: milliseconds(
+    0,
+    DROP_RETENTION_MS_MAX,
+    24 * HOUR_MS,
+    'How long a dropped collection can be undeleted; its points take memory and disk so long. 0: not at all.',
+  ),
   sessionIdleTimeoutMs: milliseconds(
     1_000,
     30 * 24 * HOUR_MS,

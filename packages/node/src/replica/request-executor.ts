@@ -3,6 +3,7 @@ import { HoldfastError, sessionId, unreachable } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { ExecuteContext, MembershipState } from '../service-api.ts';
 import type { Command } from '../state/command.ts';
+import { CollectionRequests } from './collection-requests.ts';
 import type { ExecutorReplica } from './executor-replica.ts';
 import { ReadRequests } from './read-requests.ts';
 import { WriteRequests } from './write-requests.ts';
@@ -11,11 +12,13 @@ export class RequestExecutor {
   readonly #replica: ExecutorReplica;
   readonly #reads: ReadRequests;
   readonly #writes: WriteRequests;
+  readonly #collections: CollectionRequests;
 
   constructor(replica: ExecutorReplica) {
     this.#replica = replica;
     this.#reads = new ReadRequests(replica);
     this.#writes = new WriteRequests(replica);
+    this.#collections = new CollectionRequests(replica, this.#writes);
   }
 
   async execute(request: Request, context: ExecuteContext): Promise<ResultBody> {
@@ -32,14 +35,21 @@ export class RequestExecutor {
         return this.#writes.write(command, undefined, [], deadlineMs);
       }
       case 'createCollection':
-        return this.#writes.createCollection(request, deadlineMs);
+        return this.#collections.create(request, deadlineMs);
       case 'dropCollection':
-        return this.#writes.write(
-          { kind: 'dropCollection', name: request.name },
-          request.session,
-          ['dropCollection', request.name],
-          deadlineMs,
-        );
+        return this.#collections.drop(request, deadlineMs);
+      case 'undeleteCollection':
+        return this.#collections.undelete(request, deadlineMs);
+      case 'renameCollection':
+        return this.#collections.rename(request, deadlineMs);
+      case 'purgeCollection':
+        return this.#collections.purge(request, deadlineMs);
+      case 'digestCollection':
+        return this.#collections.digest(request, deadlineMs);
+      case 'finishCollection':
+        return this.#collections.finish(request, deadlineMs);
+      case 'publishCollections':
+        return this.#collections.publish(request, deadlineMs);
       case 'updateCollection': {
         const { checksumAlgorithm, name, session } = request;
         const body = ['updateCollection', name, checksumAlgorithm];

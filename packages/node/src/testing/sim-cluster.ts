@@ -50,6 +50,7 @@ export interface SimClusterOptions {
       | 'checkpointGenerationCount'
       | 'retainedEntryCount'
       | 'sessionIdleTimeoutMs'
+      | 'dropRetentionMs'
       | 'digestVerifyIntervalMs'
       | 'limits'
       | 'heal'
