@@ -125,7 +125,8 @@ export class Collections {
     const fields = { collection, ...(uid === undefined ? {} : { uid }) };
     const kind = 'digestCollection';
     checkUp({ id: 0, kind, ...fields });
-    const message = (_stamp: unknown, timeoutMs: number) => ({ kind, ...fields, timeoutMs }) as const;
+    const message = (_stamp: unknown, timeoutMs: number) =>
+      ({ kind, ...fields, timeoutMs }) as const;
     return this.#run({ kind, target: { kind: 'leader' }, isWrite: false, message }, options);
   }
 

@@ -20,8 +20,8 @@ import type {
 import { canonicalPayload } from '@holdfast/protocol';
 import t from 'tap';
 import { mergeScroll } from '../src/routing/scatter-gather.ts';
-import { succeeded } from '../src/state/meta-step.ts';
 import { FrameReader, FrameWriter } from '../src/state/meta-rows.ts';
+import { succeeded } from '../src/state/meta-step.ts';
 import { SimCluster } from '../src/testing/sim-cluster.ts';
 
 const COLLECTION = 'docs';

@@ -3,9 +3,19 @@
  * before it is whole; all of it a function of the log. Method: entries by hand on the meta state;
  * then the same through simulated nodes that crash, load checkpoints and hand over.
  */
+import { must } from '@holdfast/base';
+import type {
+  CanonicalPayload,
+  DropCollectionResult,
+  Request,
+  ResultBody,
+} from '@holdfast/protocol';
 import t from 'tap';
+import { digestContent } from '../src/replica/content-digest.ts';
 import { COLLECTION_COUNT_MAX } from '../src/state/catalogue.ts';
 import type { Command } from '../src/state/command.ts';
+import { decodeCommand } from '../src/state/command.ts';
+import { SimCluster, type SimNode } from '../src/testing/sim-cluster.ts';
 import { create, Log, load, SPEC, save } from './support/state-log.ts';
 
 const hide = (name: string, retentionMs = 1_000): Command => ({
@@ -155,9 +165,164 @@ t.test('a state without hidden collections is written as older nodes read it', a
 t.test('a log of before drops could be taken back means what it meant', async (t) => {
   const log = new Log();
   const { index: uid } = log.apply(create('docs'));
-  // The bytes of such an entry: kind 5, with nothing but the name.
-  t.strictSame(log.apply({ kind: 'dropCollection', name: 'docs' }).result, {
-    ...{ ok: true, index: 2, term: 1, value: { kind: 'collectionDropped', isDropped: true } },
-  });
+  const name = '{"name":"docs"}';
+  const bytes = new Uint8Array(48 + name.length);
+  bytes.set([1, 5]);
+  bytes.set(new TextEncoder().encode(name), 48);
+  const { command } = decodeCommand(bytes);
+  t.strictSame(command, { kind: 'dropCollection', name: 'docs' });
+  const { result } = log.apply(command);
+  t.strictSame(result.ok && result.value, { kind: 'collectionDropped', isDropped: true });
   t.match(log.apply(undelete(uid)).result, { ok: false, code: 'COLLECTION_NOT_FOUND' });
+});
+
+const RETENTION_MS = 60_000;
+const POINT_COUNT = 30;
+
+async function started(seed: number): Promise<SimCluster> {
+  const settings = { dropRetentionMs: RETENTION_MS, retainedEntryCount: 0 };
+  const limits = { followerLogHoldSizeBytesMax: 0 };
+  const cluster = new SimCluster({ nodeCount: 3, seed, settings: { ...settings, limits } });
+  await cluster.start();
+  await ask(cluster, { kind: 'createCollection', ...SHAPE, name: 'docs' });
+  await ask(cluster, { kind: 'upsert', collection: 'docs', points: pointsOf(POINT_COUNT) });
+  return cluster;
+}
+
+const SHAPE = { dimension: 2, metric: 'l2', shardCount: 2 } as const;
+
+const pointsOf = (count: number) =>
+  Array.from({ length: count }, (_, id) => ({ id, vector: new Float32Array([id, 1]) }));
+
+const payloadOf = (value: object) =>
+  new TextEncoder().encode(JSON.stringify(value)) as CanonicalPayload;
+
+type Asked<Kind> = Kind extends Request['kind']
+  ? Omit<Extract<Request, { readonly kind: Kind }>, 'id'>
+  : never;
+
+async function ask(cluster: SimCluster, request: Asked<Request['kind']>): Promise<ResultBody> {
+  const leader = await cluster.leader();
+  await cluster.scheduler.resolve(leader.node.replica.whenLeaderReady(Number.MAX_SAFE_INTEGER));
+  return cluster.execute(leader, { id: 1, ...request } as Request);
+}
+
+const hiddenOn = (node: SimNode) =>
+  node.node.replica.meta.catalogue
+    .allHidden()
+    .map(({ definition, hiding }) => `${definition.name} ${hiding.state}`);
+
+const rowsOf = async (cluster: SimCluster, node: SimNode): Promise<number> => {
+  const lanes = await cluster.scheduler.resolve(node.host.stats());
+  return lanes.reduce((sum, { liveRowCount }) => sum + liveRowCount, 0);
+};
+
+t.test('a drop is taken back after power cuts, snapshots and changes of the leader', async (t) => {
+  const cluster = await started(51);
+  const [behind] = cluster.nodes.filter(({ node }) => node.replica.soft.role !== 'leader');
+  must(behind).kill();
+  await cluster.scheduler.advance(2_000);
+  const dropped = await ask(cluster, { kind: 'dropCollection', name: 'docs' });
+  const { uid } = must((dropped as DropCollectionResult).hidden);
+  const gone = ask(cluster, { kind: 'count', collection: 'docs' });
+  await t.rejects(gone, { code: 'COLLECTION_NOT_FOUND' });
+  const blind = ask(cluster, { kind: 'upsert', collection: 'docs', points: pointsOf(1) });
+  await t.rejects(blind, { code: 'COLLECTION_NOT_FOUND' });
+  const late = { kind: 'upsert', collection: 'docs', uid, points: pointsOf(1) } as const;
+  await t.rejects(ask(cluster, late), { code: 'COLLECTION_NOT_FOUND' }, 'by uid neither');
+  for (const node of cluster.nodes)
+    if (node !== behind) await cluster.scheduler.resolve(node.node.replica.checkpoint());
+  for (const node of cluster.nodes) {
+    if (node === behind) continue;
+    node.cutPower({ seed: 1, keepUnsynced: 'none' });
+    await node.start();
+  }
+  await must(behind).start();
+  await cluster.leader();
+  await cluster.scheduler.advance(5_000);
+  t.same(new Set((await cluster.digests()).map(({ digest }) => digest)).size, 1);
+  for (const node of cluster.nodes) t.same(hiddenOn(node), ['docs dropped'], node.id);
+  const listed = await ask(cluster, { kind: 'listCollections', includeDeleted: true });
+  t.match(listed, { collections: [], hidden: [{ state: 'dropped' }] });
+  await ask(cluster, { kind: 'undeleteCollection', uid, name: 'back' });
+  t.match(await ask(cluster, { kind: 'count', collection: 'back' }), { count: POINT_COUNT });
+  await ask(cluster, { kind: 'renameCollection', name: 'back', newName: 'docs' });
+  t.match(await ask(cluster, { kind: 'count', collection: 'docs' }), { count: POINT_COUNT });
+  await t.rejects(ask(cluster, { kind: 'count', collection: 'back' }), {
+    code: 'COLLECTION_NOT_FOUND',
+  });
+  t.same(new Set((await cluster.digests()).map(({ digest }) => digest)).size, 1);
+});
+
+t.test('the leader lets a dropped collection go when its time is over, on all nodes', async (t) => {
+  const cluster = await started(52);
+  await ask(cluster, { kind: 'dropCollection', name: 'docs' });
+  await cluster.scheduler.advance(RETENTION_MS - 10_000);
+  const [node] = cluster.nodes;
+  t.same(hiddenOn(must(node)), ['docs dropped']);
+  t.equal(await rowsOf(cluster, must(node)), POINT_COUNT, 'its rows take memory');
+  const leader = await cluster.leader();
+  leader.kill();
+  await cluster.scheduler.advance(25_000);
+  await leader.start();
+  await cluster.digests();
+  for (const each of cluster.nodes) {
+    t.same(hiddenOn(each), [], each.id);
+    t.equal(await rowsOf(cluster, each), 0, each.id);
+  }
+});
+
+t.test('a drop that says so is gone at once', async (t) => {
+  const cluster = await started(53);
+  const drop = { kind: 'dropCollection', name: 'docs', retentionMs: 0 } as const;
+  const dropped = await ask(cluster, drop);
+  t.notMatch(dropped, { hidden: {} });
+  const leader = await cluster.leader();
+  t.same(hiddenOn(leader), []);
+  t.equal(await rowsOf(cluster, leader), 0);
+});
+
+t.test('a digest of content tells points, and not when they were written', async (t) => {
+  const cluster = await started(54);
+  const points = pointsOf(POINT_COUNT);
+  await ask(cluster, { kind: 'createCollection', ...SHAPE, name: 'twin', shardCount: 5 });
+  for (const point of points.toReversed())
+    await ask(cluster, { kind: 'upsert', collection: 'twin', points: [point] });
+  const digestOf = async (collection: string) => {
+    const found = await ask(cluster, { kind: 'digestCollection', collection });
+    return 'digest' in found ? `${found.pointCount} ${found.digest}` : '';
+  };
+  t.equal(await digestOf('twin'), await digestOf('docs'));
+  const other = [{ id: 3, vector: new Float32Array([3, 1]), payload: payloadOf({ a: 1 }) }];
+  await ask(cluster, { kind: 'upsert', collection: 'twin', points: other });
+  t.not(await digestOf('twin'), await digestOf('docs'), 'a payload');
+  await ask(cluster, { kind: 'upsert', collection: 'twin', points: points.slice(3, 4) });
+  t.equal(await digestOf('twin'), await digestOf('docs'), 'written again');
+  await ask(cluster, { kind: 'delete', collection: 'twin', points: [{ id: 0 }] });
+  t.not(await digestOf('twin'), await digestOf('docs'), 'a point less');
+});
+
+t.test('a collection that is written has no digest', async (t) => {
+  const cluster = await started(55);
+  const leader = await cluster.leader();
+  const { lanes } = leader.node.replica;
+  const definition = must(leader.node.replica.meta.catalogue.byName('docs'));
+  let id = 1_000;
+  const written = digestContent(
+    {
+      host: leader.host,
+      lanes: {
+        read: async (...given: Parameters<typeof lanes.read>) => {
+          const answers = await cluster.scheduler.resolve(lanes.read(...given));
+          id += 1;
+          const point = { id, vector: new Float32Array([1, 1]) };
+          await ask(cluster, { kind: 'upsert', collection: 'docs', points: [point] });
+          return answers;
+        },
+      } as typeof lanes,
+    },
+    definition,
+    Number.MAX_SAFE_INTEGER,
+  );
+  await t.rejects(written, { code: 'OVERLOADED' });
 });

@@ -5,11 +5,11 @@
  */
 import { availableParallelism } from 'node:os';
 import { isNodeId, type NodeId } from '@holdfast/base';
+import { DROP_RETENTION_MS_MAX } from '@holdfast/protocol';
 import {
   CHECKPOINT_GENERATION_COUNT_MAX,
   CHECKPOINT_GENERATION_COUNT_MIN,
 } from '@holdfast/storage';
-import { DROP_RETENTION_MS_MAX } from '@holdfast/protocol';
 import { z } from 'zod';
 import { BACKUP_OPTIONS } from './backup-options.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';

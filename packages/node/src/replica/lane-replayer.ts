@@ -15,8 +15,8 @@ import type {
 } from '@holdfast/shard-worker';
 import { hasConditions, splitPointOps } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, Wal } from '@holdfast/storage';
-import type { MetaStep } from '../state/meta-step.ts';
 import { MetaMachine } from '../state/meta-machine.ts';
+import type { MetaStep } from '../state/meta-step.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import { manifestReferences } from './checkpointer.ts';
 import type { RotListener } from './log-store.ts';

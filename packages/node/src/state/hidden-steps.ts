@@ -50,7 +50,7 @@ export function executeHidden(
     case 'createHiddenCollection': {
       const { retentionMs, spec } = command;
       const hiding = {
-        ...{ state: 'restoring', sinceMs: at.logTimeMs } as const,
+        ...({ state: 'restoring', sinceMs: at.logTimeMs } as const),
         purgeAtMs: at.logTimeMs + retentionMs,
       };
       const outcome = catalogue.createHidden(at.index, spec, hiding);

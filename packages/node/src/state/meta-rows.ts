@@ -28,7 +28,15 @@ export const META_HEAD_SIZE_BYTES = 8;
 const FRAME_SIZE_BYTES = 64 * 1024;
 /** What a reader takes for possible: a frame, and the largest row (a result with conflicts). */
 export const META_FRAME_SIZE_BYTES_MAX = 4 * 1024 * 1024;
-const KIND = { head: 0, collection: 1, session: 2, written: 3, other: 4, end: 5, hidden: 6 } as const;
+const KIND = {
+  head: 0,
+  collection: 1,
+  session: 2,
+  written: 3,
+  other: 4,
+  end: 5,
+  hidden: 6,
+} as const;
 
 export interface MetaHead {
   readonly appliedIndex: number;

@@ -10,10 +10,10 @@ import type { LaneCollection } from './lane-collection.ts';
 import { shardOf } from './lane-collection.ts';
 import type { SearchLayers } from './layers.ts';
 import { lowestRows, SCROLL_SIZE_BYTES_MAX } from './lowest-rows.ts';
+import { readRow } from './read-row.ts';
 import { NO_ROW } from './row-store.ts';
 import type { SearchTiming } from './search.ts';
 import { prepareQuery, scoreOfKey, searchShard } from './search.ts';
-import { readRow } from './read-row.ts';
 import type { Shard } from './shard.ts';
 import { walk } from './walk.ts';
 
