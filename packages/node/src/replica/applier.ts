@@ -34,8 +34,7 @@ import type {
 import { hasConditions, splitPointOps } from '@holdfast/shard-worker';
 import type { ResultSlot } from '../state/apply-result.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
-import type { MetaStep } from '../state/meta-step.ts';
-import { refused, succeeded } from '../state/meta-step.ts';
+import { type MetaStep, refused, succeeded } from '../state/meta-step.ts';
 import { voteInBatchOrder } from './lane-vote.ts';
 import { shardCommand } from './shard-step.ts';
 import { VoteMemory } from './vote-memory.ts';

@@ -3,7 +3,7 @@
  * collections that are restored hidden. How long a dropped one is kept is decided here, on the
  * leader, and goes into the entry: apply knows no setting and no clock.
  */
-import { HoldfastError } from '@holdfast/base';
+import { HoldfastError, unreachable } from '@holdfast/base';
 import type {
   CreateCollectionRequest,
   DigestCollectionRequest,
@@ -35,6 +35,16 @@ import type { WriteRequests } from './write-requests.ts';
  */
 const HIDDEN_RETENTION_MS = 7 * 24 * 3_600_000;
 
+export type CollectionRequest =
+  | CreateCollectionRequest
+  | DropCollectionRequest
+  | UndeleteCollectionRequest
+  | RenameCollectionRequest
+  | PurgeCollectionRequest
+  | DigestCollectionRequest
+  | FinishCollectionRequest
+  | PublishCollectionsRequest;
+
 export class CollectionRequests {
   readonly #replica: ExecutorReplica;
   readonly #writes: WriteRequests;
@@ -44,7 +54,30 @@ export class CollectionRequests {
     this.#writes = writes;
   }
 
-  create(request: CreateCollectionRequest, deadlineMs: number): Promise<ResultBody> {
+  execute(request: CollectionRequest, deadlineMs: number): Promise<ResultBody> {
+    switch (request.kind) {
+      case 'createCollection':
+        return this.#create(request, deadlineMs);
+      case 'dropCollection':
+        return this.#drop(request, deadlineMs);
+      case 'undeleteCollection':
+        return this.#undelete(request, deadlineMs);
+      case 'renameCollection':
+        return this.#rename(request, deadlineMs);
+      case 'purgeCollection':
+        return this.#purge(request, deadlineMs);
+      case 'digestCollection':
+        return this.#digest(request, deadlineMs);
+      case 'finishCollection':
+        return this.#finish(request, deadlineMs);
+      case 'publishCollections':
+        return this.#publish(request, deadlineMs);
+      default:
+        return unreachable(request);
+    }
+  }
+
+  #create(request: CreateCollectionRequest, deadlineMs: number): Promise<ResultBody> {
     const spec = this.#specOf(request);
     if (request.isHidden === true) {
       const command = { kind: 'createHiddenCollection', spec } as const;
@@ -62,7 +95,7 @@ export class CollectionRequests {
     return this.#writes.write(command, request.session, body, deadlineMs);
   }
 
-  drop({ name, retentionMs, session }: DropCollectionRequest, deadlineMs: number) {
+  #drop({ name, retentionMs, session }: DropCollectionRequest, deadlineMs: number) {
     const keptMs = retentionMs ?? this.#replica.dropRetentionMs;
     const command: Command =
       keptMs === 0
@@ -73,29 +106,29 @@ export class CollectionRequests {
     return this.#writes.write(command, session, ['dropCollection', name, ...asked], deadlineMs);
   }
 
-  undelete({ name, session, uid }: UndeleteCollectionRequest, deadlineMs: number) {
+  #undelete({ name, session, uid }: UndeleteCollectionRequest, deadlineMs: number) {
     const command = { kind: 'undeleteCollection', uid, name: name ?? null } as const;
     const body = ['undeleteCollection', String(uid), name ?? ''];
     return this.#writes.write(command, session, body, deadlineMs);
   }
 
-  rename({ name, newName, session }: RenameCollectionRequest, deadlineMs: number) {
+  #rename({ name, newName, session }: RenameCollectionRequest, deadlineMs: number) {
     const command = { kind: 'renameCollection', name, newName } as const;
     return this.#writes.write(command, session, ['renameCollection', name, newName], deadlineMs);
   }
 
-  purge({ session, uid }: PurgeCollectionRequest, deadlineMs: number): Promise<ResultBody> {
+  #purge({ session, uid }: PurgeCollectionRequest, deadlineMs: number): Promise<ResultBody> {
     const command = { kind: 'purgeCollection', uid, cutoffMs: null } as const;
     return this.#writes.write(command, session, ['purgeCollection', String(uid)], deadlineMs);
   }
 
-  publish({ session, uids }: PublishCollectionsRequest, deadlineMs: number): Promise<ResultBody> {
+  #publish({ session, uids }: PublishCollectionsRequest, deadlineMs: number): Promise<ResultBody> {
     const body = ['publishCollections', uids.join(' ')];
     return this.#writes.write({ kind: 'publishCollections', uids }, session, body, deadlineMs);
   }
 
   /** What was written is read back and compared before anything is proposed. */
-  async finish(request: FinishCollectionRequest, deadlineMs: number): Promise<ResultBody> {
+  async #finish(request: FinishCollectionRequest, deadlineMs: number): Promise<ResultBody> {
     await this.#replica.whenLeaderReady(deadlineMs);
     const { digest, pointCount, session, uid } = request;
     const body = ['finishCollection', String(uid), String(pointCount), digest];
@@ -111,7 +144,7 @@ export class CollectionRequests {
     return this.#writes.write({ kind: 'finishCollection', uid }, session, body, deadlineMs);
   }
 
-  async digest(request: DigestCollectionRequest, deadlineMs: number): Promise<ResultBody> {
+  async #digest(request: DigestCollectionRequest, deadlineMs: number): Promise<ResultBody> {
     await this.#replica.linearizable(deadlineMs);
     const { catalogue } = this.#replica.meta;
     const { collection, uid } = request;

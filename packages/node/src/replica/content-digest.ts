@@ -1,9 +1,9 @@
 /**
  * Count and digest of what a collection holds: a sum over its points of the hash of id, vector and
  * payload. Unlike the digests that replicas compare, it does not depend on when and by which entry
- * a point was written, or on how many shards there are: a collection in another cluster has the same
- * exactly if it has the same points. Every point is read, in bounded stretches between which the
- * lanes go on with other things.
+ * a point was written, or on how many shards there are: a collection in another cluster has the
+ * same exactly if it has the same points. Every point is read, in bounded stretches between which
+ * the lanes go on with other things.
  */
 import { HoldfastError, must } from '@holdfast/base';
 import type { CollectionDefinition } from '@holdfast/shard-worker';

@@ -35,21 +35,14 @@ export class RequestExecutor {
         return this.#writes.write(command, undefined, [], deadlineMs);
       }
       case 'createCollection':
-        return this.#collections.create(request, deadlineMs);
       case 'dropCollection':
-        return this.#collections.drop(request, deadlineMs);
       case 'undeleteCollection':
-        return this.#collections.undelete(request, deadlineMs);
       case 'renameCollection':
-        return this.#collections.rename(request, deadlineMs);
       case 'purgeCollection':
-        return this.#collections.purge(request, deadlineMs);
       case 'digestCollection':
-        return this.#collections.digest(request, deadlineMs);
       case 'finishCollection':
-        return this.#collections.finish(request, deadlineMs);
       case 'publishCollections':
-        return this.#collections.publish(request, deadlineMs);
+        return this.#collections.execute(request, deadlineMs);
       case 'updateCollection': {
         const { checksumAlgorithm, name, session } = request;
         const body = ['updateCollection', name, checksumAlgorithm];

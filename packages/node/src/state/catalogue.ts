@@ -1,6 +1,7 @@
 /**
- * The replicated list of collections. A name can be reused, a uid (the creating index) never. Beside
- * those that everybody sees it holds hidden ones (hiding.ts): they have rows and no claim to a name.
+ * The replicated list of collections. A name can be reused, a uid (the creating index) never.
+ * Beside those that everybody sees it holds hidden ones (hiding.ts), with rows, and no claim to a
+ * name.
  */
 import type { LogIndex } from '@holdfast/base';
 import { must } from '@holdfast/base';

@@ -80,7 +80,7 @@ export function checkMetaHead(bytes: Uint8Array): void {
   if (version === VERSION_PLAIN || version === VERSION_HIDDEN) return;
   throw new HoldfastError(
     'FORMAT_UNKNOWN',
-    `a meta file is of version ${version ?? 'unknown'}, this node reads ${VERSION_PLAIN} and ${VERSION_HIDDEN}: ` +
+    `a meta file is of version ${version ?? 'unknown'}, this node reads up to ${VERSION_HIDDEN}: ` +
       'run the version that wrote it, or replace this node',
     { details: { version } },
   );

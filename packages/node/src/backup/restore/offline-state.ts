@@ -1,7 +1,7 @@
 /**
- * The rows of a laid data directory, without a node: nothing is elected, nothing listens, nothing is
- * written but what opening a log writes. One lane in this thread replays the log over the checkpoint
- * and keeps the collections that are wanted, and no others, in memory.
+ * The rows of a laid data directory, without a node: nothing is elected, nothing listens, nothing
+ * is written but what opening a log writes. One lane in this thread replays the log over the
+ * checkpoint and keeps the collections that are wanted, and no others, in memory.
  */
 import type { Entry, GroupId, LogIndex } from '@holdfast/base';
 import { assert, HoldfastError, logIndex, must } from '@holdfast/base';
