@@ -240,6 +240,7 @@ function makeCluster(plan: SimPlan): SimCluster {
       checkpointIntervalMs: plan.checkpointIntervalMs,
       retainedEntryCount: plan.retainedEntryCount,
       sessionIdleTimeoutMs: plan.sessionIdleTimeoutMs,
+      dropRetentionMs: plan.dropRetentionMs,
       checkpointGenerationCount: plan.checkpointGenerationCount,
       limits: plan.limits,
       digestVerifyIntervalMs: plan.care.digestVerifyIntervalMs,
