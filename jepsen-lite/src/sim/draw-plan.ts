@@ -244,6 +244,7 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
     checkpointIntervalMs: pick([300, 1_000, 4_000, 1_000_000]),
     retainedEntryCount: pick([0, 3, 50, 10_000]),
     sessionIdleTimeoutMs: pick([2_000, 3_600_000, 3_600_000]),
+    dropRetentionMs: drawDropRetention(seed),
     walFileSizeBytes: pick([16 * 1024, 64 * 1024]),
     ...drawTransfers(seed),
     logCacheSizeBytes: pick([1_024, 16_384, 16 * 1_024 * 1_024]),
@@ -257,6 +258,12 @@ export function drawPlan(seed: number, durationMs = DURATION_MS): SimPlan {
       ...drawJointCheckpoint(seed, durationMs),
     ].sort((left, right) => left.atMs - right.atMs),
   };
+}
+
+/** From numbers of its own: so short that drops are purged within a run, or come back. */
+function drawDropRetention(seed: number): number {
+  const random = new SeededRandom(deriveSeed(seed, 'drops'));
+  return [0, 500, 3_600_000][random.nextBelow(3)]!;
 }
 
 /** From numbers of its own, so that what is drawn here changes nothing else of a seed. */

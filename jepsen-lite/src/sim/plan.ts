@@ -259,6 +259,8 @@ export interface SimPlan {
   readonly checkpointIntervalMs: number;
   readonly retainedEntryCount: number;
   readonly sessionIdleTimeoutMs: number;
+  /** Of dropped collections; 0: they are gone at once. */
+  readonly dropRetentionMs: number;
   readonly walFileSizeBytes: number;
   /** Entries kept in memory; what a peer misses beyond them is read from the files. */
   readonly logCacheSizeBytes: number;

@@ -119,6 +119,7 @@ class Shrinker {
       { diskMsMax: 1, clientMsMax: 1 },
       { checkpointIntervalMs: 1_000_000 },
       { sessionIdleTimeoutMs: 3_600_000 },
+      { dropRetentionMs: 0 },
       { keyCount: 1 },
     ];
     for (const change of changes) await this.#try({ ...this.#plan, ...change });

@@ -224,13 +224,22 @@ export class SimClient {
     const dice = random.nextBelow(4);
     try {
       if (dice === 0) await client.createCollection({ ...collectionSpec, name: own });
-      else if (dice === 1) await client.dropCollection(own);
+      else if (dice === 1) await this.#drop(client, own);
       else if (dice === 2) await client.listCollections();
       else await client.status();
       this.#note(`look ${dice}: done`);
     } catch (thrown) {
       this.#note(`look ${dice}: ${expected(thrown).code}`);
     }
+  }
+
+  /** One of two that can come back does, under a name of its own. */
+  async #drop(client: HoldfastClient, own: string): Promise<void> {
+    const { hidden } = await client.dropCollection(own);
+    if (hidden === undefined || hidden.uid % 2 === 1) return;
+    await client.collections.undelete(hidden.uid, { name: `${own}-${hidden.uid}` });
+    await client.collections.rename(`${own}-${hidden.uid}`, `${own}-back`);
+    await client.dropCollection(`${own}-back`, { retentionMs: 0 });
   }
 
   async #count(): Promise<void> {

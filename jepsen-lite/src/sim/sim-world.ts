@@ -267,6 +267,7 @@ function makeCluster(plan: SimPlan): SimCluster {
       checkpointIntervalMs: plan.checkpointIntervalMs,
       retainedEntryCount: plan.retainedEntryCount,
       sessionIdleTimeoutMs: plan.sessionIdleTimeoutMs,
+      dropRetentionMs: plan.dropRetentionMs,
       checkpointGenerationCount: plan.checkpointGenerationCount,
       limits:
         plan.backup === null

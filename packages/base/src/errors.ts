@@ -133,6 +133,11 @@ export const ERROR_CODES = {
     'never',
     'The cluster has reached its collection limit; drop one first.',
   ),
+  COLLECTION_NOT_READY: wire(
+    true,
+    'never',
+    'The collection that is restored was not found to be equal to its source; restore it again, or purge it.',
+  ),
   DIMENSION_MISMATCH: wire(true, 'never', 'The vector has another dimension than the collection.'),
   VECTOR_INVALID: wire(true, 'never', 'A vector component is NaN, infinite or not a number.'),
   POINT_ID_INVALID: wire(

@@ -28,6 +28,7 @@ import {
 import { Admin } from './admin.ts';
 import { Call } from './call.ts';
 import { Collection } from './collection.ts';
+import { Collections } from './collections.ts';
 import { Gate } from './gate.ts';
 import { NodePool } from './node-pool.ts';
 import type { ConnectOptions, RequestOptions } from './options.ts';
@@ -70,6 +71,11 @@ export interface CreateCollectionOptions extends RequestOptions {
   readonly ifNotExists?: boolean;
 }
 
+export interface DropCollectionOptions extends RequestOptions {
+  /** So long it can be undeleted; 0: it is gone at once. Default: as the cluster is set. */
+  readonly retentionMs?: number;
+}
+
 type Listeners = {
   readonly [Name in keyof ClientEvents]: Set<(event: ClientEvents[Name]) => void>;
 };
@@ -77,6 +83,8 @@ type Listeners = {
 export class HoldfastClient {
   /** Members of the cluster, and changes of them. */
   readonly admin = new Admin((plan, options) => this.#run(plan, options));
+  /** Names, undelete, and collections that are restored hidden. */
+  readonly collections = new Collections((plan, options) => this.#run(plan, options));
   readonly #timeoutMs: number;
   readonly #parts: Required<Pick<ConnectOptions, 'clock' | 'timers' | 'random'>>;
   readonly #pool: NodePool;
@@ -177,9 +185,17 @@ export class HoldfastClient {
     );
   }
 
-  /** Dropping what does not exist answers `isDropped: false`. */
-  async dropCollection(name: string, options: RequestOptions = {}): Promise<DropCollectionResult> {
-    checkName(name);
+  /**
+   * Its name is free at once. `hidden` of the result says how, and until when, it can be undeleted.
+   * Dropping what does not exist answers `isDropped: false`.
+   */
+  async dropCollection(
+    name: string,
+    options: DropCollectionOptions = {},
+  ): Promise<DropCollectionResult> {
+    const { retentionMs } = options;
+    const fields = { name, ...(retentionMs === undefined ? {} : { retentionMs }) };
+    checkUp({ id: 0, kind: 'dropCollection', ...fields });
     return this.#run(
       {
         kind: 'dropCollection',
@@ -187,7 +203,7 @@ export class HoldfastClient {
         isWrite: true,
         message: (stamp, timeoutMs) => ({
           kind: 'dropCollection',
-          name,
+          ...fields,
           timeoutMs,
           ...(stamp === null ? {} : { session: stamp }),
         }),

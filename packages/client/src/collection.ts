@@ -321,7 +321,8 @@ function withoutUndefined(
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-function copyPoint(point: UpsertPoint): OutgoingUpsertPoint {
+/** Owned by the message: the caller may go on with its arrays. */
+export function copyPoint(point: UpsertPoint): OutgoingUpsertPoint {
   const { payload, vector, ...rest } = point;
   return {
     ...rest,

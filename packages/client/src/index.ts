@@ -12,6 +12,7 @@ export type {
   DeleteByFilterResult,
   DeletePoint,
   DeleteResult,
+  DigestCollectionResult,
   DropCollectionResult,
   DropPayloadIndexResult,
   Filter,
@@ -22,6 +23,7 @@ export type {
   FilterValue,
   GetResult,
   GraphParameters,
+  HiddenCollectionDescription,
   HnswParameters,
   JsonObject,
   JsonValue,
@@ -46,7 +48,11 @@ export type {
 } from '@holdfast/protocol';
 export type { AddMemberOptions, ReplaceMemberOptions, UpdateMemberOptions } from './admin.ts';
 export { Admin } from './admin.ts';
-export type { ClientEvents, CreateCollectionOptions } from './client.ts';
+export type {
+  ClientEvents,
+  CreateCollectionOptions,
+  DropCollectionOptions,
+} from './client.ts';
 export { HoldfastClient } from './client.ts';
 export type {
   CountOptions,
@@ -57,6 +63,14 @@ export type {
   SearchOptions,
 } from './collection.ts';
 export { Collection } from './collection.ts';
+export type {
+  DigestOptions,
+  ExpectedContent,
+  HiddenDefinition,
+  HiddenTarget,
+  UndeleteOptions,
+} from './collections.ts';
+export { Collections } from './collections.ts';
 export type { ConnectOptions, RequestOptions } from './options.ts';
 export type { Transport, TransportConnection, TransportHandlers } from './transport.ts';
 export type { UpsertManyOptions, UpsertManyProgress, UpsertManyResult } from './upsert-many.ts';

@@ -33,6 +33,8 @@ export interface AssembleOptions {
   /** Default: CHECKPOINT_GENERATION_COUNT_MIN. */
   readonly checkpointGenerationCount?: number;
   readonly sessionIdleTimeoutMs: number;
+  /** Of drops that do not say it themselves. Default 0: what is dropped is gone at once. */
+  readonly dropRetentionMs?: number;
   /** How often the replicas compare their digests. Default 0: only when asked for. */
   readonly digestVerifyIntervalMs?: number;
   /** How often the leader looks at the chain of its log. Default 0: only when asked for. */

@@ -164,6 +164,7 @@ function replicaOptions(options: AssembleOptions): ReplicaOptions {
     retainedEntryCount: options.retainedEntryCount,
     checkpointGenerationCount: options.checkpointGenerationCount ?? CHECKPOINT_GENERATION_COUNT_MIN,
     sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
+    dropRetentionMs: options.dropRetentionMs ?? 0,
     digestVerifyIntervalMs: options.digestVerifyIntervalMs ?? 0,
     limits: { ...REPLICA_LIMITS_DEFAULT, ...options.limits },
     joinAddresses: options.joinAddresses ?? [],

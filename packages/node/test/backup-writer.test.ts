@@ -466,7 +466,7 @@ t.test('the summary of a meta file is that of the whole, and reads no sessions',
   const { catalogue } = await loadMeta(fileSystem, DATA, root, pause);
   const sessions = new SessionTable();
   for (let index = 1; index <= 9_000; index++) sessions.open(logIndex(index), index);
-  const definitions = Catalogue.fromSnapshot(catalogue.all());
+  const definitions = Catalogue.fromSnapshot(catalogue.records());
   const machine = new MetaMachine(definitions, sessions, root.meta.index, 7_000);
   const path = 'meta/large.meta';
   const facts = await writeMeta(fileSystem, `${DATA}/${path}`, machine, pause);

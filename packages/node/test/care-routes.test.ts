@@ -11,6 +11,7 @@ import { Admission } from '../src/server/admission.ts';
 import { ApiKeyGuard } from '../src/server/api-key.ts';
 import { createHttpRoutes } from '../src/server/http-routes.ts';
 import { Metrics } from '../src/server/metrics.ts';
+import { SYSTEM_CLOCK } from '../src/system-time.ts';
 import { FakeService } from './support/fake-service.ts';
 
 const KEY = 'correct-horse-battery';
@@ -82,7 +83,9 @@ function world(care: CareService | null = new FakeCare()) {
   const admission = new Admission({ maxConnections: 1, inflightRequestCountMax: 1 } as never);
   const metrics = new Metrics({ service, admission, hasProcessMetrics: false });
   const guard = new ApiKeyGuard(KEY);
-  const app = createHttpRoutes({ service, guard, metrics, logger: SILENT_LOGGER });
+  const app = createHttpRoutes({
+    ...{ service, guard, metrics, clock: SYSTEM_CLOCK, logger: SILENT_LOGGER },
+  });
   const ask = async (method: string, path: string, body?: unknown, key = KEY) => {
     const response = await app.request(path, {
       method,

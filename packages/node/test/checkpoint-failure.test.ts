@@ -9,7 +9,8 @@ import type { FileOperation } from '@holdfast/storage/testing';
 import t from 'tap';
 import { checkpointRetryDelayMs, isFatalForNode } from '../src/replica/checkpoint-failure.ts';
 import { CheckpointSchedule } from '../src/replica/checkpoint-schedule.ts';
-import { MetaMachine, succeeded } from '../src/state/meta-machine.ts';
+import { MetaMachine } from '../src/state/meta-machine.ts';
+import { succeeded } from '../src/state/meta-step.ts';
 import { SESSION_WINDOW_MAX } from '../src/state/sessions.ts';
 import { SimCluster, type SimNode } from '../src/testing/sim-cluster.ts';
 

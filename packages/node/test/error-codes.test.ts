@@ -328,6 +328,11 @@ const PROVOKE: Readonly<Record<Exclude<WireCode, Last>, Provoke>> = {
   REQUEST_INVALID: refused({ kind: 'openSession', surprise: 1 }),
   COLLECTION_NOT_FOUND: refused({ kind: 'count', collection: 'nobody' }),
   COLLECTION_EXISTS: refused(create('docs')),
+  COLLECTION_NOT_READY: async ({ leader }) => {
+    const { result } = await ask(leader, create('restored', { isHidden: true }));
+    const uid = (result as { collection: { createdIndex: number } }).collection.createdIndex;
+    return ask(leader, { kind: 'publishCollections', uids: [uid] });
+  },
   FILTER_INVALID: refused({ kind: 'count', collection: 'docs', filter: {} }),
   PAYLOAD_INDEX_EXISTS: async ({ leader }) =>
     lastOf(await askAll(leader, [payloadIndex('k', 'keyword'), payloadIndex('k', 'bool')])),
@@ -340,7 +345,9 @@ const PROVOKE: Readonly<Record<Exclude<WireCode, Last>, Provoke>> = {
     const answer = lastOf(await askAll(leader, names));
     await askAll(
       leader,
-      repeat(COLLECTION_COUNT_MAX, (i) => ({ kind: 'dropCollection', name: `limit-${i}` })),
+      repeat(COLLECTION_COUNT_MAX, (i) => ({
+        ...{ kind: 'dropCollection', name: `limit-${i}`, retentionMs: 0 },
+      })),
     );
     return answer;
   },

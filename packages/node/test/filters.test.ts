@@ -20,8 +20,8 @@ import type {
 import { canonicalPayload } from '@holdfast/protocol';
 import t from 'tap';
 import { mergeScroll } from '../src/routing/scatter-gather.ts';
-import { succeeded } from '../src/state/meta-machine.ts';
 import { FrameReader, FrameWriter } from '../src/state/meta-rows.ts';
+import { succeeded } from '../src/state/meta-step.ts';
 import { SimCluster } from '../src/testing/sim-cluster.ts';
 
 const COLLECTION = 'docs';
@@ -170,7 +170,7 @@ t.test('the answer of a delete by filter is kept in a checkpoint as it was', asy
   for (const row of rows) writer.result(row);
   const read: unknown[] = [];
   const ignore = (): void => {};
-  const visitor = { head: ignore, collection: ignore, session: ignore };
+  const visitor = { head: ignore, collection: ignore, hidden: ignore, session: ignore };
   const frame = writer.take()?.subarray(4) ?? new Uint8Array(0);
   new FrameReader({ ...visitor, result: (row) => void read.push(row) }).read(frame);
   t.same(read, rows);

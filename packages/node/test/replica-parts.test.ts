@@ -10,7 +10,7 @@ import { LeaderClock } from '../src/replica/leader-clock.ts';
 import { LeaderReadiness } from '../src/replica/leader-readiness.ts';
 import { dropError, PENDING_PROPOSAL_COUNT_MAX, Proposals } from '../src/replica/proposals.ts';
 import { ReadGate } from '../src/replica/read-gate.ts';
-import { succeeded } from '../src/state/meta-machine.ts';
+import { succeeded } from '../src/state/meta-step.ts';
 
 const FAR_MS = 1e9;
 const applied = (index: number, entryTerm: number) => {

@@ -125,7 +125,6 @@ t.test(
       }),
     );
     await primary.resolve(Promise.all(writes));
-    await primary.archived();
     let killCount = 0;
     for (let i = 0; i < 2; i++) {
       const { node } = await standby.leader();

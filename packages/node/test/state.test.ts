@@ -4,92 +4,13 @@
  * Method: entries are fed by hand; the property test replays random logs on two machines, one of
  * which is saved and loaded at a random point.
  */
-import type { Entry } from '@holdfast/base';
-import { EMPTY_LOG_SUM, logIndex, SeededRandom, sessionId, term } from '@holdfast/base';
+import { logIndex, SeededRandom, sessionId, term } from '@holdfast/base';
 import t from 'tap';
-import type { ApplyResult } from '../src/state/apply-result.ts';
 import { COLLECTION_COUNT_MAX } from '../src/state/catalogue.ts';
 import type { Command, CommandEnvelope } from '../src/state/command.ts';
 import { decodeCommand, encodeCommand } from '../src/state/command.ts';
-import { MetaLoader, MetaMachine, succeeded } from '../src/state/meta-machine.ts';
 import { SESSION_COUNT_MAX, SESSION_WINDOW_MAX } from '../src/state/sessions.ts';
-
-const SPEC = {
-  name: 'docs',
-  dimension: 4,
-  metric: 'l2',
-  shardCount: 2,
-  hnsw: { m: 16, efConstruction: 128, efSearch: 64 },
-  graph: { engine: 'auto', precision: 'f32' },
-  sealRowCount: 100,
-  checksumAlgorithm: 'xxhash3',
-  sealSizeBytes: 10_000,
-} as const;
-
-const save = (machine: MetaMachine): readonly Uint8Array[] => [...machine.pieces()];
-
-/** Behind the head, each piece is a frame with its size in front. */
-function load([, ...frames]: readonly Uint8Array[]): MetaMachine {
-  const loader = new MetaLoader();
-  for (const frame of frames) loader.take(frame.subarray(4));
-  return loader.finish();
-}
-
-class Log {
-  readonly machine: MetaMachine;
-  #index: number;
-
-  constructor(machine = MetaMachine.empty()) {
-    this.machine = machine;
-    this.#index = machine.appliedIndex;
-  }
-
-  /** Applies a command as the next entry; writes are answered at once, as lanes would. */
-  apply(
-    command: Command,
-    session: { id: number; sequence: number; ackedThrough?: number } | null = null,
-    options: { bodyHash?: bigint; timestampMs?: number } = {},
-  ): { index: number; result: ApplyResult } {
-    this.#index += 1;
-    const entry = entryOf(this.#index, {
-      timestampMs: options.timestampMs ?? this.#index,
-      session:
-        session === null
-          ? null
-          : {
-              id: sessionId(session.id),
-              sequence: session.sequence,
-              ackedThrough: session.ackedThrough ?? 0,
-            },
-      bodyHash: options.bodyHash ?? 7n,
-      command,
-    });
-    const { kind, slot } = this.machine.step(entry);
-    if (kind === 'write') slot.result = succeeded(entry, { kind: 'written', deletedCount: 0 });
-    if (slot.result === null) throw new Error(`no result at ${this.#index}`);
-    return { index: this.#index, result: slot.result };
-  }
-
-  openSession(): number {
-    return this.apply({ kind: 'openSession' }).index;
-  }
-}
-
-function entryOf(index: number, envelope: CommandEnvelope): Entry {
-  return {
-    index: logIndex(index),
-    term: term(1),
-    type: 'normal',
-    data: encodeCommand(envelope),
-    sum: EMPTY_LOG_SUM,
-  };
-}
-
-const create = (name: string): Command => ({
-  kind: 'createCollection',
-  spec: { ...SPEC, name },
-  ifNotExists: false,
-});
+import { create, Log, load, SPEC, save } from './support/state-log.ts';
 
 t.test('every command survives encoding', async (t) => {
   const commands: Command[] = [
@@ -108,6 +29,15 @@ t.test('every command survives encoding', async (t) => {
         data: new Uint8Array([4, 5, 6]),
       },
     },
+    { kind: 'hideCollection', name: 'a', retentionMs: 86_400_000 },
+    { kind: 'undeleteCollection', uid: 7, name: null },
+    { kind: 'undeleteCollection', uid: 7, name: 'b' },
+    { kind: 'purgeCollection', uid: 7, cutoffMs: null },
+    { kind: 'purgeCollection', uid: 7, cutoffMs: 99 },
+    { kind: 'renameCollection', name: 'a', newName: 'b' },
+    { kind: 'createHiddenCollection', spec: { ...SPEC }, retentionMs: 5 },
+    { kind: 'finishCollection', uid: 7 },
+    { kind: 'publishCollections', uids: [7, 8] },
   ];
   for (const command of commands) {
     const envelope: CommandEnvelope = {
@@ -268,6 +198,8 @@ t.test('equal logs give equal bytes, also across save and load', async (t) => {
 
 function randomCommand(random: SeededRandom) {
   const name = `c${random.nextBelow(4)}`;
+  const uid = random.nextBelow(60) + 1;
+  const isTimed = random.nextBelow(2) === 0;
   const commands: readonly Command[] = [
     { kind: 'openSession' },
     create(name),
@@ -275,6 +207,13 @@ function randomCommand(random: SeededRandom) {
     { kind: 'write', uid: random.nextBelow(60) + 1, ops: new Uint8Array(8) },
     { kind: 'expireSessions', cutoffMs: random.nextBelow(100), ids: [sessionId(1), sessionId(3)] },
     { kind: 'closeSession', sessionId: sessionId(random.nextBelow(20) + 1) },
+    { kind: 'hideCollection', name, retentionMs: random.nextBelow(60) },
+    { kind: 'undeleteCollection', uid, name: isTimed ? null : `c${random.nextBelow(4)}` },
+    { kind: 'purgeCollection', uid, cutoffMs: isTimed ? random.nextBelow(200) : null },
+    { kind: 'renameCollection', name, newName: `c${random.nextBelow(4)}` },
+    { kind: 'createHiddenCollection', spec: { ...SPEC, name }, retentionMs: 50 },
+    { kind: 'finishCollection', uid },
+    { kind: 'publishCollections', uids: [uid] },
   ];
   const command = commands[random.nextBelow(commands.length)] ?? { kind: 'openSession' };
   const id = random.nextBelow(10) + 1;

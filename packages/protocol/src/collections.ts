@@ -8,7 +8,13 @@ import {
   safeUnsignedSchema,
   sessionStampSchema,
 } from './common.ts';
-import { DIMENSION_MAX, EF_MAX, HNSW_M_MAX, SHARD_COUNT_MAX } from './limits.ts';
+import {
+  DIMENSION_MAX,
+  DROP_RETENTION_MS_MAX,
+  EF_MAX,
+  HNSW_M_MAX,
+  SHARD_COUNT_MAX,
+} from './limits.ts';
 import { payloadIndexesSchema } from './payload-index.ts';
 
 export const metricSchema = z.enum(['l2', 'cosine', 'innerProduct']);
@@ -96,6 +102,17 @@ export const createCollectionSchema = z
       .boolean()
       .exactOptional()
       .describe('True: an equal collection that exists is the answer, not an error.'),
+    isHidden: z
+      .boolean()
+      .exactOptional()
+      .describe(
+        'True: for points that are restored. Nobody sees it, writes name its uid, and the name is ' +
+          'only taken when it is published; see finishCollection.',
+      ),
+  })
+  .refine((request) => request.isHidden !== true || request.ifNotExists !== true, {
+    path: ['ifNotExists'],
+    error: 'must be left out with isHidden',
   })
   .describe('Creates a collection.');
 export type CreateCollectionRequest = Readonly<z.infer<typeof createCollectionSchema>>;
@@ -113,14 +130,24 @@ export const dropCollectionSchema = z
     kind: z.literal('dropCollection'),
     session: sessionStampSchema.exactOptional(),
     name: collectionNameSchema,
+    retentionMs: z
+      .int()
+      .min(0)
+      .max(DROP_RETENTION_MS_MAX)
+      .exactOptional()
+      .describe('So long it can be undeleted; 0: it is gone at once. Default: as the node is set.'),
   })
-  .describe('Drops a collection and all its points.');
+  .describe('Drops a collection and all its points. Its name is free at once.');
 export type DropCollectionRequest = Readonly<z.infer<typeof dropCollectionSchema>>;
 
 export const dropCollectionResultSchema = z.strictObject({
   index: safePositiveSchema,
   term: safePositiveSchema,
   isDropped: z.boolean().describe('False: there was no such collection.'),
+  hidden: z
+    .strictObject({ uid: safePositiveSchema, purgeAtMs: z.number() })
+    .exactOptional()
+    .describe('What undeleteCollection needs, and until when. Absent: the points are gone.'),
 });
 export type DropCollectionResult = Readonly<z.infer<typeof dropCollectionResultSchema>>;
 
@@ -143,6 +170,7 @@ export const listCollectionsSchema = z
     ...requestBaseShape,
     ...readOptionsShape,
     kind: z.literal('listCollections'),
+    includeDeleted: z.boolean().exactOptional().describe('True: hidden ones too, apart.'),
   })
   .refine((request) => request.maxStalenessMs === undefined || request.consistency === 'stale', {
     path: ['maxStalenessMs'],
@@ -151,8 +179,19 @@ export const listCollectionsSchema = z
   .describe('Lists all collections.');
 export type ListCollectionsRequest = Readonly<z.infer<typeof listCollectionsSchema>>;
 
+export const hiddenCollectionSchema = z.strictObject({
+  collection: collectionDescriptionSchema.describe('Its name may belong to another one by now.'),
+  state: z
+    .enum(['dropped', 'restoring', 'ready'])
+    .describe('dropped: can be undeleted. restoring: takes points. ready: can be published.'),
+  sinceMs: z.number().describe('Log time, ms since 1970: when it was dropped, or begun.'),
+  purgeAtMs: z.number().describe('Log time from which on its points are let go.'),
+});
+export type HiddenCollectionDescription = Readonly<z.infer<typeof hiddenCollectionSchema>>;
+
 export const listCollectionsResultSchema = z.strictObject({
   collections: z.array(collectionDescriptionSchema),
+  hidden: z.array(hiddenCollectionSchema).exactOptional().describe('If they were asked for.'),
   appliedIndex: safeUnsignedSchema,
 });
 export type ListCollectionsResult = Readonly<z.infer<typeof listCollectionsResultSchema>>;

@@ -2,6 +2,20 @@ export type { Role, StatusRequest, StatusResult } from './admin.ts';
 export { roleSchema } from './admin.ts';
 export { decodeDown, decodeResult, decodeUp, encodeDown, encodeUp } from './codec.ts';
 export type {
+  DigestCollectionRequest,
+  DigestCollectionResult,
+  FinishCollectionRequest,
+  FinishCollectionResult,
+  PublishCollectionsRequest,
+  PublishCollectionsResult,
+  PurgeCollectionRequest,
+  PurgeCollectionResult,
+  RenameCollectionRequest,
+  RenameCollectionResult,
+  UndeleteCollectionRequest,
+  UndeleteCollectionResult,
+} from './collection-lifecycle.ts';
+export type {
   ChecksumAlgorithmName,
   CollectionDescription,
   CreateCollectionRequest,
@@ -9,6 +23,7 @@ export type {
   DropCollectionRequest,
   DropCollectionResult,
   GraphParameters,
+  HiddenCollectionDescription,
   HnswParameters,
   ListCollectionsRequest,
   ListCollectionsResult,
@@ -76,6 +91,7 @@ export {
   COLLECTION_NAME_PATTERN,
   DELETE_BY_FILTER_LIMIT_MAX,
   DIMENSION_MAX,
+  DROP_RETENTION_MS_MAX,
   EF_MAX,
   FILTER_CLAUSE_COUNT_MAX,
   FILTER_DEPTH_MAX,
@@ -91,6 +107,7 @@ export {
   PAYLOAD_INDEX_COUNT_MAX,
   PAYLOAD_SIZE_BYTES_MAX,
   PROTOCOL_VERSION_COUNT_MAX,
+  PUBLISH_COUNT_MAX,
   REQUEST_TIMEOUT_MS_DEFAULT,
   REQUEST_TIMEOUT_MS_MAX,
   SCROLL_LIMIT_DEFAULT,

@@ -43,6 +43,10 @@ export const SCROLL_LIMIT_DEFAULT = 100;
 export const DELETE_BY_FILTER_LIMIT_MAX = 10_000;
 /** Every index is looked at by every write. */
 export const PAYLOAD_INDEX_COUNT_MAX = 32;
+/** Collections made visible by one command: one log entry, and one answer. */
+export const PUBLISH_COUNT_MAX = 64;
+/** A year: what is kept for longer belongs into a backup. */
+export const DROP_RETENTION_MS_MAX = 366 * 24 * 3_600_000;
 /** Results the session table keeps per session above `ackedThrough`. */
 export const SESSION_WINDOW_MAX = 1_024;
 /** Requests one connection may have under way unless the welcome says otherwise. */

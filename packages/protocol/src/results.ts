@@ -12,6 +12,22 @@ import {
   SAFE_UNSIGNED,
 } from './check.ts';
 import type {
+  DigestCollectionResult,
+  FinishCollectionResult,
+  PublishCollectionsResult,
+  PurgeCollectionResult,
+  RenameCollectionResult,
+  UndeleteCollectionResult,
+} from './collection-lifecycle.ts';
+import {
+  digestCollectionResultSchema,
+  finishCollectionResultSchema,
+  publishCollectionsResultSchema,
+  purgeCollectionResultSchema,
+  renameCollectionResultSchema,
+  undeleteCollectionResultSchema,
+} from './collection-lifecycle.ts';
+import type {
   CreateCollectionResult,
   DropCollectionResult,
   ListCollectionsResult,
@@ -19,6 +35,7 @@ import type {
 } from './collections.ts';
 import {
   createCollectionResultSchema,
+  dropCollectionResultSchema,
   listCollectionsResultSchema,
   updateCollectionResultSchema,
 } from './collections.ts';
@@ -54,6 +71,12 @@ export interface ResultByKind {
   readonly dropCollection: DropCollectionResult;
   readonly updateCollection: UpdateCollectionResult;
   readonly listCollections: ListCollectionsResult;
+  readonly undeleteCollection: UndeleteCollectionResult;
+  readonly renameCollection: RenameCollectionResult;
+  readonly purgeCollection: PurgeCollectionResult;
+  readonly digestCollection: DigestCollectionResult;
+  readonly finishCollection: FinishCollectionResult;
+  readonly publishCollections: PublishCollectionsResult;
   readonly createPayloadIndex: CreatePayloadIndexResult;
   readonly dropPayloadIndex: DropPayloadIndexResult;
   readonly upsert: UpsertResult;
@@ -82,12 +105,15 @@ const CHECKS: { readonly [Kind in RequestKind]: (result: Fields) => ResultByKind
   openSession: (result) => ({ sessionId: positiveAt(result.sessionId, 'sessionId') }),
   closeSession: () => ({}),
   createCollection: (result) => parse(createCollectionResultSchema, result),
-  dropCollection: (result) => ({
-    ...writeResultOf(result),
-    isDropped: booleanAt(result.isDropped, 'isDropped'),
-  }),
+  dropCollection: (result) => parse(dropCollectionResultSchema, result),
   updateCollection: (result) => parse(updateCollectionResultSchema, result),
   listCollections: (result) => parse(listCollectionsResultSchema, result),
+  undeleteCollection: (result) => parse(undeleteCollectionResultSchema, result),
+  renameCollection: (result) => parse(renameCollectionResultSchema, result),
+  purgeCollection: (result) => parse(purgeCollectionResultSchema, result),
+  digestCollection: (result) => parse(digestCollectionResultSchema, result),
+  finishCollection: (result) => parse(finishCollectionResultSchema, result),
+  publishCollections: (result) => parse(publishCollectionsResultSchema, result),
   createPayloadIndex: (result) => ({
     ...writeResultOf(result),
     isCreated: booleanAt(result.isCreated, 'isCreated'),

@@ -5,6 +5,22 @@ import { statusSchema } from './admin.ts';
 import type { Fields } from './check.ts';
 import { invalid } from './check.ts';
 import type {
+  DigestCollectionRequest,
+  FinishCollectionRequest,
+  PublishCollectionsRequest,
+  PurgeCollectionRequest,
+  RenameCollectionRequest,
+  UndeleteCollectionRequest,
+} from './collection-lifecycle.ts';
+import {
+  digestCollectionSchema,
+  finishCollectionSchema,
+  publishCollectionsSchema,
+  purgeCollectionSchema,
+  renameCollectionSchema,
+  undeleteCollectionSchema,
+} from './collection-lifecycle.ts';
+import type {
   CreateCollectionRequest,
   DropCollectionRequest,
   ListCollectionsRequest,
@@ -65,6 +81,12 @@ type SameBothWays =
   | DropCollectionRequest
   | UpdateCollectionRequest
   | ListCollectionsRequest
+  | UndeleteCollectionRequest
+  | RenameCollectionRequest
+  | PurgeCollectionRequest
+  | DigestCollectionRequest
+  | FinishCollectionRequest
+  | PublishCollectionsRequest
   | CreatePayloadIndexRequest
   | DropPayloadIndexRequest
   | DeleteRequest
@@ -101,6 +123,12 @@ const CHECKS: { readonly [Kind in RequestKind]: (fields: Fields) => RequestOf<Ki
   dropCollection: (fields) => parse(dropCollectionSchema, fields),
   updateCollection: (fields) => parse(updateCollectionSchema, fields),
   listCollections: (fields) => parse(listCollectionsSchema, fields),
+  undeleteCollection: (fields) => parse(undeleteCollectionSchema, fields),
+  renameCollection: (fields) => parse(renameCollectionSchema, fields),
+  purgeCollection: (fields) => parse(purgeCollectionSchema, fields),
+  digestCollection: (fields) => parse(digestCollectionSchema, fields),
+  finishCollection: (fields) => parse(finishCollectionSchema, fields),
+  publishCollections: (fields) => parse(publishCollectionsSchema, fields),
   createPayloadIndex: (fields) => parse(createPayloadIndexSchema, fields),
   dropPayloadIndex: (fields) => parse(dropPayloadIndexSchema, fields),
   upsert: checkUpsert,
@@ -129,6 +157,11 @@ export const WRITE_KINDS = [
   'createCollection',
   'dropCollection',
   'updateCollection',
+  'undeleteCollection',
+  'renameCollection',
+  'purgeCollection',
+  'finishCollection',
+  'publishCollections',
   'createPayloadIndex',
   'dropPayloadIndex',
   'upsert',

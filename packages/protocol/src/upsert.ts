@@ -53,6 +53,9 @@ export const upsertSchema = z
     kind: z.literal('upsert'),
     session: sessionStampSchema.exactOptional(),
     collection: collectionNameSchema,
+    uid: safePositiveSchema
+      .exactOptional()
+      .describe('The collection must have this uid. Only so a hidden one can be written.'),
     points: z.array(upsertPointSchema).min(1).max(BATCH_POINT_COUNT_MAX),
   })
   .describe('Inserts or replaces points, atomically; the version of each becomes `index`.');
@@ -78,6 +81,8 @@ interface UpsertBase extends RequestBase {
   readonly kind: 'upsert';
   readonly session?: SessionStamp;
   readonly collection: string;
+  /** The collection must have it; so hidden ones are written. */
+  readonly uid?: number;
 }
 
 export interface OutgoingUpsertRequest extends UpsertBase {
@@ -105,6 +110,7 @@ const FIELDS: ReadonlySet<string> = new Set([
   'timeoutMs',
   'session',
   'collection',
+  'uid',
   'points',
 ]);
 const POINT_FIELDS: ReadonlySet<string> = new Set([
@@ -123,10 +129,12 @@ export function checkUpsert(fields: Fields): UpsertRequest {
   refuseUnknown(fields, FIELDS, '');
   const draft = draftRequest(fields, 'upsert');
   sessionInto(draft, fields);
-  return Object.assign(draft, {
+  const request: Draft<UpsertRequest> = Object.assign(draft, {
     collection: collectionNameAt(fields.collection, 'collection'),
     points: checkPoints(fields.points),
   });
+  if (fields.uid !== undefined) request.uid = integerAt(fields.uid, SAFE_POSITIVE, 'uid');
+  return request;
 }
 
 /** The points of one batch, judged against the limits of a batch. */

@@ -79,6 +79,7 @@ const fields = fc.record(
       { id: 1, sequence: 2 },
     ),
     collection: mostly(fc.constantFrom('docs', 'a.b'), '', '-x', 5),
+    uid: small,
     points: fc.array(upsertPoint, { maxLength: 3 }),
     ids: fc.array(id, { maxLength: 3 }),
     vector,
@@ -105,7 +106,7 @@ const fields = fc.record(
 );
 const deletes = fc.array(deletePoint, { maxLength: 3 });
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
-  upsert: ['points', 'session'],
+  upsert: ['points', 'session', 'uid'],
   delete: ['points', 'session'],
   get: ['ids', 'consistency', 'maxStalenessMs', 'withVector', 'withPayload'],
   search: [

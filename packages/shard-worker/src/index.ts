@@ -100,5 +100,6 @@ export type {
   ShardManifestReference,
   ShardReply,
   ShardTask,
+  WalkedRows,
   WriteOutcome,
 } from './tasks.ts';

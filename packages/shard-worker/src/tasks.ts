@@ -149,7 +149,31 @@ export type LaneRead =
       readonly withPayload: boolean;
       /** As of a search. */
       readonly budgetMs?: number | null;
+    }
+  /** Rows of one shard of this lane from row number `fromRow` on; bounded in rows and bytes. */
+  | {
+      readonly kind: 'walk';
+      readonly uid: number;
+      readonly shard: number;
+      readonly fromRow: number;
+      readonly withPoints: boolean;
     };
+
+export type WalkQuery = Extract<LaneRead, { readonly kind: 'walk' }>;
+
+/** A stretch of the live rows of one shard, in the order they were written. */
+export interface WalkedRows {
+  readonly kind: 'walk';
+  readonly rowCount: number;
+  /** Sum mod 2^128 of the content hashes of these rows, 32 hex digits. */
+  readonly contentSum: string;
+  /** With `withPoints`. */
+  readonly points: readonly PointRecord[];
+  /** Where the next stretch begins; null: this was the last. */
+  readonly nextRow: number | null;
+  /** While it stays the same, stretches fit together: no row was written, none has moved. */
+  readonly stamp: string;
+}
 
 export type LaneReadResult =
   | {
@@ -162,6 +186,7 @@ export type LaneReadResult =
   | { readonly kind: 'count'; readonly count: number }
   /** `hasMore`: behind the last of them this lane has others. Ids before it are all here. */
   | { readonly kind: 'scroll'; readonly points: readonly PointRecord[]; readonly hasMore: boolean }
+  | WalkedRows
   | { readonly kind: 'error'; readonly error: ErrorBody };
 
 /** A shard's part of a checkpoint: what the CHECKPOINT root must name. */

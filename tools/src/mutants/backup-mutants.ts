@@ -18,7 +18,8 @@ export const BACKUP_MUTANTS: readonly Mutant[] = [
     source: 'ADR 0037: two leaders, one archive',
     file: `${BACKUP}/archive/log-archiver.js`,
     find: "const put = await store.putLogObject(firstIndex, chunk.bytes);\n        if (put.outcome === 'exists')",
-    replace: "const put = await store.putLogObject(firstIndex, chunk.bytes);\n        if (put.outcome === '')",
+    replace:
+      "const put = await store.putLogObject(firstIndex, chunk.bytes);\n        if (put.outcome === '')",
   },
   {
     id: 'winner-is-not-compared',

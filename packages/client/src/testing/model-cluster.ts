@@ -66,8 +66,15 @@ export interface ModelClusterOptions {
   readonly faults?: () => ModelFault;
 }
 
-/** The model does not know updates of collections. */
-type WriteRequest = Extract<Request, { kind: Exclude<WriteKind, 'updateCollection'> }>;
+/** The model does not know updates of collections, and nothing of hidden ones. */
+type UnknownKind =
+  | 'updateCollection'
+  | 'undeleteCollection'
+  | 'renameCollection'
+  | 'purgeCollection'
+  | 'finishCollection'
+  | 'publishCollections';
+type WriteRequest = Extract<Request, { kind: Exclude<WriteKind, UnknownKind> }>;
 type Outcome =
   | { readonly ok: true; readonly result: ResultBody }
   | { readonly ok: false; readonly error: HoldfastError };

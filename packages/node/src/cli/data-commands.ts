@@ -2,9 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { HoldfastError } from '@holdfast/base';
 import type { ChecksumAlgorithmName, Consistency, Metric, PointId } from '@holdfast/client';
+import { DROP_RETENTION_MS_MAX } from '@holdfast/protocol';
 import type { Command } from 'commander';
 import { renderTable } from '../cluster/table.ts';
 import { addClientFlags, type ClientFlags, withClient } from './client-flags.ts';
+import { hiddenTable, registerCollectionCommands, timeOf } from './collection-commands.ts';
 import { type CliIo, EXIT_FAILED, ExitWith, integerOption, UsageError } from './io.ts';
 
 const METRICS: readonly string[] = ['l2', 'cosine', 'innerProduct'];
@@ -21,6 +23,14 @@ interface CreateFlags extends ClientFlags {
 
 interface UpdateFlags extends ClientFlags {
   readonly checksum: string;
+}
+
+interface ListFlags extends ClientFlags {
+  readonly includeDeleted?: boolean;
+}
+
+interface DropFlags extends ClientFlags {
+  readonly retentionMs?: string;
 }
 
 interface ReadFlags extends ClientFlags {
@@ -69,7 +79,10 @@ export function registerDataCommands(program: Command, io: CliIo): void {
 }
 
 function registerCollection(program: Command, io: CliIo): void {
-  const collection = program.command('collection').description('create, list and drop collections');
+  const collection = program
+    .command('collection')
+    .alias('collections')
+    .description('create, list, rename, drop and restore collections');
   addClientFlags(
     collection
       .command('create')
@@ -88,12 +101,20 @@ function registerCollection(program: Command, io: CliIo): void {
       .argument('<NAME>')
       .requiredOption('--checksum <ALGORITHM>', 'crc32c, xxhash3 or sha256'),
   ).action((name: string, flags: UpdateFlags) => updateCollection(name, flags, io));
-  addClientFlags(collection.command('list').description('list the collections')).action(
-    (flags: ClientFlags) => listCollections(flags, io),
-  );
   addClientFlags(
-    collection.command('drop').description('drop a collection and its points').argument('<NAME>'),
-  ).action((name: string, flags: ClientFlags) => dropCollection(name, flags, io));
+    collection
+      .command('list')
+      .description('list the collections')
+      .option('--include-deleted', 'dropped ones too, and those that are being restored'),
+  ).action((flags: ListFlags) => listCollections(flags, io));
+  addClientFlags(
+    collection
+      .command('drop')
+      .description('drop a collection and its points')
+      .argument('<NAME>')
+      .option('--retention-ms <MS>', 'so long it can be restored; 0: not at all'),
+  ).action((name: string, flags: DropFlags) => dropCollection(name, flags, io));
+  registerCollectionCommands(collection, io);
 }
 
 async function updateCollection(name: string, flags: UpdateFlags, io: CliIo): Promise<void> {
@@ -126,8 +147,11 @@ async function createCollection(name: string, flags: CreateFlags, io: CliIo): Pr
   );
 }
 
-async function listCollections(flags: ClientFlags, io: CliIo): Promise<void> {
-  const collections = await withClient(flags, io, (client) => client.listCollections());
+async function listCollections(flags: ListFlags, io: CliIo): Promise<void> {
+  const { collections, hidden } = await withClient(flags, io, async (client) => ({
+    collections: await client.listCollections(),
+    hidden: flags.includeDeleted === true ? await client.collections.hidden() : null,
+  }));
   const columns = [
     { title: 'NAME' },
     { title: 'DIMENSION', align: 'right' },
@@ -143,12 +167,23 @@ async function listCollections(flags: ClientFlags, io: CliIo): Promise<void> {
     String(collection.createdIndex),
   ]);
   io.out(`${renderTable(columns, rows).join('\n')}\n`);
+  if (hidden !== null) io.out(`\n${hiddenTable(hidden)}`);
 }
 
-async function dropCollection(name: string, flags: ClientFlags, io: CliIo): Promise<void> {
-  const { isDropped } = await withClient(flags, io, (client) => client.dropCollection(name));
+async function dropCollection(name: string, flags: DropFlags, io: CliIo): Promise<void> {
+  const { retentionMs } = flags;
+  const options =
+    retentionMs === undefined
+      ? {}
+      : { retentionMs: integerOption(retentionMs, '--retention-ms', 0, DROP_RETENTION_MS_MAX) };
+  const { hidden, isDropped } = await withClient(flags, io, (client) =>
+    client.dropCollection(name, options),
+  );
   if (isDropped) {
     io.out(`collection ${name} dropped\n`);
+    if (hidden === undefined) return;
+    const { purgeAtMs, uid } = hidden;
+    io.out(`until ${timeOf(purgeAtMs)}: holdfast collection restore ${uid}\n`);
     return;
   }
   throw new HoldfastError('COLLECTION_NOT_FOUND', `no collection is named ${name}`);

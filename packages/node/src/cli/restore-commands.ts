@@ -28,6 +28,7 @@ import { parseEndpoint } from '../config/endpoint.ts';
 import { SYSTEM_CLOCK } from '../system-time.ts';
 import { parseTime } from './arguments.ts';
 import { type CliIo, integerOption, UsageError } from './io.ts';
+import { registerRestoreCollections } from './restore-collections.ts';
 import { addStoreFlags, type OpenStore, type StoreFlags, withStore } from './store-flags.ts';
 
 interface PlanFlags extends StoreFlags {
@@ -74,6 +75,7 @@ export function registerRestore(program: Command, io: CliIo): void {
       .requiredOption('--node-id <ID>', 'which of its nodes this is')
       .requiredOption('--data-dir <DIR>', 'empty, or not there yet'),
   ).action((flags: RunFlags) => run(flags, io));
+  registerRestoreCollections(restore, io);
 }
 
 const storeFor = ({ sealing, sink }: OpenStore): RestoreStore => ({

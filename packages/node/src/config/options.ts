@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { isNodeId, type NodeId } from '@holdfast/base';
+import { DROP_RETENTION_MS_MAX } from '@holdfast/protocol';
 import {
   CHECKPOINT_GENERATION_COUNT_MAX,
   CHECKPOINT_GENERATION_COUNT_MIN,
@@ -304,6 +305,12 @@ export const OPTIONS = {
     'Log kept for a snapshot transfer under way; over it the transfer is given up.',
   ),
   ...BACKUP_OPTIONS,
+  dropRetentionMs: milliseconds(
+    0,
+    DROP_RETENTION_MS_MAX,
+    24 * HOUR_MS,
+    'How long a dropped collection can be undeleted; its points take memory and disk so long. 0: not at all.',
+  ),
   sessionIdleTimeoutMs: milliseconds(
     1_000,
     30 * 24 * HOUR_MS,

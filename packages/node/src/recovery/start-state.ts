@@ -47,7 +47,7 @@ async function load(parts: StartStateParts, root: CheckpointRoot): Promise<MetaM
     root,
     host.open({
       appliedIndex: meta.appliedIndex,
-      definitions: meta.catalogue.all(),
+      definitions: meta.catalogue.stored(),
       manifests: manifestReferences(root),
     }),
   );

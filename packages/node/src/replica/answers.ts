@@ -1,10 +1,16 @@
 /** From what apply and the lanes gave to what a client is told. Messages are made here only. */
 import type { ErrorCode } from '@holdfast/base';
 import { HoldfastError, unreachable } from '@holdfast/base';
-import type { CollectionDescription, LeaderHint, ResultBody } from '@holdfast/protocol';
+import type {
+  CollectionDescription,
+  HiddenCollectionDescription,
+  LeaderHint,
+  ResultBody,
+} from '@holdfast/protocol';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
 import type { WalWrites } from '@holdfast/storage';
 import type { ApplyResult, ApplyValue } from '../state/apply-result.ts';
+import type { HiddenCollection } from '../state/hiding.ts';
 
 /** As often as the log itself looks whether its disk has room again. */
 const WRITES_BLOCKED_RETRY_MS = 250;
@@ -24,8 +30,14 @@ export function writeAnswer(result: ApplyResult, what: string): ResultBody {
     case 'collectionCreated':
     case 'collectionUpdated':
       return { index, term, collection: describeCollection(value.definition) };
-    case 'collectionDropped':
-      return { index, term, isDropped: value.isDropped };
+    case 'collectionDropped': {
+      const { hidden, isDropped } = value;
+      return { index, term, isDropped, ...(hidden === undefined ? {} : { hidden }) };
+    }
+    case 'collectionPurged':
+      return { index, term, isPurged: value.isPurged };
+    case 'collectionsPublished':
+      return { index, term, collections: value.definitions.map(describeCollection) };
     case 'payloadIndexCreated':
       return { index, term, isCreated: value.isCreated };
     case 'payloadIndexDropped':
@@ -55,6 +67,11 @@ export function describeCollection(definition: CollectionDefinition): Collection
   };
 }
 
+export function describeHidden(hidden: HiddenCollection): HiddenCollectionDescription {
+  const { state, sinceMs, purgeAtMs } = hidden.hiding;
+  return { collection: describeCollection(hidden.definition), state, sinceMs, purgeAtMs };
+}
+
 export function collectionNotFound(name: string): HoldfastError {
   return new HoldfastError(
     'COLLECTION_NOT_FOUND',
@@ -65,9 +82,11 @@ export function collectionNotFound(name: string): HoldfastError {
 
 const REFUSAL_TEXTS: Partial<Record<ErrorCode, string>> = {
   VERSION_CONFLICT: 'a condition did not hold; nothing of the batch was written',
-  COLLECTION_NOT_FOUND: 'no collection has this name (any more); create it first',
+  COLLECTION_NOT_FOUND: 'no collection has this name or uid (any more); see collection list',
+  COLLECTION_NOT_READY: 'a restored collection was not compared with its source yet; finish it',
   COLLECTION_EXISTS: 'a collection of this name exists; drop it or choose another name',
-  COLLECTION_LIMIT: 'the cluster has reached its collection limit; drop one first',
+  COLLECTION_LIMIT:
+    'the cluster has reached its collection limit, hidden ones included; drop or purge one first',
   PAYLOAD_INDEX_EXISTS: 'the key has a payload index of another type; drop it first',
   PAYLOAD_INDEX_LIMIT: 'the collection has reached its limit of payload indexes; drop one first',
   SESSION_EXPIRED:

@@ -33,8 +33,8 @@ import type {
 } from '@holdfast/shard-worker';
 import { hasConditions, splitPointOps } from '@holdfast/shard-worker';
 import type { ResultSlot } from '../state/apply-result.ts';
-import type { EntryPlace, MetaMachine, MetaStep } from '../state/meta-machine.ts';
-import { refused, succeeded } from '../state/meta-machine.ts';
+import type { MetaMachine } from '../state/meta-machine.ts';
+import { type EntryPlace, type MetaStep, refused, succeeded } from '../state/meta-step.ts';
 import { voteInBatchOrder } from './lane-vote.ts';
 import { shardCommand } from './shard-step.ts';
 import { VoteMemory } from './vote-memory.ts';

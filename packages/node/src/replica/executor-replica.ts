@@ -38,6 +38,8 @@ export interface ExecutorReplica {
   readonly gate: WriteGate;
   /** Of collections that are created now. */
   readonly sealLimits: Pick<ReplicaLimits, 'sealRowCount' | 'sealSizeBytes'>;
+  /** Of drops that do not say it themselves; 0: gone at once. */
+  readonly dropRetentionMs: number;
   /** Monotonic; deadlines are in this time. */
   nowMs(): number;
   nextStampMs(): number;

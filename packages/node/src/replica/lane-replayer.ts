@@ -15,8 +15,8 @@ import type {
 } from '@holdfast/shard-worker';
 import { hasConditions, splitPointOps } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, Wal } from '@holdfast/storage';
-import type { MetaStep } from '../state/meta-machine.ts';
 import { MetaMachine } from '../state/meta-machine.ts';
+import type { MetaStep } from '../state/meta-step.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import { manifestReferences } from './checkpointer.ts';
 import type { RotListener } from './log-store.ts';
@@ -73,7 +73,7 @@ export class LaneReplayer implements LaneReplay {
           : await loadMeta(fileSystem, dataDirectory, root, pause);
       const start = {
         appliedIndex: index,
-        definitions: meta.catalogue.all(),
+        definitions: meta.catalogue.stored(),
         manifests: root === null ? [] : manifestReferences(root),
       };
       return { kind: 'run', run: this.#run(lane, meta, start, unpin) };

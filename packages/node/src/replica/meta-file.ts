@@ -100,7 +100,7 @@ export async function loadMeta(
 export interface MetaSummary {
   /** Newest time stamp in the log up to the checkpoint. */
   readonly logTimeMs: number;
-  /** In order of creation. */
+  /** Without hidden ones. In order of creation. */
   readonly definitions: readonly CollectionDefinition[];
 }
 
@@ -126,6 +126,7 @@ export async function loadMetaSummary(
         found.head = head;
       },
       collection: (definition) => void definitions.push(definition),
+      hidden: () => undefined,
       session: () => {
         found.hasSessions = true;
       },

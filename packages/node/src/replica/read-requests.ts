@@ -35,7 +35,12 @@ import {
   mergeScroll,
   mergeSearch,
 } from '../routing/scatter-gather.ts';
-import { collectionNotFound, describeCollection, dimensionMismatch } from './answers.ts';
+import {
+  collectionNotFound,
+  describeCollection,
+  describeHidden,
+  dimensionMismatch,
+} from './answers.ts';
 import type { ExecutorReplica } from './executor-replica.ts';
 
 type ReadRequest = GetRequest | CountRequest | ScrollRequest | SearchRequest;
@@ -49,8 +54,10 @@ export class ReadRequests {
 
   async listCollections(request: ListCollectionsRequest, deadlineMs: number): Promise<ResultBody> {
     const index = await this.#gate(request, deadlineMs);
-    const collections = this.#replica.meta.catalogue.all().map(describeCollection);
-    return { collections, appliedIndex: index };
+    const { catalogue } = this.#replica.meta;
+    const collections = catalogue.all().map(describeCollection);
+    if (request.includeDeleted !== true) return { collections, appliedIndex: index };
+    return { collections, hidden: catalogue.allHidden().map(describeHidden), appliedIndex: index };
   }
 
   async get(request: GetRequest, deadlineMs: number): Promise<ResultBody> {

@@ -38,6 +38,8 @@ export interface ReplicaOptions {
   /** Checkpoints kept on disk, the newest included. */
   readonly checkpointGenerationCount: number;
   readonly sessionIdleTimeoutMs: number;
+  /** How long a dropped collection is kept hidden, where the drop does not say it. */
+  readonly dropRetentionMs: number;
   /** 0: only when asked for. */
   readonly digestVerifyIntervalMs: number;
   readonly limits: ReplicaLimits;

@@ -81,6 +81,7 @@ export class ReplicaService implements NodeService {
       membership: replica.membership,
       gate: parts.gate,
       sealLimits: replica.sealLimits,
+      dropRetentionMs: replica.dropRetentionMs,
       nextStampMs: () => replica.nextStampMs(),
       whenLeaderReady: (deadlineMs) => replica.whenLeaderReady(deadlineMs),
       propose: (bytes, deadlineMs, origin) => replica.propose(bytes, deadlineMs, origin),

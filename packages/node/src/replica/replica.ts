@@ -41,6 +41,7 @@ import {
 import type { Membership } from './membership.ts';
 import type { OpenOperation, ProposalOrigin } from './proposals.ts';
 import { Proposals } from './proposals.ts';
+import { purgeCommands } from './purge-dropped.ts';
 import { RaftCounters } from './raft-counters.ts';
 import { ReadGate } from './read-gate.ts';
 import type { ReplayWatch } from './replay-watch.ts';
@@ -332,6 +333,10 @@ export class Replica {
     return this.#options.limits;
   }
 
+  get dropRetentionMs(): number {
+    return this.#options.dropRetentionMs;
+  }
+
   nextStampMs(): number {
     return this.#leaderClock.nextStampMs();
   }
@@ -385,7 +390,7 @@ export class Replica {
     }
     if (nowMs >= this.#nextSessionExpiryMs) {
       this.#nextSessionExpiryMs = nowMs + SESSION_EXPIRY_INTERVAL_MS;
-      this.#expireSessions(nowMs);
+      this.#expire(nowMs);
     }
     if (nowMs >= this.#nextVerifyMs) this.#verifyInBackground(nowMs);
     this.snapshots.exchange.onTick(nowMs);
@@ -509,15 +514,17 @@ export class Replica {
     this.verify(nowMs + VERIFY_TIMEOUT_MS).catch(() => undefined);
   }
 
-  #expireSessions(nowMs: number): void {
-    // Elsewhere commands of clients are refused, and sessions are as the primary has them.
+  /** Of sessions that were silent, and of hidden collections whose time is over. */
+  #expire(nowMs: number): void {
+    // Elsewhere commands of clients are refused, and all is as the primary has it.
     if (this.meta.site.kind !== 'primary') return;
     if (this.#soft.role !== 'leader' || !this.#readiness.isReady) return;
     const stampMs = this.#leaderClock.nextStampMs();
     const command = sessionExpiryCommand(this.meta, stampMs, this.#options.sessionIdleTimeoutMs);
-    if (command === null) return;
-    // Losing this proposal is fine: the next round finds the same sessions.
-    this.propose(command, nowMs + SESSION_EXPIRY_INTERVAL_MS).catch(() => undefined);
+    const commands = purgeCommands(this.meta, stampMs);
+    // Losing these proposals is fine: the next round finds the same sessions and collections.
+    for (const each of command === null ? commands : [command, ...commands])
+      this.propose(each, nowMs + SESSION_EXPIRY_INTERVAL_MS).catch(() => undefined);
   }
 
   #onFailure(error: HoldfastError): void {

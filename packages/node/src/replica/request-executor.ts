@@ -3,6 +3,7 @@ import { HoldfastError, sessionId, unreachable } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import type { ExecuteContext, MembershipState } from '../service-api.ts';
 import type { Command } from '../state/command.ts';
+import { CollectionRequests } from './collection-requests.ts';
 import type { ExecutorReplica } from './executor-replica.ts';
 import { ReadRequests } from './read-requests.ts';
 import { WriteRequests } from './write-requests.ts';
@@ -13,6 +14,11 @@ const WRITES: ReadonlySet<Request['kind']> = new Set([
   'closeSession',
   'createCollection',
   'dropCollection',
+  'undeleteCollection',
+  'renameCollection',
+  'purgeCollection',
+  'finishCollection',
+  'publishCollections',
   'updateCollection',
   'createPayloadIndex',
   'dropPayloadIndex',
@@ -25,11 +31,13 @@ export class RequestExecutor {
   readonly #replica: ExecutorReplica;
   readonly #reads: ReadRequests;
   readonly #writes: WriteRequests;
+  readonly #collections: CollectionRequests;
 
   constructor(replica: ExecutorReplica) {
     this.#replica = replica;
     this.#reads = new ReadRequests(replica);
     this.#writes = new WriteRequests(replica);
+    this.#collections = new CollectionRequests(replica, this.#writes);
   }
 
   async execute(request: Request, context: ExecuteContext): Promise<ResultBody> {
@@ -47,14 +55,14 @@ export class RequestExecutor {
         return this.#writes.write(command, undefined, [], deadlineMs);
       }
       case 'createCollection':
-        return this.#writes.createCollection(request, deadlineMs);
       case 'dropCollection':
-        return this.#writes.write(
-          { kind: 'dropCollection', name: request.name },
-          request.session,
-          ['dropCollection', request.name],
-          deadlineMs,
-        );
+      case 'undeleteCollection':
+      case 'renameCollection':
+      case 'purgeCollection':
+      case 'digestCollection':
+      case 'finishCollection':
+      case 'publishCollections':
+        return this.#collections.execute(request, deadlineMs);
       case 'updateCollection': {
         const { checksumAlgorithm, name, session } = request;
         const body = ['updateCollection', name, checksumAlgorithm];

@@ -2,7 +2,7 @@
 import type { LogIndex } from '@holdfast/base';
 import { unreachable } from '@holdfast/base';
 import type { LaneCommand } from '@holdfast/shard-worker';
-import type { MetaStep } from '../state/meta-machine.ts';
+import type { MetaStep } from '../state/meta-step.ts';
 
 export type ShardStep = Exclude<MetaStep, { readonly kind: 'done' | 'verify' | 'write' }>;
 

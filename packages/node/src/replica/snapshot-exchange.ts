@@ -172,7 +172,7 @@ export class SnapshotExchange {
       applier.startReplacing();
       await this.#openLanes({
         appliedIndex: machine.appliedIndex,
-        definitions: machine.catalogue.all(),
+        definitions: machine.catalogue.stored(),
         manifests: manifestReferences(root),
       });
       failpoint('snapshot.after-lanes');

@@ -5,7 +5,6 @@
  */
 import { sessionId } from '@holdfast/base';
 import type {
-  CreateCollectionRequest,
   CreatePayloadIndexRequest,
   DeleteByFilterRequest,
   DeleteRequest,
@@ -15,13 +14,7 @@ import type {
   UpsertRequest,
   SessionStamp as WireSessionStamp,
 } from '@holdfast/protocol';
-import {
-  CHECKSUM_ALGORITHM_DEFAULT,
-  DELETE_BY_FILTER_LIMIT_MAX,
-  GRAPH_DEFAULTS,
-  HNSW_DEFAULTS,
-  SHARD_COUNT_DEFAULT,
-} from '@holdfast/protocol';
+import { DELETE_BY_FILTER_LIMIT_MAX } from '@holdfast/protocol';
 import type { CollectionDefinition, PointOp } from '@holdfast/shard-worker';
 import { encodePointOps } from '@holdfast/shard-worker';
 import { xxh3_64 } from '@holdfast/storage';
@@ -38,6 +31,7 @@ const UTF8 = new TextEncoder();
 
 interface TargetedWrite {
   readonly collection: string;
+  readonly uid?: number;
   readonly session?: WireSessionStamp | undefined;
 }
 
@@ -46,37 +40,6 @@ export class WriteRequests {
 
   constructor(replica: ExecutorReplica) {
     this.#replica = replica;
-  }
-
-  createCollection(request: CreateCollectionRequest, deadlineMs: number): Promise<ResultBody> {
-    const { name, dimension, metric } = request;
-    const spec = {
-      name,
-      dimension,
-      metric,
-      shardCount: request.shardCount ?? SHARD_COUNT_DEFAULT,
-      hnsw: {
-        m: request.hnsw?.m ?? HNSW_DEFAULTS.m,
-        efConstruction: request.hnsw?.efConstruction ?? HNSW_DEFAULTS.efConstruction,
-        efSearch: request.hnsw?.efSearch ?? HNSW_DEFAULTS.efSearch,
-      },
-      graph: {
-        engine: request.graph?.engine ?? GRAPH_DEFAULTS.engine,
-        precision: request.graph?.precision ?? GRAPH_DEFAULTS.precision,
-      },
-      sealRowCount: this.#replica.sealLimits.sealRowCount,
-      sealSizeBytes: this.#replica.sealLimits.sealSizeBytes,
-      checksumAlgorithm: request.checksumAlgorithm ?? CHECKSUM_ALGORITHM_DEFAULT,
-      ...(request.payloadIndexes === undefined ? {} : { payloadIndexes: request.payloadIndexes }),
-    };
-    const ifNotExists = request.ifNotExists ?? false;
-    const body = ['createCollection', JSON.stringify({ spec, ifNotExists })];
-    return this.write(
-      { kind: 'createCollection', spec, ifNotExists },
-      request.session,
-      body,
-      deadlineMs,
-    );
   }
 
   async upsert(request: UpsertRequest, deadlineMs: number): Promise<ResultBody> {
@@ -224,7 +187,8 @@ export class WriteRequests {
     const uid = definition?.uid ?? NO_COLLECTION_UID;
     const command: Command = { kind: 'write', uid, ops: encoded };
     // The name, not the uid: a repeat after drop and re-create is still the same request.
-    const body = [request.kind, request.collection, encoded];
+    const named = 'uid' in request ? [String(request.uid)] : [];
+    const body = [request.kind, request.collection, encoded, ...named];
     return this.write(command, request.session, body, deadlineMs);
   }
 
@@ -234,17 +198,21 @@ export class WriteRequests {
    * dropped or made anew, and a refusal must be recorded, or a late copy of the request could
    * still be executed.
    */
-  #writeTarget({ collection, session }: TargetedWrite): CollectionDefinition | null {
-    if (session === undefined) return this.#collection(collection);
-    const { catalogue, sessions } = this.#replica.meta;
-    if (sessions.knows(session.id, session.sequence)) return null;
-    return catalogue.byName(collection) ?? null;
+  #writeTarget({ collection, session, uid }: TargetedWrite): CollectionDefinition | null {
+    if (session === undefined) {
+      const definition = this.#named(collection, uid);
+      if (definition === undefined) throw collectionNotFound(collection);
+      return definition;
+    }
+    if (this.#replica.meta.sessions.knows(session.id, session.sequence)) return null;
+    return this.#named(collection, uid) ?? null;
   }
 
-  #collection(name: string): CollectionDefinition {
-    const definition = this.#replica.meta.catalogue.byName(name);
-    if (definition === undefined) throw collectionNotFound(name);
-    return definition;
+  /** A hidden collection is found by its uid only, and only while it takes points. */
+  #named(name: string, uid: number | undefined): CollectionDefinition | undefined {
+    const { catalogue } = this.#replica.meta;
+    const definition = uid === undefined ? catalogue.byName(name) : catalogue.writable(uid);
+    return definition?.name === name ? definition : undefined;
   }
 }
 

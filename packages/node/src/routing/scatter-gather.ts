@@ -210,7 +210,7 @@ function compareIds(left: PointId, right: PointId): number {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
-function expectKind<Kind extends LaneReadResult['kind']>(
+export function expectKind<Kind extends LaneReadResult['kind']>(
   result: LaneReadResult,
   kind: Kind,
 ): Extract<LaneReadResult, { kind: Kind }> {

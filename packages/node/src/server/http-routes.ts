@@ -1,12 +1,19 @@
 /**
  * The HTTP face of a node: health, metrics, status. Everything but /health asks for the API key.
  */
-import { type ErrorCode, HoldfastError, type Logger, toHoldfastError } from '@holdfast/base';
+import {
+  type Clock,
+  type ErrorCode,
+  HoldfastError,
+  type Logger,
+  toHoldfastError,
+} from '@holdfast/base';
 import { Hono } from 'hono';
 import type { NodeService } from '../service-api.ts';
 import type { ApiKeyGuard } from './api-key.ts';
 import { addBackupRoutes } from './backup-routes.ts';
 import { addCareRoutes } from './care-routes.ts';
+import { addCollectionRoutes } from './collection-routes.ts';
 import { healthOf } from './health.ts';
 import { addLogCheckRoutes } from './log-check-routes.ts';
 import type { Metrics } from './metrics.ts';
@@ -16,11 +23,15 @@ export interface HttpRoutesOptions {
   readonly service: NodeService;
   readonly guard: ApiKeyGuard;
   readonly metrics: Metrics;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly logger: Logger;
 }
 
 /** Of what is not 503. */
-const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 500 } = {
+const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 404 | 409 | 500 } = {
+  COLLECTION_NOT_FOUND: 404,
+  COLLECTION_EXISTS: 409,
+  COLLECTION_NOT_READY: 409,
   INTERNAL: 500,
   REQUEST_INVALID: 400,
   UNAUTHENTICATED: 401,
@@ -28,7 +39,8 @@ const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 500 } = {
 
 const BEARER = /^Bearer (.+)$/i;
 
-export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutesOptions): Hono {
+export function createHttpRoutes(options: HttpRoutesOptions): Hono {
+  const { service, guard, metrics, logger, clock } = options;
   const app = new Hono();
   app.get('/health', (context) => {
     const { isHealthy, body } = healthOf(service.status());
@@ -47,6 +59,7 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
   addCareRoutes(app, service);
   addLogCheckRoutes(app, service);
   addStandbyRoutes(app, service);
+  addCollectionRoutes(app, { service, clock });
   app.notFound((context) => {
     const message =
       'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +

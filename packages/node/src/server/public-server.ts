@@ -72,7 +72,7 @@ export class PublicServer {
     });
     const common = { service, admission, guard, metrics, clock, timers, logger };
     this.#clients = new ClientServer({ ...common, limits: config });
-    const routes = createHttpRoutes({ service, guard, metrics, logger });
+    const routes = createHttpRoutes({ service, guard, metrics, clock, logger });
     this.#http = createServer(
       { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
       getRequestListener(routes.fetch, { overrideGlobalObjects: false }),

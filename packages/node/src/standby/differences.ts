@@ -45,7 +45,8 @@ export async function listDifferences(options: ListOptions): Promise<DifferenceL
       if (command.kind === 'site' && command.change.kind === 'fence') {
         return { differences, throughIndex, isCut: false };
       }
-      if (command.kind === 'createCollection') names.set(entry.index, command.spec.name);
+      if (command.kind === 'createCollection' || command.kind === 'createHiddenCollection')
+        names.set(entry.index, command.spec.name);
       const about = aboutOf(command, nameOfUid);
       if (about === null) continue;
       if (differences.length >= countMax) return { differences, throughIndex, isCut: true };
@@ -65,13 +66,21 @@ function aboutOf(command: Command, nameOf: (uid: number) => string): About | nul
   const none = { pointCount: 0, ids: [] };
   switch (command.kind) {
     case 'createCollection':
+    case 'createHiddenCollection':
       return { kind, collection: command.spec.name, ...none };
     case 'dropCollection':
+    case 'hideCollection':
+    case 'renameCollection':
     case 'updateCollection':
       return { kind, collection: command.name, ...none };
     case 'createPayloadIndex':
     case 'dropPayloadIndex':
+    case 'undeleteCollection':
+    case 'purgeCollection':
+    case 'finishCollection':
       return { kind, collection: nameOf(command.uid), ...none };
+    case 'publishCollections':
+      return { kind, collection: command.uids.map(nameOf).join(', '), ...none };
     case 'write':
       return { collection: nameOf(command.uid), ...pointsOf(command.ops) };
     // Sessions hold no data.

@@ -14,7 +14,17 @@ export type ApplyValue =
   | { readonly kind: 'siteChanged'; readonly isChanged: boolean }
   | { readonly kind: 'collectionCreated'; readonly definition: CollectionDefinition }
   | { readonly kind: 'collectionUpdated'; readonly definition: CollectionDefinition }
-  | { readonly kind: 'collectionDropped'; readonly isDropped: boolean }
+  | {
+      readonly kind: 'collectionDropped';
+      readonly isDropped: boolean;
+      /** Where it can be brought back. Absent: nothing was dropped, or it is gone at once. */
+      readonly hidden?: { readonly uid: number; readonly purgeAtMs: number };
+    }
+  | { readonly kind: 'collectionPurged'; readonly isPurged: boolean }
+  | {
+      readonly kind: 'collectionsPublished';
+      readonly definitions: readonly CollectionDefinition[];
+    }
   | { readonly kind: 'payloadIndexCreated'; readonly isCreated: boolean }
   | { readonly kind: 'payloadIndexDropped'; readonly isDropped: boolean }
   | {

@@ -38,7 +38,24 @@ export type Command =
       readonly spec: CollectionSpec;
       readonly ifNotExists: boolean;
     }
+  /** At once and for good. */
   | { readonly kind: 'dropCollection'; readonly name: string }
+  /** Hides it; it may be purged when `retentionMs` of log time are over. */
+  | { readonly kind: 'hideCollection'; readonly name: string; readonly retentionMs: number }
+  /** Brings a dropped collection back; `name` null: under its old name. */
+  | { readonly kind: 'undeleteCollection'; readonly uid: number; readonly name: string | null }
+  /** Lets go of a hidden collection; with `cutoffMs` only if its time is over by then. */
+  | { readonly kind: 'purgeCollection'; readonly uid: number; readonly cutoffMs: number | null }
+  | { readonly kind: 'renameCollection'; readonly name: string; readonly newName: string }
+  /** A collection for rows that are restored: hidden until it is published under its name. */
+  | {
+      readonly kind: 'createHiddenCollection';
+      readonly spec: CollectionSpec;
+      readonly retentionMs: number;
+    }
+  /** Its rows were found to be those of its source: it takes no more. */
+  | { readonly kind: 'finishCollection'; readonly uid: number }
+  | { readonly kind: 'publishCollections'; readonly uids: readonly number[] }
   /** Counts for files that are sealed or merged after it. */
   | {
       readonly kind: 'updateCollection';
@@ -87,6 +104,13 @@ const KIND_CODES = {
   dropPayloadIndex: 10,
   site: 11,
   follow: 12,
+  hideCollection: 13,
+  undeleteCollection: 14,
+  purgeCollection: 15,
+  renameCollection: 16,
+  createHiddenCollection: 17,
+  finishCollection: 18,
+  publishCollections: 19,
 } as const satisfies Record<Command['kind'], number>;
 
 const textEncoder = new TextEncoder();
@@ -178,6 +202,20 @@ function encodeJsonBody(command: Exclude<Command, { kind: 'write' | 'follow' }>)
       return JSON.stringify({ uid: command.uid, key: command.key });
     case 'site':
       return JSON.stringify({ change: command.change });
+    case 'hideCollection':
+      return JSON.stringify({ name: command.name, retentionMs: command.retentionMs });
+    case 'undeleteCollection':
+      return JSON.stringify({ uid: command.uid, name: command.name });
+    case 'purgeCollection':
+      return JSON.stringify({ uid: command.uid, cutoffMs: command.cutoffMs });
+    case 'renameCollection':
+      return JSON.stringify({ name: command.name, newName: command.newName });
+    case 'createHiddenCollection':
+      return JSON.stringify({ spec: command.spec, retentionMs: command.retentionMs });
+    case 'finishCollection':
+      return JSON.stringify({ uid: command.uid });
+    case 'publishCollections':
+      return JSON.stringify({ uids: command.uids });
     default:
       return unreachable(command);
   }
@@ -225,6 +263,31 @@ function decodeBody(kindCode: number, bytes: Uint8Array, view: DataView): Comman
       return { kind: 'dropPayloadIndex', ...(body as { uid: number; key: string }) };
     case KIND_CODES.site:
       return { kind: 'site', ...(body as { change: SiteChange }) };
+    default:
+      return decodeHidden(kindCode, body);
+  }
+}
+
+/** Commands about hidden collections and names. */
+function decodeHidden(kindCode: number, body: never): Command {
+  switch (kindCode) {
+    case KIND_CODES.hideCollection:
+      return { kind: 'hideCollection', ...(body as { name: string; retentionMs: number }) };
+    case KIND_CODES.undeleteCollection:
+      return { kind: 'undeleteCollection', ...(body as { uid: number; name: string | null }) };
+    case KIND_CODES.purgeCollection:
+      return { kind: 'purgeCollection', ...(body as { uid: number; cutoffMs: number | null }) };
+    case KIND_CODES.renameCollection:
+      return { kind: 'renameCollection', ...(body as { name: string; newName: string }) };
+    case KIND_CODES.createHiddenCollection:
+      return {
+        kind: 'createHiddenCollection',
+        ...(body as { spec: CollectionSpec; retentionMs: number }),
+      };
+    case KIND_CODES.finishCollection:
+      return { kind: 'finishCollection', ...(body as { uid: number }) };
+    case KIND_CODES.publishCollections:
+      return { kind: 'publishCollections', ...(body as { uids: number[] }) };
     default:
       throw new HoldfastError('FORMAT_UNKNOWN', `log command kind ${kindCode}; upgrade this node`);
   }

@@ -5,64 +5,28 @@
  * Invariant: two machines that saw the same entries have equal `pieces()` once all slots are
  * filled. Log time never goes back.
  */
-import type { Entry, LogIndex, SessionId, Term } from '@holdfast/base';
+import type { Entry, LogIndex, SessionId } from '@holdfast/base';
 import { assert, logIndex, must, sessionId, unreachable } from '@holdfast/base';
-import type { CollectionDefinition } from '@holdfast/shard-worker';
-import type { ApplyResult, ApplyValue, ResultSlot } from './apply-result.ts';
+import type { ApplyValue, ResultSlot } from './apply-result.ts';
 import type { IndexOutcome } from './catalogue.ts';
 import { Catalogue } from './catalogue.ts';
 import type { Command } from './command.ts';
 import { type CommandEnvelope, decodeCommand } from './command.ts';
 import type { FollowedEntry } from './followed-entry.ts';
+import { executeHidden } from './hidden-steps.ts';
+import type { CollectionRecord } from './hiding.ts';
 import type { MetaHead } from './meta-rows.ts';
 import { encodeMetaHead, FrameReader, FrameWriter } from './meta-rows.ts';
+import type { EntryPlace, MetaStep } from './meta-step.ts';
+import { done, refused, succeeded } from './meta-step.ts';
 import { SessionTable } from './sessions.ts';
 import type { Site, SiteChange } from './site.ts';
 import { changedSite, PLAIN_SITE } from './site.ts';
-
-/** An entry as its effects name it: on a standby that of the primary, not the one it came in. */
-export interface EntryPlace {
-  readonly index: LogIndex;
-  readonly term: Term;
-}
 
 interface Execution extends EntryPlace {
   /** Log time. */
   readonly timeMs: number;
 }
-
-/** What an entry still needs after the meta state has seen it. */
-export type MetaStep =
-  /** Nothing more: the slot is filled, or will be when the first of its sequence is. */
-  | { readonly kind: 'done'; readonly slot: ResultSlot }
-  | {
-      readonly kind: 'createShards';
-      readonly slot: ResultSlot;
-      readonly definition: CollectionDefinition;
-    }
-  /** The digests of all shards after this entry are wanted. */
-  | { readonly kind: 'verify'; readonly slot: ResultSlot }
-  | {
-      readonly kind: 'redefineShards';
-      readonly slot: ResultSlot;
-      readonly definition: CollectionDefinition;
-    }
-  | { readonly kind: 'dropShards'; readonly slot: ResultSlot; readonly uid: number }
-  | {
-      readonly kind: 'changeChecksum';
-      readonly slot: ResultSlot;
-      readonly definition: CollectionDefinition;
-    }
-  | {
-      readonly kind: 'write';
-      readonly slot: ResultSlot;
-      /** Its index is the version of the rows. */
-      readonly at: EntryPlace;
-      /** Log time: what the rows keep as theirs. */
-      readonly timestampMs: number;
-      readonly definition: CollectionDefinition;
-      readonly ops: Uint8Array;
-    };
 
 export class MetaMachine {
   readonly catalogue: Catalogue;
@@ -145,7 +109,8 @@ export class MetaMachine {
 
   #changeSite(entry: Entry, change: SiteChange): MetaStep {
     const { index, sum, term } = entry;
-    const isStateEmpty = this.catalogue.count === 0 && this.sessions.count === 0;
+    const isEmpty = this.catalogue.count === 0 && !this.catalogue.hasHidden;
+    const isStateEmpty = isEmpty && this.sessions.count === 0;
     const at = { index, term, sum: hexOf(sum), isStateEmpty };
     const site = changedSite(this.#site, change, at);
     if (site !== null) this.#site = site;
@@ -201,12 +166,13 @@ export class MetaMachine {
   }
 
   *#pieces(head: MetaHead, site: Site | null): Generator<Uint8Array, void, undefined> {
-    yield encodeMetaHead();
+    yield encodeMetaHead(this.catalogue.hasHidden || site !== null);
     const writer = new FrameWriter();
     writer.head(head);
     if (site !== null) writer.site(site);
-    for (const definition of this.catalogue.all()) {
-      writer.collection(definition);
+    for (const { definition, hiding } of this.catalogue.records()) {
+      if (hiding === null) writer.collection(definition);
+      else writer.hidden({ definition, hiding });
       if (writer.isFull) yield must(writer.take());
     }
     for (const session of this.sessions.all()) {
@@ -253,8 +219,18 @@ export class MetaMachine {
       case 'createPayloadIndex':
       case 'dropPayloadIndex':
         return this.#changeIndexes(entry, command, slot);
+      case 'hideCollection':
+      case 'undeleteCollection':
+      case 'purgeCollection':
+      case 'renameCollection':
+      case 'createHiddenCollection':
+      case 'finishCollection':
+      case 'publishCollections': {
+        const at = { index: entry.index, term: entry.term, logTimeMs: entry.timeMs };
+        return executeHidden(this.catalogue, at, command, slot);
+      }
       case 'write': {
-        const definition = this.catalogue.byUid(command.uid);
+        const definition = this.catalogue.writable(command.uid);
         if (definition === undefined) return done(slot, refused(entry, 'COLLECTION_NOT_FOUND'));
         const at = { index: entry.index, term: entry.term };
         const { ops } = command;
@@ -274,7 +250,7 @@ export class MetaMachine {
     slot: ResultSlot,
   ): MetaStep {
     const { catalogue } = this;
-    if (catalogue.byUid(command.uid) === undefined)
+    if (catalogue.visible(command.uid) === undefined)
       return done(slot, refused(entry, 'COLLECTION_NOT_FOUND'));
     const isCreate = command.kind === 'createPayloadIndex';
     const outcome: IndexOutcome = isCreate
@@ -304,7 +280,7 @@ export class MetaMachine {
 
 /** Builds a machine from the frames that `pieces` gave, one after the other. */
 export class MetaLoader {
-  readonly #definitions: CollectionDefinition[] = [];
+  readonly #records: CollectionRecord[] = [];
   readonly #sessions = new SessionTable();
   #head: MetaHead | null = null;
   #site: Site = PLAIN_SITE;
@@ -316,7 +292,8 @@ export class MetaLoader {
     site: (site) => {
       this.#site = site;
     },
-    collection: (definition) => void this.#definitions.push(definition),
+    collection: (definition) => void this.#records.push({ definition, hiding: null }),
+    hidden: (collection) => void this.#records.push(collection),
     session: (session) => {
       this.#session = sessionId(session.id);
       this.#sessions.restore(session);
@@ -334,25 +311,10 @@ export class MetaLoader {
   finish(): MetaMachine {
     assert(this.#reader.isEnded, 'the meta rows have an end');
     const { appliedIndex, logTimeMs } = must(this.#head, 'the meta rows have a head');
-    const catalogue = Catalogue.fromSnapshot(this.#definitions);
+    const catalogue = Catalogue.fromSnapshot(this.#records);
     const at = logIndex(appliedIndex);
     return new MetaMachine(catalogue, this.#sessions, at, logTimeMs, this.#site);
   }
-}
-
-export function succeeded(
-  at: { readonly index: LogIndex; readonly term: Term },
-  value: ApplyValue,
-): ApplyResult {
-  return { ok: true, index: at.index, term: at.term, value };
-}
-
-export function refused(
-  at: { readonly index: LogIndex; readonly term: Term },
-  code: Extract<ApplyResult, { ok: false }>['code'],
-  conflicts: Extract<ApplyResult, { ok: false }>['conflicts'] = [],
-): ApplyResult {
-  return { ok: false, index: at.index, term: at.term, code, conflicts };
 }
 
 /** What clients may not do here; null: it is executed. */
@@ -362,8 +324,3 @@ function refusalOf({ kind }: Site, command: Command): 'READ_ONLY' | 'FENCED' | n
 }
 
 const hexOf = (sum: Uint8Array): string => Buffer.from(sum).toString('hex');
-
-function done(slot: ResultSlot, result: ApplyResult): MetaStep {
-  slot.result = result;
-  return { kind: 'done', slot };
-}

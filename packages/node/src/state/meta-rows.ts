@@ -11,21 +11,35 @@
  *   4 other result: sequence f64, bodyHash u64, size u32, JSON ApplyResult
  *   5 end: rows before it f64                               last, once
  *   6 site: size u32, JSON Site       second, once; left out for a cluster that is none but itself
- * Equal states give equal bytes.
+ *   7 hidden collection: size u32, JSON {definition, hiding}    among the collections
+ * Equal states give equal bytes. A state without rows of the kinds 6 and 7 is written as version 2,
+ * which older nodes read; one with them as version 3.
  */
 import { assert, HoldfastError, logIndex, term } from '@holdfast/base';
 import type { CollectionDefinition } from '@holdfast/shard-worker';
 import type { ApplyResult } from './apply-result.ts';
+import type { HiddenCollection } from './hiding.ts';
 import type { Site } from './site.ts';
 
 const MAGIC = 0x534d_4648;
-const VERSION = 2;
+/** Without sites and hidden collections. */
+const VERSION_PLAIN = 2;
+const VERSION_EXTENDED = 3;
 export const META_HEAD_SIZE_BYTES = 8;
 /** A frame is closed above this: about a millisecond of work. */
 const FRAME_SIZE_BYTES = 64 * 1024;
 /** What a reader takes for possible: a frame, and the largest row (a result with conflicts). */
 export const META_FRAME_SIZE_BYTES_MAX = 4 * 1024 * 1024;
-const KIND = { head: 0, collection: 1, session: 2, written: 3, other: 4, end: 5, site: 6 } as const;
+const KIND = {
+  head: 0,
+  collection: 1,
+  session: 2,
+  written: 3,
+  other: 4,
+  end: 5,
+  site: 6,
+  hidden: 7,
+} as const;
 
 export interface MetaHead {
   readonly appliedIndex: number;
@@ -49,15 +63,16 @@ export interface MetaRowVisitor {
   head(head: MetaHead): void;
   site?(site: Site): void;
   collection(definition: CollectionDefinition): void;
+  hidden(collection: HiddenCollection): void;
   session(session: SessionRow): void;
   result(row: ResultRow): void;
 }
 
-export function encodeMetaHead(): Uint8Array {
+export function encodeMetaHead(isExtended: boolean): Uint8Array {
   const bytes = new Uint8Array(META_HEAD_SIZE_BYTES);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, MAGIC, true);
-  view.setUint16(4, VERSION, true);
+  view.setUint16(4, isExtended ? VERSION_EXTENDED : VERSION_PLAIN, true);
   return bytes;
 }
 
@@ -66,10 +81,10 @@ export function checkMetaHead(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const isOurs = bytes.byteLength === META_HEAD_SIZE_BYTES && view.getUint32(0, true) === MAGIC;
   const version = isOurs ? view.getUint16(4, true) : null;
-  if (version === VERSION) return;
+  if (version === VERSION_PLAIN || version === VERSION_EXTENDED) return;
   throw new HoldfastError(
     'FORMAT_UNKNOWN',
-    `a meta file is of version ${version ?? 'unknown'}, this node reads ${VERSION}: ` +
+    `a meta file is of version ${version ?? 'unknown'}, this node reads up to ${VERSION_EXTENDED}: ` +
       'run the version that wrote it, or replace this node',
     { details: { version } },
   );
@@ -109,6 +124,12 @@ export class FrameWriter {
 
   collection(definition: CollectionDefinition): void {
     this.#json(KIND.collection, [], definition);
+  }
+
+  hidden({ definition, hiding }: HiddenCollection): void {
+    const { state, sinceMs, purgeAtMs } = hiding;
+    // Fields in one order, however the object came to be: equal states give equal bytes.
+    this.#json(KIND.hidden, [], { definition, hiding: { state, sinceMs, purgeAtMs } });
   }
 
   session({ id, lastActiveMs, ackedThrough }: SessionRow): void {
@@ -218,6 +239,9 @@ export class FrameReader {
       }
       case KIND.collection:
         this.#visitor.collection(this.#json());
+        return;
+      case KIND.hidden:
+        this.#visitor.hidden(this.#json());
         return;
       case KIND.session: {
         const [id, lastActiveMs, ackedThrough] = [this.#float(), this.#float(), this.#float()];

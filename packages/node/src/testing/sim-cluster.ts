@@ -56,6 +56,7 @@ export interface SimClusterOptions {
       | 'checkpointGenerationCount'
       | 'retainedEntryCount'
       | 'sessionIdleTimeoutMs'
+      | 'dropRetentionMs'
       | 'digestVerifyIntervalMs'
       | 'limits'
       | 'heal'

@@ -104,7 +104,7 @@ export class CheckpointMaker {
     const id = `c${this.#generation}`;
     const manifests = await this.#host.checkpoint(index, id);
     const path = `meta/meta-${index}-${id}.meta`;
-    const catalogue = Catalogue.fromSnapshot([DEFINITION]);
+    const catalogue = Catalogue.fromSnapshot([{ definition: DEFINITION, hiding: null }]);
     const machine = new MetaMachine(catalogue, new SessionTable(), index, index * 1_000);
     const facts = await writeMeta(this.fileSystem, joinPath(DATA, path), machine, pause);
     const member = {

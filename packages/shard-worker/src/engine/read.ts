@@ -7,12 +7,15 @@ import { comparePointIds, hashPointId, shardOfIdHash } from '../point-id.ts';
 import type { LaneRead, LaneReadResult, SearchHit, SearchPlan, SearchQuery } from '../tasks.ts';
 import { searchFiltered, sliceOf } from './filtered-search.ts';
 import type { LaneCollection } from './lane-collection.ts';
+import { shardOf } from './lane-collection.ts';
 import type { SearchLayers } from './layers.ts';
 import { lowestRows, SCROLL_SIZE_BYTES_MAX } from './lowest-rows.ts';
+import { readRow } from './read-row.ts';
 import { NO_ROW } from './row-store.ts';
 import type { SearchTiming } from './search.ts';
 import { prepareQuery, scoreOfKey, searchShard } from './search.ts';
 import type { Shard } from './shard.ts';
+import { walk } from './walk.ts';
 
 export function runRead(
   read: LaneRead,
@@ -47,6 +50,8 @@ function answer(
       return count(read, collection, layers);
     case 'scroll':
       return scroll(read, collection, layers);
+    case 'walk':
+      return walk(read, shardOf(collection, read.shard));
     default:
       return unreachable(read);
   }
@@ -165,21 +170,6 @@ function scroll(
     points.push(point);
   }
   return { kind: 'scroll', points, hasMore: points.length < found.length };
-}
-
-/** Copies: the answer crosses threads, and views would drag whole buffers along. */
-function readRow(
-  { rows }: Shard,
-  row: number,
-  withVector: boolean,
-  withPayload: boolean,
-): PointRecord {
-  return {
-    id: rows.id(row),
-    version: rows.version(row),
-    vector: withVector ? rows.vectors.vector(row).slice() : null,
-    payload: withPayload ? (rows.payload(row)?.slice() ?? null) : null,
-  };
 }
 
 function failed(

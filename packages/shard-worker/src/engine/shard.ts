@@ -35,6 +35,7 @@ export class Shard {
   #rows: RowStore;
   #ids: IdTable;
   #compaction: RowCompaction | null = null;
+  #generation = 0;
   readonly #encoder = new RowEncoder();
 
   constructor(definition: CollectionDefinition, shard: number, factory: GraphFactory | null) {
@@ -53,6 +54,11 @@ export class Shard {
     return this.#rows;
   }
 
+  /** Another one after each compaction: row numbers mean nothing beyond it. */
+  get generation(): number {
+    return this.#generation;
+  }
+
   get isCompacting(): boolean {
     return this.#compaction !== null;
   }
@@ -68,6 +74,7 @@ export class Shard {
     this.#compaction = null;
     this.#rows = rows;
     this.#ids = ids;
+    this.#generation += 1;
     this.ledger.renumber(newRowOf, rows.rowCount);
     this.queue.renumber(rows, newRowOf);
     this.indexes.renumber(rows, newRowOf);
@@ -78,6 +85,11 @@ export class Shard {
   versionOf(op: PointOpReader): number {
     const row = this.#ids.find(op.idHash, op.idKind, op.view, op.idOffset);
     return row === NO_ROW ? 0 : this.rows.version(row);
+  }
+
+  /** See RowEncoder.contentHash. */
+  contentHash(row: number): Uint8Array {
+    return this.#encoder.contentHash(this.rows, row);
   }
 
   findRow(id: PointId): number {

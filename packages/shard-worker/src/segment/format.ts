@@ -30,6 +30,9 @@ const ROWS_MAGIC = 0x57524648;
 /** 'HFRR' little-endian. */
 const RECORD_MAGIC = 0x52524648;
 const FLAG_HAS_PAYLOAD = 1;
+/** Of sequence number and timestamp in a canonical row. */
+const WRITTEN_OFFSET_BYTES = 24;
+const WRITTEN_END_BYTES = 40;
 /** Of the hash in a record. */
 const HASH_OFFSET_BYTES = 16;
 
@@ -117,6 +120,16 @@ export class RowEncoder {
 
   hash(rows: RowStore, row: number): Uint8Array {
     return hashRowBytes(this.canonical(rows, row));
+  }
+
+  /**
+   * Of id, vector and payload alone: the hash of the canonical row with zeros for sequence number
+   * and timestamp. Equal for equal points, whenever and in whichever cluster they were written.
+   */
+  contentHash(rows: RowStore, row: number): Uint8Array {
+    const canonical = this.canonical(rows, row);
+    canonical.fill(0, WRITTEN_OFFSET_BYTES, WRITTEN_END_BYTES);
+    return hashRowBytes(canonical);
   }
 
   /** The whole record with its hash, padded. */
