@@ -35,7 +35,9 @@ async function pair(options: { readonly standbyNodes?: number } = {}): Promise<P
   await primary.upsert([1, 2, 3], 1);
   await primary.archived();
   const nodeCount = options.standbyNodes ?? 3;
-  const standby = await TestSite.start([sink], { seed: SEED + 1, nodeCount, site: QUICK });
+  // Its network takes time: what it follows is seen in the middle of a chunk.
+  const cluster = { latency: { networkMsMax: 5 } };
+  const standby = await TestSite.start([sink], { seed: SEED + 1, nodeCount, site: QUICK, cluster });
   await standby.begin(primary);
   return { sink, primary, standby };
 }
@@ -101,6 +103,8 @@ t.test('a standby has the content of its primary at every index both stood at', 
   t.match(follower, { state: 'following', lagEntryCount: 0, isLagExceeded: false });
 });
 
+const WRITE_COUNT = 1_500;
+
 const conditional = (ids: readonly number[], version: number) =>
   ({
     ...upsertOf(ids, 9),
@@ -118,19 +122,20 @@ t.test(
     const before = positionOf(standby.cluster.node(0));
     const leader = await primary.cluster.leader();
     const nowMs = leader.nowMs;
-    // One chunk of more than two slices.
-    const writes = Array.from({ length: 700 }, (_, i) =>
+    // One chunk of many slices: what is proposed before a leader is lost is applied after it.
+    const writes = Array.from({ length: WRITE_COUNT }, (_, i) =>
       leader.node.service.execute({ id: 1, ...upsertOf([i % 50], i) } as Request, {
         deadlineMs: nowMs + 60_000,
       }),
     );
     await primary.resolve(Promise.all(writes));
+    await primary.archived();
     let killCount = 0;
     for (let i = 0; i < 2; i++) {
       const { node } = await standby.leader();
       const from = positionOf(node);
       await standby.cluster.scheduler.until(() => positionOf(node) > from, 60_000);
-      if (positionOf(node) < before + 700) killCount += 1;
+      if (positionOf(node) < before + WRITE_COUNT) killCount += 1;
       node.kill();
       // Back before another one leads: nothing is followed meanwhile.
       await node.start();
