@@ -36,6 +36,7 @@ import {
 } from '@holdfast/storage';
 import { NodeBackup } from './backup/node-backup.ts';
 import type { BackupStores } from './backup/node-backup-options.ts';
+import type { SealingPlace } from './backup/sealing/file-frames.ts';
 import type { HealLimits } from './heal/node-care.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
 import type { MakeScrubReader } from './heal/scrub-reader.ts';
@@ -114,6 +115,8 @@ export interface BackupPlace {
   readonly stores: BackupStores;
   readonly mintBackupId: () => string;
   readonly randomBytes: RandomBytes;
+  /** As NodeBackupOptions has it. */
+  readonly sealing?: SealingPlace;
 }
 
 export interface AssembledNode {
