@@ -19,6 +19,7 @@ const ENTRIES = {
   program: 'packages/node/dist/src/program.js',
   'wal-worker': 'packages/storage/dist/src/wal/wal-worker.js',
   'scrub-worker': 'packages/node/dist/src/heal/scrub-worker.js',
+  'seal-worker': 'packages/node/dist/src/backup/sealing/seal-worker.js',
   'lane-worker': 'packages/shard-worker/dist/src/worker.js',
 };
 
@@ -26,6 +27,7 @@ const ENTRIES = {
 const THREADS = [
   ['packages/storage/dist/src/wal/thread-wal.js', './wal-worker.js', 'wal-worker'],
   ['packages/node/dist/src/heal/scrub-thread.js', './scrub-worker.js', 'scrub-worker'],
+  ['packages/node/dist/src/backup/sealing/seal-thread.js', './seal-worker.js', 'seal-worker'],
   ['packages/shard-worker/dist/src/host/lane.js', '../worker.js', 'lane-worker'],
 ];
 

@@ -9,6 +9,8 @@ import { readEnvironment } from './environment.ts';
 import { type BenchOptions, parseOptions } from './options.ts';
 import { renderTable, writeReport } from './report.ts';
 import type { Bench, BenchResult } from './result.ts';
+import { archiveBench } from './suites/archive.ts';
+import { backupBench } from './suites/backup.ts';
 import { catchUpBench } from './suites/catch-up.ts';
 import { enginesBench } from './suites/engines.ts';
 import { failoverBench } from './suites/failover.ts';
@@ -23,7 +25,9 @@ import { raftBench } from './suites/raft.ts';
 import { recallBench } from './suites/recall.ts';
 import { restartBench } from './suites/restart.ts';
 import { scrubBench } from './suites/scrub.ts';
+import { sealingBench } from './suites/sealing.ts';
 import { search768Bench, searchBench } from './suites/search.ts';
+import { sinksBench } from './suites/sinks.ts';
 import { storageBench } from './suites/storage.ts';
 import { writesBench } from './suites/writes.ts';
 
@@ -46,6 +50,10 @@ const BENCHES: readonly Bench[] = [
   restartBench,
   scrubBench,
   failpointsBench,
+  backupBench,
+  archiveBench,
+  sinksBench,
+  sealingBench,
 ];
 const RESULTS_DIRECTORY = fileURLToPath(new URL('../../results', import.meta.url));
 const EXIT_USAGE = 2;
@@ -93,7 +101,7 @@ if (!options.ok) {
   log(options.error);
   process.exitCode = EXIT_USAGE;
 } else if (options.value.isHelpWanted) {
-  log('npm run bench [-- NAME...] [--quick] [--kills N] [--minutes N] [--entries N]');
+  log('npm run bench [-- NAME...] [--quick] [--kills N] [--minutes N] [--entries N] [--rows N]');
   for (const bench of BENCHES) log(`  ${bench.name.padEnd(17)}${bench.description}`);
 } else {
   const { names } = options.value;

@@ -7,8 +7,10 @@ export interface BenchSizes {
   readonly kills?: number;
   /** How long `false-elections` runs. */
   readonly minutes?: number;
-  /** How far behind the follower of `catch-up` is. */
+  /** How far behind the follower of `catch-up` is; what `archive` replays. */
   readonly entries?: number;
+  /** Of `backup` and `sealing`. */
+  readonly rows?: number;
 }
 
 export interface BenchOptions {
@@ -23,6 +25,7 @@ const SIZE_FLAGS: Readonly<Record<string, keyof BenchSizes>> = {
   '--kills': 'kills',
   '--minutes': 'minutes',
   '--entries': 'entries',
+  '--rows': 'rows',
 };
 
 export function parseOptions(

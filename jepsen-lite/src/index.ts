@@ -27,6 +27,9 @@ export {
   removeScratchDirectory,
 } from './cluster/scratch-directory.ts';
 export type { ServerSettings } from './cluster/server-command.ts';
+export { untilArchived } from './drill/archived.ts';
+export type { RebuildOptions, RebuildPhase, Rebuilt } from './drill/rebuild.ts';
+export { keepSecret, loseEverything, rebuild } from './drill/rebuild.ts';
 export type { HistoryEvent, Operation, Outcome } from './history.ts';
 export { finishedOperations, History } from './history.ts';
 export type { LinkShape, ProxyMode } from './net/link-mode.ts';

@@ -9,6 +9,7 @@ import type {
   WriteRetryOptions,
 } from '@holdfast/storage';
 import type { BackupStores } from './backup/node-backup-options.ts';
+import type { SealingPlace } from './backup/sealing/file-frames.ts';
 import type { HealLimits } from './heal/node-care.ts';
 import type { MakeScrubReader } from './heal/scrub-reader.ts';
 import type { ProcessSample } from './heal/workers.ts';
@@ -80,4 +81,6 @@ export interface BackupPlace {
   readonly site?: Partial<SiteLimits>;
   readonly mintBackupId: () => string;
   readonly randomBytes: RandomBytes;
+  /** As NodeBackupOptions has it. */
+  readonly sealing?: SealingPlace;
 }

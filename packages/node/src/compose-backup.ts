@@ -1,11 +1,12 @@
 /** Opens the stores that the settings name: the concrete side of `NodeBackup`. */
 import { randomUUID } from 'node:crypto';
-import type { Clock, Random, Timers } from '@holdfast/base';
+import type { Clock, Logger, Random, Timers } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
 import { makeKeyRing, readArchiveKeyFile, systemRandomBytes } from '@holdfast/storage';
 import type { BackupPlace } from './assemble.ts';
 import type { RetentionPolicy } from './backup/retention.ts';
 import { parseSchedule } from './backup/schedule.ts';
+import { SealThread } from './backup/sealing/seal-thread.ts';
 import { openSink } from './backup/sinks/open-sink.ts';
 import type { BackupSink } from './backup/sinks/sink.ts';
 import { RETRY_POLICY_DEFAULT } from './backup/sinks/sink-retry.ts';
@@ -18,6 +19,7 @@ export interface BackupSeams {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Random;
+  readonly logger: Logger;
 }
 
 /**
@@ -35,6 +37,8 @@ export async function openBackupPlace(
   const keys = readKeys(config, seams.fileSystem);
   const environment = { ...seams, retryPolicy: RETRY_POLICY_DEFAULT };
   const sinks: BackupSink[] = [];
+  const sealing = new SealThread(seams);
+  opened.push('sealing of backups', () => sealing.stop());
   for (const url of urls) {
     const sink = await openSink(url, process.env, environment);
     opened.push(`backup store ${sink.name}`, () => sink.close());
@@ -57,7 +61,7 @@ export async function openBackupPlace(
   return {
     backup: {
       ...{ stores, mintBackupId: randomUUID, randomBytes: systemRandomBytes },
-      site: siteOf(config),
+      ...{ sealing, site: siteOf(config) },
     },
   };
 }

@@ -77,6 +77,7 @@ export type { SealedHeader, SealedKind } from './archive/sealed-layout.ts';
 export {
   FRAME_HEADER_SIZE_BYTES,
   FRAME_TAG_SIZE_BYTES,
+  SALT_SIZE_BYTES as SEALED_SALT_SIZE_BYTES,
   SEALED_FRAME_SIZE_BYTES,
   SEALED_HEADER_SIZE_BYTES,
   sealedSizeBytesMax,

@@ -13,10 +13,11 @@ import { backUpToAll } from './backup-fan-out.ts';
 import type { BackupOutcome } from './backup-writer.ts';
 import type { PinnedCheckpoint } from './checkpoint-source.ts';
 import { pinCheckpoint, throwIfAborted } from './checkpoint-source.ts';
-import { examineFile, FileFactsCache } from './file-facts.ts';
+import { FileFactsCache } from './file-facts.ts';
 import { makeBackup } from './make-backup.ts';
 import { archiveStoreIn, type NodeBackupOptions } from './node-backup-options.ts';
 import type { BackupProgress } from './progress.ts';
+import { sealingHere } from './sealing/file-frames.ts';
 import type { BackupSink } from './sinks/sink.ts';
 import { StoreLock } from './store-lock.ts';
 
@@ -60,9 +61,10 @@ async function toAll(
   const { baseBackupId = null, isVerifyingExisting = false } = wishes;
   const { clock, fileSystem, identity, pause, stores } = options;
   const facts = await describeCheckpoint(fileSystem, checkpoint, pause);
-  const cache = new FileFactsCache((file) => examineFile(fileSystem, file, pause));
+  const sealing = options.sealing ?? sealingHere(fileSystem, pause);
+  const cache = new FileFactsCache((file) => sealing.examine(file));
   const { compression, concurrency, keys } = stores;
-  const common = { fileSystem, clock, pause, concurrency, isVerifyingExisting, signal };
+  const common = { fileSystem, clock, pause, sealing, concurrency, isVerifyingExisting, signal };
   const seal = { compression, keys, random: options.randomBytes };
   const toOne = async (sink: BackupSink, lock: StoreLock): Promise<BackupOutcome> => {
     const storeOf = (timeline: string): ArchiveStore =>

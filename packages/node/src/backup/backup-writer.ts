@@ -29,6 +29,7 @@ import type { BackupProgressListener } from './progress.ts';
 import { BackupProgressMeter } from './progress.ts';
 import type { SealSettings } from './sealed-file.ts';
 import { SealedFileSource } from './sealed-file.ts';
+import type { SealingPlace } from './sealing/file-frames.ts';
 import type { BackupSink, SinkObject } from './sinks/sink.ts';
 import { checkStoredFile, isObjectDamage } from './stored-object.ts';
 
@@ -40,6 +41,8 @@ export interface BackupWriterParts {
   readonly fileSystem: FileSystem;
   readonly clock: Clock;
   readonly pause: Pause;
+  /** Where the bytes of files are worked on; left out: the calling thread. */
+  readonly sealing?: SealingPlace;
   readonly seal: SealSettings;
   /** Bytes per second of all sinks together; null: no limit. */
   readonly budget: TransferBudget | null;
@@ -263,11 +266,12 @@ class BackupRun {
     key: string,
     ifAbsent: boolean,
   ): Promise<number | null> {
-    const { budget, fileSystem, pause, seal, signal, sink } = this.#parts;
+    const { budget, fileSystem, pause, seal, sealing, signal, sink } = this.#parts;
     const abort = signal === undefined ? {} : { signal };
     const { path, fullPath, sizeBytes } = file;
     const source = await SealedFileSource.open({
       ...{ fileSystem, fullPath, facts, context: key, seal, pause, budget, ...abort },
+      ...(sealing === undefined ? {} : { sealing }),
     });
     try {
       const onProgress = (storedSizeBytes: number): void => {

@@ -17,6 +17,7 @@ import type { ArchiverLimits } from './archive/log-archiver.ts';
 import { BackupReader } from './backup-reader.ts';
 import type { BackupSchedules } from './backup-scheduler.ts';
 import type { RetentionPolicy } from './retention.ts';
+import type { SealingPlace } from './sealing/file-frames.ts';
 import type { BackupSink } from './sinks/sink.ts';
 
 /** Opened by the composer, and closed by it. */
@@ -59,6 +60,8 @@ export interface NodeBackupOptions {
   readonly timers: Timers;
   readonly random: Random;
   readonly pause: Pause;
+  /** Where the bytes of files are worked on; left out: the calling thread. */
+  readonly sealing?: SealingPlace;
   readonly logger: Logger;
   /** Never the same twice, on any node. */
   readonly mintBackupId: () => string;

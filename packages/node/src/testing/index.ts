@@ -10,7 +10,10 @@ export {
 } from '../backup/testing/ceph-server.ts';
 export type { Fault, ProxiedRequest } from '../backup/testing/fault-proxy.ts';
 export { FaultProxy } from '../backup/testing/fault-proxy.ts';
+export { openSinkForTests } from '../backup/testing/open-sink-for-tests.ts';
 export { PatternSource } from '../backup/testing/pattern-source.ts';
+export type { PlainS3 } from '../backup/testing/plain-s3.ts';
+export { openPlainS3 } from '../backup/testing/plain-s3.ts';
 export type { SinkCase, SinkExpect, SinkWorld } from '../backup/testing/sink-conformance.ts';
 export { sinkConformance } from '../backup/testing/sink-conformance.ts';
 export type { ScrubTarget } from '../heal/scrub-targets.ts';

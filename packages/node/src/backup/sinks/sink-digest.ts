@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HoldfastError, type Random } from '@holdfast/base';
 import { createStreamDigest, type StreamDigest } from '@holdfast/storage';
-import type { SinkSource } from './sink.ts';
+import type { ContentDigest, DigestOptions, SinkSource } from './sink.ts';
 import { aborted } from './sink-failure.ts';
 
 export const PIECE_SIZE_BYTES = 1024 * 1024;
@@ -65,10 +65,7 @@ export function sizedDigest(
   throw corrupt(object, flaw);
 }
 
-export interface SourceDigest extends SinkDigest {
-  /** As the header Content-MD5 has it; '' when it was not asked for. */
-  readonly md5Base64: string;
-}
+export type SourceDigest = SinkDigest & ContentDigest;
 
 /**
  * Reads the source once. `what` is for messages. MD5 costs twice what SHA-256 does, so it is taken
@@ -77,9 +74,13 @@ export interface SourceDigest extends SinkDigest {
 export async function digestSource(
   source: SinkSource,
   what: string,
-  options: { readonly signal?: AbortSignal | undefined; readonly isMd5Needed: boolean },
+  options: DigestOptions,
 ): Promise<SourceDigest> {
   const { signal, isMd5Needed } = options;
+  if (signal?.aborted) throw aborted(what);
+  if (source.digest !== undefined) {
+    return { ...(await source.digest(options)), sizeBytes: source.sizeBytes };
+  }
   const sha256 = createStreamDigest();
   const md5 = createHash('md5');
   for (let offset = 0; offset < source.sizeBytes; offset += PIECE_SIZE_BYTES) {

@@ -1,0 +1,106 @@
+/**
+ * Our S3 sink against one plain request of the client library, the same bytes up and down in turns,
+ * to Ceph on loopback. Ours takes two digests of what it sends, and one of what it reads; the plain
+ * one trusts everybody. The bytes are made in memory by both, so no disk is in it.
+ */
+import { SeededRandom } from '@holdfast/base';
+import { openPlainS3, openSinkForTests, PatternSource } from '@holdfast/node/testing';
+import { S3_BUCKET, storeMissing, withCeph } from '../backup/store-place.ts';
+import { atLeast, type Bench, type Figure, figure } from '../result.ts';
+import { median } from '../statistics.ts';
+
+const MIB = 1024 * 1024;
+const OBJECT_SIZE_BYTES = 256 * MIB;
+const QUICK_OBJECT_SIZE_BYTES = 20 * MIB;
+const ROUND_COUNT = 5;
+const RATIO_MIN = 0.6;
+
+/** Megabytes per second. */
+interface Round {
+  readonly plainUp: number;
+  /** By parts. */
+  readonly partsUp: number;
+  /** Only if it is not there, as backups are put. */
+  readonly conditionalUp: number;
+  readonly plainDown: number;
+  readonly down: number;
+}
+
+export const sinksBench: Bench = {
+  name: 'sinks',
+  description: 'bytes per second to S3 and back, against a plain stream of the client library',
+  run: async ({ isQuick, log }) => {
+    const missing = storeMissing('S3');
+    if (missing !== null) return { figures: [], notes: [missing], raw: {} };
+    const sizeBytes = isQuick ? QUICK_OBJECT_SIZE_BYTES : OBJECT_SIZE_BYTES;
+    const rounds = await withCeph(async ({ endpoint }) => {
+      const url = `s3://${S3_BUCKET}/sinks?endpoint=${endpoint}&pathStyle=true`;
+      const sink = await openSinkForTests(url, new SeededRandom(Date.now()));
+      const plain = await openPlainS3(endpoint, S3_BUCKET);
+      const made: Round[] = [];
+      for (let round = 0; round < (isQuick ? 1 : ROUND_COUNT); round++) {
+        const source = new PatternSource(sizeBytes, round);
+        const megabytesPerS = async (body: () => Promise<unknown>): Promise<number> => {
+          const startMs = performance.now();
+          await body();
+          return sizeBytes / 1e6 / ((performance.now() - startMs) / 1_000);
+        };
+        const drain = async (): Promise<void> => {
+          for await (const piece of sink.read(`parts-${round}`)) void piece;
+        };
+        const one = {
+          plainUp: await megabytesPerS(() => plain.put(`plain-${round}`, source)),
+          partsUp: await megabytesPerS(() =>
+            sink.put(`parts-${round}`, source, { ifAbsent: false }),
+          ),
+          conditionalUp: await megabytesPerS(() =>
+            sink.put(`new-${round}`, source, { ifAbsent: true }),
+          ),
+          plainDown: await megabytesPerS(() => plain.get(`plain-${round}`)),
+          down: await megabytesPerS(drain),
+        };
+        await sink.remove([`parts-${round}`, `new-${round}`]);
+        made.push(one);
+        log(`sinks round ${round + 1}: ${JSON.stringify(one)}`);
+      }
+      plain.close();
+      await sink.close();
+      return made;
+    });
+    return { figures: figuresOf(rounds), notes: [], raw: { sizeBytes, rounds } };
+  },
+};
+
+function figuresOf(rounds: readonly Round[]): readonly Figure[] {
+  const of = (read: (round: Round) => number): number => median(rounds.map(read));
+  return [
+    figure(
+      'plain stream up',
+      of(({ plainUp }) => plainUp),
+      'MB/s',
+    ),
+    atLeast(
+      'up by parts, of plain',
+      of((r) => r.partsUp / r.plainUp),
+      'x',
+      RATIO_MIN,
+    ),
+    atLeast(
+      'up if absent, of plain',
+      of((r) => r.conditionalUp / r.plainUp),
+      'x',
+      RATIO_MIN,
+    ),
+    figure(
+      'plain stream down',
+      of(({ plainDown }) => plainDown),
+      'MB/s',
+    ),
+    atLeast(
+      'down and verified, of plain',
+      of((r) => r.down / r.plainDown),
+      'x',
+      RATIO_MIN,
+    ),
+  ];
+}

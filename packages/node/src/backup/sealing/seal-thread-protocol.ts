@@ -1,0 +1,46 @@
+/** What the sealing thread is asked, and answers. Bytes of frames change hands, they are not copied. */
+import type { ErrorBody } from '@holdfast/base';
+import type { PinnedFile } from '../checkpoint-source.ts';
+import type { FileFacts } from '../file-facts.ts';
+import type { ContentDigest } from '../sinks/sink.ts';
+import type { SealOrder } from './file-frames.ts';
+
+/** `id` is new in every question; that of `open` names the open file from then on. */
+export type SealQuestion =
+  | { readonly kind: 'examine'; readonly id: number; readonly file: PinnedFile }
+  | { readonly kind: 'open'; readonly id: number; readonly order: SealOrder }
+  | {
+      readonly kind: 'frame';
+      readonly id: number;
+      readonly fileId: number;
+      readonly number: number;
+    }
+  | {
+      readonly kind: 'digest';
+      readonly id: number;
+      readonly fileId: number;
+      readonly isMd5Needed: boolean;
+    };
+
+export type SealThreadRequest =
+  | SealQuestion
+  /** Nobody waits for the answer any more. */
+  | { readonly kind: 'abort'; readonly id: number }
+  | { readonly kind: 'close'; readonly fileId: number };
+
+export interface OpenedFrames {
+  readonly header: Uint8Array;
+  readonly starts: readonly number[];
+}
+
+/** By the kind of the question. */
+export interface SealAnswers {
+  readonly examine: FileFacts;
+  readonly open: OpenedFrames;
+  readonly frame: Uint8Array;
+  readonly digest: ContentDigest;
+}
+
+export type SealThreadReply =
+  | { readonly kind: 'answer'; readonly id: number; readonly answer: unknown }
+  | { readonly kind: 'refused'; readonly id: number; readonly error: ErrorBody };
