@@ -1,5 +1,5 @@
 // Goal: leaders may die at any place of archive and backup, and the store is whole afterwards. The
-// short form of `npm run proof:archive`; HOLDFAST_TEST_PROOF_KILLS and HOLDFAST_TEST_SEED make it longer.
+// short form of `npm run proof:archive`; HOLDFAST_TEST_PROOF_KILLS makes it longer.
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { ProcessCluster } from '../src/cluster/process-cluster.ts';
