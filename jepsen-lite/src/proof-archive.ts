@@ -1,7 +1,7 @@
 /**
- * `npm run proof:archive [-- --kills 20 --store file|s3|URL --seed 1]`: leaders are killed while the
- * log is archived and full backups are made all the time; then the store is read whole. Exit code
- * 0: the archive is the log without gap or overlap, every backup is complete or invisible; 1:
+ * `npm run proof:archive [-- --kills 20 --store file|s3|URL --seed 1]`: leaders are killed while
+ * the log is archived and full backups are made all the time; then the store is read whole. Exit
+ * code 0: the archive is the log without gap or overlap, every backup is complete or invisible; 1:
  * something of that does not hold.
  */
 import { parseArgs } from 'node:util';

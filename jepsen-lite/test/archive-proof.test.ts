@@ -1,5 +1,5 @@
 // Goal: leaders may die at any place of archive and backup, and the store is whole afterwards. The
-// short form of `npm run proof:archive`; HOLDFAST_PROOF_KILLS and HOLDFAST_TEST_SEED make it longer.
+// short form of `npm run proof:archive`; HOLDFAST_TEST_PROOF_KILLS makes it longer.
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { ProcessCluster } from '../src/cluster/process-cluster.ts';
@@ -10,7 +10,7 @@ t.setTimeout(0);
 
 const SEED = Number(process.env.HOLDFAST_TEST_SEED ?? 11);
 /** Two leaders die when they begin the archive. */
-const KILL_COUNT = Number(process.env.HOLDFAST_PROOF_KILLS ?? 3);
+const KILL_COUNT = Number(process.env.HOLDFAST_TEST_PROOF_KILLS ?? 3);
 
 t.test('leaders are killed while they archive and back up, and the store is whole', async (t) => {
   const store = pathToFileURL(t.testdir()).href;

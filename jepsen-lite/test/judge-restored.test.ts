@@ -2,6 +2,7 @@
 import t from 'tap';
 import type { WorkerStory } from '../src/drill/drill-writer.ts';
 import { judgeRestored, type RestoredRow } from '../src/drill/judge-restored.ts';
+import { digestOfRows, rowsAt } from '../src/drill/restored-rows.ts';
 
 const acknowledged = (id: number, value: number | null, index: number) => ({
   ...{ id, value, index, acknowledgedAtMs: 1_000 + index },
@@ -54,3 +55,18 @@ t.test('a write of unknown outcome is there or not, and nothing between', (t) =>
   t.same(judge([row(3, 30, 3)], removed).wrong, []);
   t.end();
 });
+
+t.test(
+  'the rows at an index are those acknowledged by then, and their digest tells every other',
+  (t) => {
+    t.strictSame(rowsAt([STORY], 6), ROWS);
+    t.strictSame(rowsAt([STORY], 3), [row(1, 10, 1), row(2, 20, 2), row(3, 30, 3)]);
+    t.strictSame(rowsAt([STORY], 0), []);
+    const digest = digestOfRows(ROWS);
+    t.equal(digestOfRows([...ROWS].reverse()), digest, 'in whatever order they come');
+    const others = [[], [row(1, 11, 4)], [...ROWS, row(2, 20, 2)], [row(1, 11, 3), row(3, 30, 3)]];
+    for (const rows of [...others, [row(1, 10, 4), row(3, 30, 3)], [row(1, 11, 4), row(4, 30, 3)]])
+      t.not(digestOfRows(rows), digest, JSON.stringify(rows));
+    t.end();
+  },
+);

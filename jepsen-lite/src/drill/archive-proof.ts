@@ -2,8 +2,8 @@
  * Leaders are killed, one after the other, while the log is archived all the time and one full
  * backup follows the other. Afterwards the store is read whole.
  *
- * Promised: the archive is the log of the nodes, entry by entry, without gap, hole or overlap; every
- * backup that can be seen is complete, and all that were said to be good are there; every
+ * Promised: the archive is the log of the nodes, entry by entry, without gap, hole or overlap;
+ * every backup that can be seen is complete, and all that were said to be good are there; every
  * acknowledged write is in the state of the nodes, whose log that is.
  */
 import { join } from 'node:path';

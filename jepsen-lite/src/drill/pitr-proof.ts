@@ -134,7 +134,7 @@ async function makeHistory(
 const indexesOf = (writes: readonly { readonly index: number }[]): readonly number[] =>
   writes.map(({ index }) => index);
 
-/** An index that it holds at most; leaders may have died while others were asked. */
+/** An index that is not before it; a leader may die while it is asked. */
 async function backUp(cluster: ProcessCluster): Promise<number> {
   for (let attempt = 1; attempt <= BACKUP_ATTEMPT_COUNT_MAX; attempt++) {
     const leader = await cluster.leader();

@@ -5,7 +5,7 @@
  * failpoint that the restore passes, the power goes with it, and every kind of operation of the
  * disk is refused in its turn.
  *
- * HOLDFAST_RESTORE_STEPS=all refuses every single operation; by default some of each kind.
+ * HOLDFAST_TEST_RESTORE_STEPS=all refuses every single operation; by default some of each kind.
  */
 import { armFailpoints, type Failpoint, HoldfastError } from '@holdfast/base';
 import { DATA_FORMAT_VERSION, readIdentity } from '@holdfast/storage';
@@ -19,7 +19,7 @@ import type { History } from './support/restored.ts';
 import { layOptions, makeHistory, planFor } from './support/restored.ts';
 
 const SEED = Number(process.env.HOLDFAST_TEST_SEED ?? 57);
-const IS_WHOLE = process.env.HOLDFAST_RESTORE_STEPS === 'all';
+const IS_WHOLE = process.env.HOLDFAST_TEST_RESTORE_STEPS === 'all';
 const PLACES = { restored: '/node/restored', dataDirectory: '/node/data', aside: '/node/before' };
 const LIVE = { CHECKPOINT: 'a root', 'identity.json': 'a name', 'wal/1.log': 'entries' };
 const OPERATIONS: readonly FileOperation[] = [

@@ -19,6 +19,7 @@ import {
 import { FaultProxy, type ProxiedRequest } from '../src/backup/testing/fault-proxy.ts';
 import { PatternSource } from '../src/backup/testing/pattern-source.ts';
 import { keysOf, readAll } from '../src/backup/testing/sink-conformance.ts';
+import { CLUSTER, catchUp, LogView, makeArchiver, readerOf, TestLog } from './support/archive.ts';
 import { runSinkSuite, type Store, TEST_ENVIRONMENT } from './support/sink-suite.ts';
 
 const MIB = 1024 * 1024;
@@ -143,6 +144,41 @@ t.test(
     await sink.remove(['lost', 'lost-large']);
   },
 );
+
+t.test('archivers that race on the server leave one history', { skip }, async (t) => {
+  const log = new TestLog().append(48);
+  const view = new LogView(log);
+  const { proxy, sink: flaky } = await proxied(t);
+  const other = await openS3Sink(s3Options(server.endpoint), TEST_ENVIRONMENT);
+  t.teardown(() => other.close());
+  // Every other conditional put of one of them is carried out, and nobody hears of it.
+  let putCount = 0;
+  proxy.decide = (request) => {
+    if (!isWholePut(request) || !request.path.includes('/log/')) return { kind: 'pass' };
+    putCount += 1;
+    return { kind: putCount % 2 === 1 ? 'loseAnswer' : 'pass' };
+  };
+  const limits = [300, 420, 560].map((chunkSizeBytesMax) => ({ chunkSizeBytesMax, retryMsMin: 1 }));
+  const made = [direct, other, flaky].map((sink, i) =>
+    makeArchiver(sink, view, { limits: limits[i] ?? {} }),
+  );
+  t.same(await Promise.all(made.map((one) => catchUp(one, view))), [true, true, true]);
+  for (const { alarms } of made) t.same(alarms, []);
+  const statuses = made.map(({ archiver }) => archiver.status());
+  const sumOf = (pick: (status: (typeof statuses)[number]) => number): number =>
+    statuses.reduce((sum, status) => sum + pick(status), 0);
+  t.ok(sumOf(({ lostRaceCount }) => lostRaceCount) > 0, 'they raced');
+  t.equal(
+    sumOf(({ entryCount }) => entryCount),
+    48,
+    'each entry was put by one of them',
+  );
+  const report = await readerOf(direct).verify();
+  t.match(report, { error: null, gaps: [], entryCount: 48, lastIndex: 48 });
+  const keys = await keysOf(direct, `${CLUSTER}/`);
+  t.equal(keys.filter((key) => key.includes('/log/')).length, report.chunkCount, 'no other object');
+  await direct.remove(keys);
+});
 
 t.test('an upload whose beginning got no answer is found and aborted', { skip }, async (t) => {
   const { proxy, sink } = await proxied(t);

@@ -7,8 +7,8 @@
  * Invariants: only committed entries are put; one object is under way at a time, in order; nothing
  * is remembered that cannot be found again in the sink; memory holds one chunk. A sink that fails
  * or is slow is tried again later and costs a commit nothing. If the sink ever holds other content
- * than this log for a committed index, the archiver sounds an alarm and overwrites nothing; it looks
- * again from time to time, and goes on once somebody has taken away what contradicts.
+ * than this log for a committed index, the archiver sounds an alarm and overwrites nothing; it
+ * looks again from time to time, and goes on once somebody has taken away what contradicts.
  *
  * It has no timers: `tick` is called some ten times a second, and when the commit index has moved.
  */
@@ -208,7 +208,7 @@ export class LogArchiver {
     this.#retryAtMs = clock.monotonicMs() + delayMs;
   }
 
-  /** From here on the end of the archive is looked for anew, and nothing is put before it agrees. */
+  /** From here on the end of the archive is looked for anew: nothing is put before it agrees. */
   #sound(error: HoldfastError): void {
     const known = this.#alarm;
     this.#alarm = error;
