@@ -18,7 +18,8 @@ export const BACKUP_MUTANTS: readonly Mutant[] = [
     source: 'ADR 0037: two leaders, one archive',
     file: `${BACKUP}/archive/log-archiver.js`,
     find: "const put = await store.putLogObject(firstIndex, chunk.bytes);\n        if (put.outcome === 'exists')",
-    replace: "const put = await store.putLogObject(firstIndex, chunk.bytes);\n        if (put.outcome === '')",
+    replace:
+      "const put = await store.putLogObject(firstIndex, chunk.bytes);\n        if (put.outcome === '')",
   },
   {
     id: 'winner-is-not-compared',
@@ -35,14 +36,6 @@ export const BACKUP_MUTANTS: readonly Mutant[] = [
     file: `${BACKUP}/archive/log-archiver.js`,
     find: 'if (end.index > this.#options.log.committedIndex()) {',
     replace: 'if (end.index > this.#options.log.committedIndex() + 1_000_000) {',
-  },
-  {
-    id: 'archive-end-from-own-log',
-    bug: 'the end of the archive is looked for up to the own commit index only',
-    source: 'ADR 0037: the restart point comes from the listing, not from memory',
-    file: `${BACKUP}/archive/log-archiver.js`,
-    find: 'store.lastLogIndex(near, Number.MAX_SAFE_INTEGER)',
-    replace: 'store.lastLogIndex(near, near)',
   },
   {
     id: 'gap-is-not-kept',
