@@ -1,6 +1,6 @@
 /**
- * Which pages are followed, in which order: the page on operating by itself, and the runbooks, whose
- * first page makes the cluster that the others use, in the order in which it lists them.
+ * Which pages are followed, in which order: the page on operating by itself, and the runbooks. The
+ * first of those makes the cluster that the others use, in the order in which it lists them.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -166,13 +166,15 @@ export class BackupStation {
 
   async #checkPiece(firstIndex: number): Promise<void> {
     const { ledger } = this.#parts.watch;
-    if (firstIndex !== this.#endIndex + 1) {
+    // A leader that stood still may put what retention has removed since: it is the same again.
+    const isAgain = this.#isLogPruned && firstIndex <= this.#endIndex;
+    if (firstIndex !== this.#endIndex + 1 && !isAgain) {
       this.#fail(`the archive ends at ${this.#endIndex} and goes on at ${firstIndex}`);
     }
     const piece = await this.#archive.piece(firstIndex);
     const isGap = piece.kind === 'gap';
     const last = isGap ? piece.lastIndex : (piece.entries.at(-1)?.index ?? firstIndex);
-    this.#endIndex = last;
+    this.#endIndex = Math.max(last, this.#endIndex);
     if (last > ledger.committedIndex) {
       this.#fail(`index ${last} is archived and only ${ledger.committedIndex} is committed`);
     }

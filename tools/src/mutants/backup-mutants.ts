@@ -38,14 +38,6 @@ export const BACKUP_MUTANTS: readonly Mutant[] = [
     replace: 'if (end.index > this.#options.log.committedIndex() + 1_000_000) {',
   },
   {
-    id: 'archive-end-from-own-log',
-    bug: 'the end of the archive is looked for up to the own commit index only',
-    source: 'ADR 0037: the restart point comes from the listing, not from memory',
-    file: `${BACKUP}/archive/log-archiver.js`,
-    find: 'store.lastLogIndex(near, Number.MAX_SAFE_INTEGER)',
-    replace: 'store.lastLogIndex(near, near)',
-  },
-  {
     id: 'gap-is-not-kept',
     bug: 'the copy of a gap, by which it is found again, is not written',
     source: 'ADR 0037',

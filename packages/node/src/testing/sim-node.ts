@@ -353,8 +353,11 @@ export class SimNode {
     assembled.replica.start();
     assembled.care.start();
     transport.announce();
-    if (!(options.hasClientPorts ?? false)) return;
-    const accept = openClientPort(assembled.service, process, logger);
+    if (options.hasClientPorts ?? false) this.#listen(assembled, process, logger);
+  }
+
+  #listen({ service }: AssembledNode, process: SimProcess, logger: Logger): void {
+    const accept = openClientPort(service, process, logger);
     this.#cluster.clientNetwork.listen(this.clientAddress, { process, accept });
   }
 
