@@ -32,9 +32,9 @@ import {
   CHECKPOINT_GENERATION_COUNT_MIN,
   readCheckpointRoots,
   recoverCheckpointRoot,
-  toHex,
   WRITE_RETRY_DEFAULT,
 } from '@holdfast/storage';
+import { gateOf, makeNodeSite } from './assemble-site.ts';
 import type { BackupStores } from './backup/node-backup.ts';
 import { NodeBackup } from './backup/node-backup.ts';
 import type { HealLimits } from './heal/node-care.ts';
@@ -59,13 +59,8 @@ import { pauseBy } from './replica/slices.ts';
 import type { ResultCacheOptions } from './routing/result-cache.ts';
 import { RESULT_CACHE_OFF } from './routing/result-cache.ts';
 import type { PeerTransport } from './service-api.ts';
-import { NodeSite } from './standby/node-site.ts';
+import type { NodeSite } from './standby/node-site.ts';
 import type { SiteLimits } from './standby/site-api.ts';
-import { SITE_LIMITS_DEFAULT } from './standby/site-api.ts';
-import type { SiteReplica } from './standby/site-replica.ts';
-import { SiteStores } from './standby/site-stores.ts';
-import { WriteGate } from './standby/write-gate.ts';
-import { encodeCommand } from './state/command.ts';
 
 export interface AssembleOptions {
   readonly identity: NodeIdentity;
@@ -188,8 +183,7 @@ export async function assembleNode(
     publicAddressOf,
     archivedIndex: () => backup?.archivedIndex ?? null,
   });
-  const backup = makeNodeBackup(options, parts, replica);
-  const site = makeNodeSite(options, parts, replica, backup, () => service.contentDigest());
+  const { backup, gate, site } = storeSide(options, parts, replica, () => service.contentDigest());
   const onRot: RotListener = (index, rot) => care.mendRead(index, rot);
   host.useReplay(replayerOf(replica, options, parts, onRot));
   healer.handOver({
@@ -203,8 +197,7 @@ export async function assembleNode(
   const service: ReplicaService = new ReplicaService({
     ...{ ...parts, replica, identity, publicAddressOf, searchCache },
     care: care.service(),
-    ...{ backup, standby: site },
-    gate: site?.gate ?? gateOf(identity, replica),
+    ...{ backup, gate, standby: site },
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
@@ -232,6 +225,19 @@ function makeCare(
   return new NodeCare({ identity, dataDirectory, roots, limits, members }, parts);
 }
 
+/** What has to do with stores, and with other clusters through them. */
+function storeSide(
+  options: AssembleOptions,
+  parts: AssembleParts,
+  replica: Replica,
+  contentDigest: NodeSite['contentDigest'],
+) {
+  const { identity } = options;
+  const backup = makeNodeBackup(options, parts, replica);
+  const site = makeNodeSite({ identity, parts, replica, backup, contentDigest });
+  return { backup, site, gate: site?.gate ?? gateOf(identity, replica) };
+}
+
 function makeNodeBackup(
   { dataDirectory, identity }: AssembleOptions,
   parts: AssembleParts,
@@ -251,51 +257,6 @@ function makeNodeBackup(
   });
   return backup;
 }
-
-/** It tells the backups whether this node archives for its cluster: leading alone is not enough. */
-function makeNodeSite(
-  { identity }: AssembleOptions,
-  parts: AssembleParts,
-  replica: Replica,
-  backup: NodeBackup | null,
-  contentDigest: NodeSite['contentDigest'],
-): NodeSite | null {
-  if (parts.backup === undefined || backup === null) return null;
-  const { clock, hash, logger, timers, wal } = parts;
-  const { randomBytes, site: limits, stores } = parts.backup;
-  if (stores.sinks.length === 0) return null;
-  const { compression, keys, sinks } = stores;
-  const sealing = { compression, keys, random: randomBytes };
-  const site = new NodeSite({
-    ...{ identity, clock, timers, logger, contentDigest },
-    stores: new SiteStores({ sinks, sealing, hasher: hash }),
-    limits: { ...SITE_LIMITS_DEFAULT, ...limits },
-    replica: siteReplicaOf(replica, clock),
-    log: wal.groupLog(identity.group),
-    commitIndex: () => replica.raftStatus().commit,
-    nameOf: (uid) => replica.meta.catalogue.byUid(uid)?.name ?? null,
-    mintHexId: () => toHex(randomBytes(16)),
-    onArchiving: (isArchiving) => backup.setLeading(isArchiving),
-  });
-  replica.onSoftState(({ role }) => site.setLeading(role === 'leader'));
-  return site;
-}
-
-const siteReplicaOf = (replica: Replica, clock: Clock): SiteReplica => ({
-  site: () => replica.meta.site,
-  appliedIndex: () => replica.applier.appliedIndex,
-  whenLeaderReady: (timeoutMs) => replica.whenLeaderReady(clock.monotonicMs() + timeoutMs),
-  async propose(command, timeoutMs) {
-    const deadlineMs = clock.monotonicMs() + timeoutMs;
-    await replica.whenLeaderReady(deadlineMs);
-    const timestampMs = replica.nextStampMs();
-    const envelope = { timestampMs, session: null, bodyHash: 0n, command };
-    return replica.propose(encodeCommand(envelope), deadlineMs);
-  },
-});
-
-const gateOf = ({ clusterId }: NodeIdentity, replica: Replica): WriteGate =>
-  new WriteGate({ clusterId, site: () => replica.meta.site, watch: null });
 
 function replicaOptions(options: AssembleOptions): ReplicaOptions {
   const { identity } = options;

@@ -5,7 +5,7 @@
  * which is saved and loaded at a random point.
  */
 import type { Entry } from '@holdfast/base';
-import { EMPTY_LOG_SUM, logIndex, SeededRandom, sessionId, term } from '@holdfast/base';
+import { clusterId, EMPTY_LOG_SUM, logIndex, SeededRandom, sessionId, term } from '@holdfast/base';
 import t from 'tap';
 import type { ApplyResult } from '../src/state/apply-result.ts';
 import { COLLECTION_COUNT_MAX } from '../src/state/catalogue.ts';
@@ -13,6 +13,8 @@ import type { Command, CommandEnvelope } from '../src/state/command.ts';
 import { decodeCommand, encodeCommand } from '../src/state/command.ts';
 import { MetaLoader, MetaMachine, succeeded } from '../src/state/meta-machine.ts';
 import { SESSION_COUNT_MAX, SESSION_WINDOW_MAX } from '../src/state/sessions.ts';
+import type { Site, SiteChange } from '../src/state/site.ts';
+import { changedSite, PLAIN_SITE } from '../src/state/site.ts';
 
 const SPEC = {
   name: 'docs',
@@ -284,3 +286,61 @@ function randomCommand(random: SeededRandom) {
   const options = { bodyHash: BigInt(random.nextBelow(3)), timestampMs: random.nextBelow(200) };
   return { command, session, options };
 }
+
+t.test('how a cluster stands to others changes only as it may', async (t) => {
+  const own = clusterId('0'.repeat(32));
+  const other = clusterId('1'.repeat(32));
+  const source = {
+    clusterId: other,
+    timeline: 'main',
+    index: 7,
+    term: 2,
+    sum: 'ab',
+    timestampMs: 5,
+  };
+  const beginning = { ...source, index: 0 };
+  const takeover = { epoch: 2, clusterId: own, timeline: 'p-1' };
+  const fence = { clusterId: own, epoch: 2, byClusterId: other, byTimeline: 'p-2', index: 4 };
+  const standby: Site = { kind: 'standby', source, takeover: null };
+  const frozen: Site = { ...standby, takeover };
+  const fenced: Site = { kind: 'fenced', fence, promotion: null };
+  const promotion = { ...takeover, source, own: { index: 9, term: 3, sum: 'cd' } };
+  const promoted: Site = { kind: 'primary', promotion };
+  const freeze: SiteChange = { kind: 'freeze', takeover, index: 7 };
+  const cases: readonly [Site, SiteChange, Site | null][] = [
+    [PLAIN_SITE, { kind: 'standBy', source: beginning }, { ...standby, source: beginning }],
+    [PLAIN_SITE, { kind: 'standBy', source: { ...source, index: 9 } }, null],
+    [fenced, { kind: 'standBy', source }, standby],
+    [fenced, { kind: 'standBy', source: beginning }, null],
+    [
+      standby,
+      { kind: 'retarget', timeline: 't2' },
+      { ...standby, source: { ...source, timeline: 't2' } },
+    ],
+    [frozen, { kind: 'retarget', timeline: 't2' }, null],
+    [standby, freeze, frozen],
+    [standby, { ...freeze, index: 6 }, null],
+    [frozen, freeze, null],
+    [PLAIN_SITE, freeze, null],
+    [frozen, { kind: 'thaw', epoch: 2 }, standby],
+    [frozen, { kind: 'thaw', epoch: 3 }, null],
+    [frozen, { kind: 'promote', epoch: 2 }, promoted],
+    [standby, { kind: 'promote', epoch: 2 }, null],
+    [PLAIN_SITE, { kind: 'promote', epoch: 2 }, null],
+    [PLAIN_SITE, { kind: 'fence', fence }, fenced],
+    [promoted, { kind: 'fence', fence }, { ...fenced, promotion }],
+    [PLAIN_SITE, { kind: 'fence', fence: { ...fence, epoch: 1 } }, null],
+    [fenced, { kind: 'fence', fence: { ...fence, epoch: 3 } }, null],
+    [standby, { kind: 'fence', fence }, null],
+    [fenced, { kind: 'forget', clusterId: own }, null],
+    [fenced, { kind: 'forget', clusterId: other }, PLAIN_SITE],
+    [promoted, { kind: 'forget', clusterId: other }, PLAIN_SITE],
+    [standby, { kind: 'forget', clusterId: own }, null],
+  ];
+  const at = { index: 9, term: 3, sum: 'cd', isStateEmpty: true };
+  for (const [site, change, expected] of cases) {
+    t.same(changedSite(site, change, at), expected, `${site.kind}: ${JSON.stringify(change)}`);
+  }
+  const filled = { ...at, isStateEmpty: false };
+  t.equal(changedSite(PLAIN_SITE, { kind: 'standBy', source: beginning }, filled), null);
+});

@@ -32,7 +32,7 @@ import { beginNewLifeAfter, openLife, resumeNewLife } from '../recovery/new-life
 import type { WaitingView } from '../recovery/waiting-service.ts';
 import { LaneAlarms } from '../replica/lane-alarms.ts';
 import { openClientPort } from './sim-client-port.ts';
-import type { SimCluster } from './sim-cluster.ts';
+import type { SimCluster, SimClusterOptions } from './sim-cluster.ts';
 import { SimDevice } from './sim-device.ts';
 import { makeLanes } from './sim-lanes.ts';
 import { SimProcess } from './sim-process.ts';
@@ -220,10 +220,11 @@ export class SimNode {
     if (running === null) return false;
     const { assembled, wal } = running;
     await assembled.replica.handOver();
-    await assembled.site?.stop();
+    const siteEnded = assembled.site?.stop();
     await assembled.backup?.stop();
     await assembled.care.stop();
     await assembled.replica.stop();
+    await siteEnded;
     if (running === this.#running) await wal.close();
     if (running !== this.#running) return false;
     this.kill();
@@ -324,7 +325,7 @@ export class SimNode {
         ...{ fileSystem: this.fileSystem, wal, host, transport, logger },
         ...{ clock: process, timers: process, defer: process.defer },
         ...{ random: this.#random('replica'), hash: createEntryHasher() },
-        ...(options.backup === undefined ? {} : { backup: options.backup }),
+        ...backupOf(options),
         onFailure: (error) => {
           if (!process.isAlive) return;
           this.#failure ??= error;
@@ -346,10 +347,7 @@ export class SimNode {
     });
     alarms.restartsAre(() => assembled.care.recoveries.options.isEnabled);
     this.#cluster.observer?.onRunning?.(this);
-    assembled.backup?.start();
-    assembled.site?.start();
-    assembled.replica.start();
-    assembled.care.start();
+    startAll(assembled);
     transport.announce();
     if (!(options.hasClientPorts ?? false)) return;
     const accept = openClientPort(assembled.service, process, logger);
@@ -459,6 +457,15 @@ export class SimNode {
     running.assembled.replica.stop().catch(() => undefined);
   }
 }
+
+function startAll({ backup, care, replica, site }: AssembledNode): void {
+  backup?.start();
+  site?.start();
+  replica.start();
+  care.start();
+}
+
+const backupOf = ({ backup }: SimClusterOptions) => (backup === undefined ? {} : { backup });
 
 const otherDigest = (digest: string): string =>
   digest.replace(/^./, (first) => (first === '0' ? '1' : '0'));

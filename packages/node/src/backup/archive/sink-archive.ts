@@ -38,7 +38,7 @@ export interface SinkArchiveOptions {
   /** Once: nothing is archived here any more before the node starts again. */
   readonly onAlarm: (error: HoldfastError) => void;
   readonly limits?: Partial<ArchiverLimits>;
-  /** Of a cluster that took over; asked when the timeline is looked for. Default: the sink knows. */
+  /** Of a cluster that took over; asked when the timeline is looked for. Null: the sink knows. */
   readonly origin?: () => FoundTimeline | null;
 }
 
