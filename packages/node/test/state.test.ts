@@ -344,3 +344,53 @@ t.test('how a cluster stands to others changes only as it may', async (t) => {
   const filled = { ...at, isStateEmpty: false };
   t.equal(changedSite(PLAIN_SITE, { kind: 'standBy', source: beginning }, filled), null);
 });
+
+t.test('a standby applies each entry of its primary once, in order, and nobody else', async (t) => {
+  const primary = new Log();
+  const standby = new Log();
+  const of = clusterId('1'.repeat(32));
+  const beginning = { clusterId: of, timeline: 'main', index: 0, term: 0 };
+  const source = { ...beginning, sum: '0'.repeat(32), timestampMs: 0 };
+  standby.apply({ kind: 'site', change: { kind: 'standBy', source } }, null, { timestampMs: 90 });
+  const digestOf = ({ machine }: Log): string =>
+    Buffer.concat([...machine.contentPieces()]).toString('hex');
+  const commands = [create('a'), { kind: 'openSession' }, create('b')] as const;
+  const entries = commands.map((command, i) => {
+    const timestampMs = 1_000 + i;
+    primary.apply(command, null, { bodyHash: 0n, timestampMs });
+    const envelope = { timestampMs, session: null, bodyHash: 0n, command };
+    const sums = { sumBefore: sumOf(i), sum: sumOf(i + 1) };
+    return { ...entryOf(i + 1, envelope), ...sums };
+  });
+  const [first, second, third] = entries;
+  if (first === undefined || second === undefined || third === undefined) throw new Error('three');
+  const follow = (entry: typeof first): boolean => {
+    const before = standby.machine.contentIndex;
+    standby.apply({ kind: 'follow', entry }, null, { timestampMs: 95 });
+    return standby.machine.contentIndex !== before;
+  };
+  t.notOk(follow(second), 'not before the first');
+  t.ok(follow(first));
+  t.notOk(follow(first), 'once');
+  t.notOk(follow({ ...second, sumBefore: sumOf(9) }), 'not of another history');
+  t.ok(follow(second));
+  t.match(standby.apply({ kind: 'openSession' }).result, { ok: false, code: 'READ_ONLY' });
+  t.ok(follow(third));
+  t.equal(digestOf(standby), digestOf(primary), 'equal content at an equal index');
+  t.not(save(standby.machine).length, 0);
+  const loaded = load(save(standby.machine));
+  t.same(loaded.site, standby.machine.site, 'a checkpoint has the position');
+  const takeover = { epoch: 2, clusterId: clusterId('2'.repeat(32)), timeline: 'p-1' };
+  standby.apply({ kind: 'site', change: { kind: 'freeze', takeover, index: 3 } });
+  t.notOk(follow({ ...entryOf(4, verifyEnvelope), sumBefore: sumOf(3), sum: sumOf(4) }), 'frozen');
+
+  const fence = { clusterId: of, epoch: 2, byClusterId: of, byTimeline: 'p-1', index: 3 };
+  primary.apply({ kind: 'site', change: { kind: 'fence', fence } });
+  t.match(primary.apply(create('c')).result, { ok: false, code: 'FENCED' });
+  t.match(primary.apply({ kind: 'verify' }).result, { ok: true }, 'digests are still compared');
+});
+
+const sumOf = (index: number): Uint8Array => new Uint8Array(16).fill(index);
+const verifyEnvelope: CommandEnvelope = {
+  ...{ timestampMs: 1_003, session: null, bodyHash: 0n, command: { kind: 'verify' } },
+};

@@ -7,7 +7,7 @@
 export const PROTOCOL_VERSION = 1;
 
 /** Of the JSON Schemas of all public messages at this version; see test/schema.test.ts. */
-export const SCHEMA_HASH = '130d6bdf0390224b';
+export const SCHEMA_HASH = 'c2524d8f2849f359';
 
 /** Every version this build speaks, newest first. */
 export const SUPPORTED_PROTOCOL_VERSIONS: readonly number[] = [PROTOCOL_VERSION];
