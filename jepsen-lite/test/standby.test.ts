@@ -61,7 +61,7 @@ t.test('a site is lost: the standby takes over, and the old primary is fenced', 
   removeDataDirectories(standby);
   const target = ['--standby', '--cluster', oldId];
   const { said } = await rebuild({ cluster: standby, store, secretPath, target });
-  t.match(said, /a standby of it/);
+  t.match(said, new RegExp(`a standby of ${oldId}`));
   const archived = await write(primary, 21, 40);
   await untilArchived(primary, archived);
   await waitFor({ what: 'the standby to follow', timeoutMs: TIMEOUT_MS }, async () => {

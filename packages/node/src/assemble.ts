@@ -16,8 +16,9 @@ import {
   recoverCheckpointRoot,
   WRITE_RETRY_DEFAULT,
 } from '@holdfast/storage';
-import { gateOf, makeLogCheck, makeNodeBackup, makeNodeSite } from './assemble-backup.ts';
+import { makeLogCheck, makeNodeBackup } from './assemble-backup.ts';
 import type { AssembleOptions, AssembleParts } from './assemble-parts.ts';
+import { gateOf, makeNodeSite } from './assemble-site.ts';
 import type { NodeBackup } from './backup/node-backup.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
 import type { LogCheck } from './log-check/log-check.ts';
@@ -102,8 +103,7 @@ export async function assembleNode(
     publicAddressOf,
     archivedIndex: () => backup?.archivedIndex ?? null,
   });
-  const backup = makeNodeBackup(options, parts, replica);
-  const site = makeNodeSite(options, parts, replica, backup, () => service.contentDigest());
+  const { backup, gate, site } = storeSide(options, parts, replica, () => service.contentDigest());
   const onRot: RotListener = (index, rot) => care.mendRead(index, rot);
   host.useReplay(replayerOf(replica, options, parts, onRot));
   healer.handOver({
@@ -118,8 +118,7 @@ export async function assembleNode(
   const service: ReplicaService = new ReplicaService({
     ...{ ...parts, replica, identity, publicAddressOf, searchCache },
     care: care.service(),
-    ...{ backup, logCheck, standby: site },
-    gate: site?.gate ?? gateOf(identity, replica),
+    ...{ backup, gate, logCheck, standby: site },
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
@@ -145,6 +144,19 @@ function makeCare(
   const { members } = startConf(identity, roots[0] ?? null).conf;
   const limits = { ...HEAL_LIMITS_DEFAULT, ...heal };
   return new NodeCare({ identity, dataDirectory, roots, limits, members }, parts);
+}
+
+/** What has to do with stores, and with other clusters through them. */
+function storeSide(
+  options: AssembleOptions,
+  parts: AssembleParts,
+  replica: Replica,
+  contentDigest: NodeSite['contentDigest'],
+) {
+  const { identity } = options;
+  const backup = makeNodeBackup(options, parts, replica);
+  const site = makeNodeSite({ identity, parts, replica, backup, contentDigest });
+  return { backup, site, gate: site?.gate ?? gateOf(identity, replica) };
 }
 
 function replicaOptions(options: AssembleOptions): ReplicaOptions {

@@ -137,7 +137,7 @@ t.test(
     t.equal(own.status().archive[0]?.gapCount, 1);
     t.notOk(sink.keys.some((key) => key.startsWith(`${standby.clusterId}/main/`)));
 
-    // What was promoted can be restored, by its own id; its old state says nothing about the new one.
+    // What was promoted can be restored, by its own id; what it was says nothing about the new one.
     const again = await restored(sink, { of: standby.clusterId, isStandby: false, seed: SEED + 6 });
     const rows = await again.rows();
     t.same([rows.size, rows.get(5), rows.get(6), rows.get(7)], [7, 3, 4, 5]);

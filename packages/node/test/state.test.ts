@@ -4,13 +4,15 @@
  * Method: entries are fed by hand; the property test replays random logs on two machines, one of
  * which is saved and loaded at a random point.
  */
-import { logIndex, SeededRandom, sessionId, term } from '@holdfast/base';
+import { clusterId, logIndex, SeededRandom, sessionId, term } from '@holdfast/base';
 import t from 'tap';
 import { COLLECTION_COUNT_MAX } from '../src/state/catalogue.ts';
 import type { Command, CommandEnvelope } from '../src/state/command.ts';
 import { decodeCommand, encodeCommand } from '../src/state/command.ts';
 import { SESSION_COUNT_MAX, SESSION_WINDOW_MAX } from '../src/state/sessions.ts';
-import { create, Log, load, SPEC, save } from './support/state-log.ts';
+import type { Site, SiteChange } from '../src/state/site.ts';
+import { changedSite, PLAIN_SITE } from '../src/state/site.ts';
+import { create, entryOf, Log, load, SPEC, save } from './support/state-log.ts';
 
 t.test('every command survives encoding', async (t) => {
   const commands: Command[] = [
@@ -223,3 +225,111 @@ function randomCommand(random: SeededRandom) {
   const options = { bodyHash: BigInt(random.nextBelow(3)), timestampMs: random.nextBelow(200) };
   return { command, session, options };
 }
+
+t.test('how a cluster stands to others changes only as it may', async (t) => {
+  const own = clusterId('0'.repeat(32));
+  const other = clusterId('1'.repeat(32));
+  const source = {
+    clusterId: other,
+    timeline: 'main',
+    index: 7,
+    term: 2,
+    sum: 'ab',
+    timestampMs: 5,
+  };
+  const beginning = { ...source, index: 0 };
+  const takeover = { epoch: 2, clusterId: own, timeline: 'p-1' };
+  const fence = { clusterId: own, epoch: 2, byClusterId: other, byTimeline: 'p-2', index: 4 };
+  const standby: Site = { kind: 'standby', source, takeover: null };
+  const frozen: Site = { ...standby, takeover };
+  const fenced: Site = { kind: 'fenced', fence, promotion: null };
+  const promotion = { ...takeover, source, own: { index: 9, term: 3, sum: 'cd' } };
+  const promoted: Site = { kind: 'primary', promotion };
+  const freeze: SiteChange = { kind: 'freeze', takeover, index: 7 };
+  const cases: readonly [Site, SiteChange, Site | null][] = [
+    [PLAIN_SITE, { kind: 'standBy', source: beginning }, { ...standby, source: beginning }],
+    [PLAIN_SITE, { kind: 'standBy', source: { ...source, index: 9 } }, null],
+    [fenced, { kind: 'standBy', source }, standby],
+    [fenced, { kind: 'standBy', source: beginning }, null],
+    [
+      standby,
+      { kind: 'retarget', timeline: 't2' },
+      { ...standby, source: { ...source, timeline: 't2' } },
+    ],
+    [frozen, { kind: 'retarget', timeline: 't2' }, null],
+    [standby, freeze, frozen],
+    [standby, { ...freeze, index: 6 }, null],
+    [frozen, freeze, null],
+    [PLAIN_SITE, freeze, null],
+    [frozen, { kind: 'thaw', epoch: 2 }, standby],
+    [frozen, { kind: 'thaw', epoch: 3 }, null],
+    [frozen, { kind: 'promote', epoch: 2 }, promoted],
+    [standby, { kind: 'promote', epoch: 2 }, null],
+    [PLAIN_SITE, { kind: 'promote', epoch: 2 }, null],
+    [PLAIN_SITE, { kind: 'fence', fence }, fenced],
+    [promoted, { kind: 'fence', fence }, { ...fenced, promotion }],
+    [PLAIN_SITE, { kind: 'fence', fence: { ...fence, epoch: 1 } }, null],
+    [fenced, { kind: 'fence', fence: { ...fence, epoch: 3 } }, null],
+    [standby, { kind: 'fence', fence }, null],
+    [fenced, { kind: 'forget', clusterId: own }, null],
+    [fenced, { kind: 'forget', clusterId: other }, PLAIN_SITE],
+    [promoted, { kind: 'forget', clusterId: other }, PLAIN_SITE],
+    [standby, { kind: 'forget', clusterId: own }, null],
+  ];
+  const at = { index: 9, term: 3, sum: 'cd', isStateEmpty: true };
+  for (const [site, change, expected] of cases) {
+    t.same(changedSite(site, change, at), expected, `${site.kind}: ${JSON.stringify(change)}`);
+  }
+  const filled = { ...at, isStateEmpty: false };
+  t.equal(changedSite(PLAIN_SITE, { kind: 'standBy', source: beginning }, filled), null);
+});
+
+t.test('a standby applies each entry of its primary once, in order, and nobody else', async (t) => {
+  const primary = new Log();
+  const standby = new Log();
+  const of = clusterId('1'.repeat(32));
+  const beginning = { clusterId: of, timeline: 'main', index: 0, term: 0 };
+  const source = { ...beginning, sum: '0'.repeat(32), timestampMs: 0 };
+  standby.apply({ kind: 'site', change: { kind: 'standBy', source } }, null, { timestampMs: 90 });
+  const digestOf = ({ machine }: Log): string =>
+    Buffer.concat([...machine.contentPieces()]).toString('hex');
+  const commands = [create('a'), { kind: 'openSession' }, create('b')] as const;
+  const entries = commands.map((command, i) => {
+    const timestampMs = 1_000 + i;
+    primary.apply(command, null, { bodyHash: 0n, timestampMs });
+    const envelope = { timestampMs, session: null, bodyHash: 0n, command };
+    const sums = { sumBefore: sumOf(i), sum: sumOf(i + 1) };
+    return { ...entryOf(i + 1, envelope), ...sums };
+  });
+  const [first, second, third] = entries;
+  if (first === undefined || second === undefined || third === undefined) throw new Error('three');
+  const follow = (entry: typeof first): boolean => {
+    const before = standby.machine.contentIndex;
+    standby.apply({ kind: 'follow', entry }, null, { timestampMs: 95 });
+    return standby.machine.contentIndex !== before;
+  };
+  t.notOk(follow(second), 'not before the first');
+  t.ok(follow(first));
+  t.notOk(follow(first), 'once');
+  t.notOk(follow({ ...second, sumBefore: sumOf(9) }), 'not of another history');
+  t.ok(follow(second));
+  t.match(standby.apply({ kind: 'openSession' }).result, { ok: false, code: 'READ_ONLY' });
+  t.ok(follow(third));
+  t.equal(digestOf(standby), digestOf(primary), 'equal content at an equal index');
+  t.not(save(standby.machine).length, 0);
+  const loaded = load(save(standby.machine));
+  t.same(loaded.site, standby.machine.site, 'a checkpoint has the position');
+  const takeover = { epoch: 2, clusterId: clusterId('2'.repeat(32)), timeline: 'p-1' };
+  standby.apply({ kind: 'site', change: { kind: 'freeze', takeover, index: 3 } });
+  t.notOk(follow({ ...entryOf(4, verifyEnvelope), sumBefore: sumOf(3), sum: sumOf(4) }), 'frozen');
+
+  const fence = { clusterId: of, epoch: 2, byClusterId: of, byTimeline: 'p-1', index: 3 };
+  primary.apply({ kind: 'site', change: { kind: 'fence', fence } });
+  t.match(primary.apply(create('c')).result, { ok: false, code: 'FENCED' });
+  t.match(primary.apply({ kind: 'verify' }).result, { ok: true }, 'digests are still compared');
+});
+
+const sumOf = (index: number): Uint8Array => new Uint8Array(16).fill(index);
+const verifyEnvelope: CommandEnvelope = {
+  ...{ timestampMs: 1_003, session: null, bodyHash: 0n, command: { kind: 'verify' } },
+};

@@ -125,7 +125,8 @@ function describe({ backup, entryCount, plan }: FoundRestore, io: CliIo): void {
       `${backup.vectorCount} vectors), and ${entryCount} entries of the archive\n`,
   );
   const nodes = plan.members.map(({ address, nodeId }) => `${nodeId}=${address}`).join(', ');
-  const kind = plan.isStandby ? 'a standby of it' : `timeline ${plan.timeline}`;
+  const kind =
+    plan.follows === null ? `timeline ${plan.timeline}` : `a standby of ${plan.follows.clusterId}`;
   io.out(`into new cluster ${plan.clusterId}, ${kind}: ${nodes}\n`);
 }
 

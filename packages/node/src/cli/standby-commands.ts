@@ -1,6 +1,6 @@
 /**
- * `holdfast standby status|begin|promote|diff`: another cluster that follows this one's archive, and
- * takes over from it.
+ * `holdfast standby status|begin|promote|diff`: another cluster that follows this one's archive,
+ * and takes over from it.
  */
 import { clusterId as clusterIdOf, DEFAULT_GROUP_ID, HoldfastError } from '@holdfast/base';
 import {
@@ -262,8 +262,8 @@ function openLogs(directory: string, clusterId: string): ReadLogs {
 function show(report: DifferenceReport, io: CliIo): void {
   const { byClusterId, clusterId, cutIndex, differences, epoch, isCut, throughIndex } = report;
   io.out(
-    `cluster ${byClusterId} took over from ${clusterId} behind index ${cutIndex} (epoch ${epoch}); ` +
-      `looked at entries up to ${throughIndex}\n`,
+    `cluster ${byClusterId} took over from ${clusterId} behind index ${cutIndex} ` +
+      `(epoch ${epoch}); looked at entries up to ${throughIndex}\n`,
   );
   for (const one of differences) {
     const { collection, ids, index, isCommitted, kind, pointCount, timestampMs } = one;

@@ -76,10 +76,12 @@ export class BootingNode {
     this.#isStopped = true;
     this.#recovery?.stop();
     const node = await this.#running;
-    await node?.site?.stop();
+    // What it has proposed may only end with the replica.
+    const siteEnded = node?.site?.stop();
     await node?.backup?.stop();
     await node?.logCheck.stop();
     await node?.care.stop();
     await node?.replica.stop();
+    await siteEnded;
   }
 }

@@ -10,6 +10,7 @@
  *
  * A lane whose thread was lost lets its apply wait until it is back. One that fails for good stops
  * the node: a replica that skipped an entry must not go on.
+ * Over 400 lines because the order of entries, reads and barriers is decided in one place.
  */
 import type { Entry, HoldfastError, LogIndex, Term } from '@holdfast/base';
 import {

@@ -3,9 +3,9 @@
  * leads. Nothing is remembered here that matters: where to go on is in the replicated state, and an
  * entry that does not continue it has no effect there.
  *
- * Invariants: entries are proposed in order, each verified against the chain of the archive; at most
- * one slice is under way; what cannot be followed (a gap, damage, another history) is an alarm and
- * changes nothing.
+ * Invariants: entries are proposed in order, each verified against the chain of the archive; at
+ * most one slice is under way; what cannot be followed (a gap, damage, another history) is an alarm
+ * and changes nothing.
  */
 import type { Clock, Entry, ErrorBody, HoldfastError, LogIndex } from '@holdfast/base';
 import { HoldfastError as HoldfastFailure, logIndex, term, toHoldfastError } from '@holdfast/base';

@@ -11,7 +11,8 @@ const LAST_INDEX = logIndex(Number.MAX_SAFE_INTEGER);
 type ReadableLog = Pick<GroupLog, 'base' | 'entries' | 'lastIndex'>;
 
 /**
- * From the entry behind `epoch.index` to `throughIndex`. `log`: null when only the archive is there.
+ * From the entry behind `epoch.index` to `throughIndex`. `log`: null when only the archive is
+ * there.
  * @throws HoldfastError ARCHIVE_GAP, BACKUP_CORRUPT, SINK_*, WAL_CORRUPT
  */
 export async function* entriesBehind(

@@ -1,6 +1,6 @@
 /**
  * Whether another cluster has taken over from this one, as far as its stores say. The leader looks
- * from time to time; what it saw last, and when that look began, decides whether it may take writes.
+ * from time to time; what it saw last, and when that look began, decides whether it takes writes.
  *
  * Timing, with `primaryRequiresSink`: a look that finds nothing covers `fenceAgeMaxMs` from its
  * beginning, on this node's monotonic clock. A takeover waits that long, and clock error, after its

@@ -1,8 +1,7 @@
 /**
- * How one node keeps its cluster's place among others: follows while the cluster is a standby, looks
- * for who took over while it is a primary, promotes when asked. Only the leader acts, and one thing
- * at a time; all that must last is in the log or in the stores.
- * Over 400 lines because what must never run at once stands in one place.
+ * How one node keeps its cluster's place among others: follows while the cluster is a standby,
+ * looks for who took over while it is a primary, promotes when asked. Only the leader acts, and one
+ * thing at a time; all that must last is in the log or in the stores.
  */
 import type { Clock, ErrorBody, Logger, TimerHandle, Timers } from '@holdfast/base';
 import {
@@ -34,6 +33,7 @@ import type {
 } from './site-api.ts';
 import type { SiteReplica } from './site-replica.ts';
 import type { SiteStores } from './site-stores.ts';
+import { waitFor } from './wait-for.ts';
 import { WriteGate } from './write-gate.ts';
 
 export interface NodeSiteOptions {
@@ -69,6 +69,7 @@ export class NodeSite implements SiteService {
   #isLeading = false;
   #isStopped = false;
   #isPromoting = false;
+  #isArchiving = false;
   #isLagTold = false;
   #timer: TimerHandle | null = null;
   #running: Promise<void> | null = null;
@@ -372,7 +373,10 @@ export class NodeSite implements SiteService {
     const site = replica.site();
     const isOwn = site.kind === 'primary' && !isOfAnother(site, identity.clusterId);
     const hasLooked = this.#watch.isFirstDone && this.#watch.newer === null;
-    onArchiving(this.#isLeading && isOwn && hasLooked);
+    const isArchiving = this.#isLeading && isOwn && hasLooked;
+    if (isArchiving === this.#isArchiving) return;
+    this.#isArchiving = isArchiving;
+    onArchiving(isArchiving);
   }
 
   #tellLag(): void {
@@ -392,19 +396,3 @@ const stillArchiving = (before: number, after: number, quietMs: number): Holdfas
       'stop it first. With --force the cut is made all the same, and what it acknowledges behind ' +
       'the cut is in no history but its own (holdfast standby diff lists it)',
   );
-
-/** Rejects LEADERSHIP_LOST when the signal comes first. */
-function waitFor(durationMs: number, signal: AbortSignal, timers: Timers): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = timers.after(durationMs, () => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    });
-    const onAbort = (): void => {
-      timer.cancel();
-      reject(new HoldfastError('LEADERSHIP_LOST', 'this node leads no more, or stops'));
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
-  });
-}

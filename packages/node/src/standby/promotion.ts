@@ -63,8 +63,8 @@ export async function freeze(parts: PromotionParts, signal: AbortSignal): Promis
 
 /**
  * Carries a takeover that was begun to its end; also by a leader that did not begin it.
- * @throws HoldfastError PROMOTION_REFUSED when another cluster was first (the standby is one again),
- *   SINK_*, NOT_LEADER, ...: it is still begun, and is carried on
+ * @throws HoldfastError PROMOTION_REFUSED when another cluster was first (this one is a standby
+ *   again), SINK_*, NOT_LEADER, ...: it is still begun, and is carried on
  */
 export async function completeTakeover(
   parts: PromotionParts,
@@ -189,8 +189,9 @@ export const refusal = (why: string): HoldfastError =>
 export function superseded({ byClusterId, clusterId, epoch, index }: SiteEpoch): HoldfastError {
   return new HoldfastFailure(
     'PROMOTION_REFUSED',
-    `cluster ${byClusterId} has taken over from cluster ${clusterId} already, with epoch ${epoch} ` +
-      `behind index ${index}: make a standby of that one (holdfast restore plan --standby)`,
+    `cluster ${byClusterId} has taken over from cluster ${clusterId} already, with epoch ` +
+      `${epoch} behind index ${index}: make a standby of that one, with holdfast restore plan ` +
+      '--standby',
     { details: { byClusterId, clusterId, epoch, index } },
   );
 }

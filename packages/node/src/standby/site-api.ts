@@ -90,7 +90,7 @@ export interface SiteService {
   status(): SiteStatus;
   /** Digest of the content alone, and the index it is of. */
   contentDigest(): Promise<{ readonly digest: string; readonly contentIndex: number }>;
-  /** Makes this empty cluster a standby. @throws HoldfastError REQUEST_INVALID, NOT_LEADER, SINK_* */
+  /** Of an empty cluster. @throws HoldfastError REQUEST_INVALID, NOT_LEADER, SINK_* */
   begin(clusterId: string): Promise<void>;
   /** @throws HoldfastError PROMOTION_REFUSED, NOT_LEADER, SINK_*, ... */
   promote(wishes: PromoteWishes): Promise<Promoted>;

@@ -67,8 +67,8 @@ const readOnly = ({ source, takeover }: Extract<Site, { kind: 'standby' }>): Hol
 const fenced = ({ byClusterId, clusterId, epoch, index }: Omit<Fence, 'byTimeline'>) =>
   new HoldfastError(
     'FENCED',
-    `cluster ${byClusterId} has taken over from cluster ${clusterId} (epoch ${epoch}) behind index ` +
-      `${index}: write to that one; holdfast standby diff lists what it does not have`,
+    `cluster ${byClusterId} has taken over from cluster ${clusterId} (epoch ${epoch}) behind ` +
+      `index ${index}: write to that one; holdfast standby diff lists what it does not have`,
     { details: { role: 'fenced', byClusterId, epoch, index } },
   );
 

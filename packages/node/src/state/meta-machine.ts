@@ -141,7 +141,7 @@ export class MetaMachine {
     this.#logTimeMs = Math.max(this.#logTimeMs, timeMs);
     if (envelope === null) return passed(true);
     const { kind } = envelope.command;
-    // How the primary stands to others, and what it asks its own members, is not about this cluster.
+    // How the primary stands to others, and asks its own members, is not about this cluster.
     if (kind === 'site' || kind === 'follow' || kind === 'verify') return passed(true);
     return this.#take({ index, term, timeMs }, envelope);
   }

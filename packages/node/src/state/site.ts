@@ -3,8 +3,8 @@
  * conditions of a change are checked when it is applied, so it does not matter what a leader knew.
  *
  * Invariants: the position of a standby moves by one entry of the primary at a time, and not at all
- * once a promotion has begun; what was fenced stays so, unless the cluster id says that the state is
- * that of another cluster, from which this one was restored.
+ * once a promotion has begun; what was fenced stays so, unless the cluster id says that the state
+ * is that of another cluster, from which this one was restored.
  */
 import type { ClusterId } from '@holdfast/base';
 import { unreachable } from '@holdfast/base';

@@ -33,7 +33,7 @@ import { beginNewLifeAfter, openLife, resumeNewLife } from '../recovery/new-life
 import type { WaitingView } from '../recovery/waiting-service.ts';
 import { LaneAlarms } from '../replica/lane-alarms.ts';
 import { openClientPort } from './sim-client-port.ts';
-import type { SimCluster } from './sim-cluster.ts';
+import type { SimCluster, SimClusterOptions } from './sim-cluster.ts';
 import { SimDevice } from './sim-device.ts';
 import { makeLanes } from './sim-lanes.ts';
 import { SimProcess } from './sim-process.ts';
@@ -221,11 +221,12 @@ export class SimNode {
     if (running === null) return false;
     const { assembled, wal } = running;
     await assembled.replica.handOver();
+    const siteEnded = assembled.site?.stop();
     await assembled.logCheck.stop();
-    await assembled.site?.stop();
     await assembled.backup?.stop();
     await assembled.care.stop();
     await assembled.replica.stop();
+    await siteEnded;
     if (running === this.#running) await wal.close();
     if (running !== this.#running) return false;
     this.kill();
@@ -348,10 +349,7 @@ export class SimNode {
     });
     alarms.restartsAre(() => assembled.care.recoveries.options.isEnabled);
     this.#cluster.observer?.onRunning?.(this);
-    assembled.backup?.start();
-    assembled.site?.start();
-    assembled.replica.start();
-    assembled.care.start();
+    startAll(assembled);
     transport.announce();
     if (options.hasClientPorts ?? false) this.#listen(assembled, process, logger);
   }
@@ -486,6 +484,13 @@ function uuidOf(random: SeededRandom): string {
   const [first, second, third] = [word(), word(), word()];
   const middle = `${second.slice(0, 4)}-4${second.slice(5)}-8${third.slice(1, 4)}`;
   return `${first}-${middle}-${third.slice(4)}${word()}`;
+}
+
+function startAll({ backup, care, replica, site }: AssembledNode): void {
+  backup?.start();
+  site?.start();
+  replica.start();
+  care.start();
 }
 
 const otherDigest = (digest: string): string =>

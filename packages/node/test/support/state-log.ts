@@ -68,7 +68,7 @@ export class Log {
   }
 }
 
-function entryOf(index: number, envelope: CommandEnvelope): Entry {
+export function entryOf(index: number, envelope: CommandEnvelope): Entry {
   return {
     index: logIndex(index),
     term: term(1),

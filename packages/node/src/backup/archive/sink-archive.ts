@@ -40,7 +40,7 @@ export interface SinkArchiveOptions {
   /** It was mended, and archiving goes on. */
   readonly onAlarmEnded: () => void;
   readonly limits?: Partial<ArchiverLimits>;
-  /** Of a cluster that took over; asked when the timeline is looked for. Default: the sink knows. */
+  /** Of a cluster that took over; asked when the timeline is looked for. Null: the sink knows. */
   readonly origin?: () => FoundTimeline | null;
 }
 

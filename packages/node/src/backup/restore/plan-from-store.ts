@@ -20,7 +20,7 @@ import { findClusters } from '../find-clusters.ts';
 import type { BackupSink } from '../sinks/sink.ts';
 import type { BackupCandidate } from './choose-backup.ts';
 import { chooseBackup } from './choose-backup.ts';
-import type { PlannedMember, RestorePlan } from './restore-plan.ts';
+import type { FollowedCluster, PlannedMember, RestorePlan } from './restore-plan.ts';
 import { planRestore, timelineOfPlan } from './restore-plan.ts';
 
 export interface RestoreStore {
@@ -65,11 +65,21 @@ export async function planFromStore(store: RestoreStore, wish: RestoreWish): Pro
     : throughArchive(store, archive, wish));
   const { index } = backup.root.meta;
   const { createdMs, group, isStandby = false, members, mintHexId, target } = wish;
+  const follows = isStandby ? await newestOf(archive, id) : null;
   const plan = planRestore({
-    ...{ group, target, parent, members, createdMs, isStandby, mintHexId },
+    ...{ group, target, parent, members, createdMs, follows, mintHexId },
     backup: { backupId: backup.backupId, index },
   });
   return { plan, backup, entryCount: parent.index - index };
+}
+
+/** An ancestor may have the last entry: what is followed is the cluster that was named. */
+async function newestOf(
+  archive: ArchiveReader | null,
+  clusterId: ClusterId,
+): Promise<FollowedCluster> {
+  const spans = archive === null ? [] : await archive.history();
+  return { clusterId, timeline: spans.at(-1)?.timeline.timeline ?? FIRST_TIMELINE };
 }
 
 /**
@@ -77,7 +87,7 @@ export async function planFromStore(store: RestoreStore, wish: RestoreWish): Pro
  * begins its timeline when it is promoted.
  */
 export async function beginRestoredTimeline(store: RestoreStore, plan: RestorePlan): Promise<void> {
-  if (plan.isStandby) return;
+  if (plan.follows !== null) return;
   await storeOf(store, plan.clusterId, plan.timeline).beginTimeline(timelineOfPlan(plan));
 }
 

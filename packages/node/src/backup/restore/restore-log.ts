@@ -21,7 +21,7 @@ import type { CheckpointRoot, FileSystem, LogAppend, WalOptions } from '@holdfas
 import { InlineWal, toHex } from '@holdfast/storage';
 import { encodeCommand } from '../../state/command.ts';
 import type { EntryBatch } from '../archive/archive-reader.ts';
-import type { RestorePlan } from './restore-plan.ts';
+import type { FollowedCluster, RestorePlan } from './restore-plan.ts';
 
 /** One append and one sync; archived chunks may hold only a few entries each. */
 const APPEND_SIZE_BYTES = 4 * 1024 * 1024;
@@ -74,7 +74,10 @@ export async function restoreLog(options: RestoreLogOptions): Promise<RestoredLo
     failpoint('restore.before-configuration');
     const conf = confEntry(options.hasher, plan, last);
     // All members lay the same entries: all of them are on a majority, so all are committed.
-    const own = plan.isStandby ? [conf, standbyEntry(options.hasher, plan, conf)] : [conf];
+    const own =
+      plan.follows === null
+        ? [conf]
+        : [conf, standbyEntry(options.hasher, plan, plan.follows, conf)];
     const end = own.at(-1) as Entry;
     append({
       entries: own,
@@ -136,8 +139,13 @@ function checkEnd({ backupId, parent }: RestorePlan, last: End): void {
 }
 
 /** Makes the new cluster a standby of the one whose log it has. */
-function standbyEntry(hasher: EntryHasher, { parent }: RestorePlan, last: Entry): Entry {
-  const { clusterId, sum: parentSum, term: parentTerm, timeline, timestampMs } = parent;
+function standbyEntry(
+  hasher: EntryHasher,
+  { parent }: RestorePlan,
+  { clusterId, timeline }: FollowedCluster,
+  last: Entry,
+): Entry {
+  const { sum: parentSum, term: parentTerm, timestampMs } = parent;
   const at = { index: parent.index, term: parentTerm, sum: toHex(parentSum), timestampMs };
   const change = { kind: 'standBy', source: { clusterId, timeline, ...at } } as const;
   const command = { kind: 'site', change } as const;

@@ -54,8 +54,14 @@ export interface RestorePlan {
   readonly members: readonly Member[];
   /** For people. */
   readonly createdMs: number;
-  /** The new cluster follows the archive of `parent` until it is promoted. */
-  readonly isStandby: boolean;
+  /** The cluster that the new one is a standby of; null: it stands alone. */
+  readonly follows: FollowedCluster | null;
+}
+
+export interface FollowedCluster {
+  readonly clusterId: ClusterId;
+  /** Its newest one. */
+  readonly timeline: string;
 }
 
 /** A node of the cluster that is made, as an operator names it. */
@@ -73,8 +79,8 @@ export interface RestorePlanFacts {
   readonly parent: TimelineParent;
   readonly members: readonly PlannedMember[];
   readonly createdMs: number;
-  /** Default: false. */
-  readonly isStandby?: boolean;
+  /** Default: null. */
+  readonly follows?: FollowedCluster | null;
   /** 32 hex digits, never the same twice. */
   readonly mintHexId: () => string;
 }
@@ -84,7 +90,7 @@ export interface RestorePlanFacts {
  *   the members contradict each other
  */
 export function planRestore(facts: RestorePlanFacts): RestorePlan {
-  const { backup, createdMs, group, isStandby = false, mintHexId, parent, target } = facts;
+  const { backup, createdMs, follows = null, group, mintHexId, parent, target } = facts;
   if (backup.index > parent.index) {
     throw new HoldfastError(
       'RESTORE_TARGET',
@@ -113,7 +119,7 @@ export function planRestore(facts: RestorePlanFacts): RestorePlan {
     target,
     members,
     createdMs,
-    isStandby,
+    follows,
   };
 }
 
@@ -167,7 +173,7 @@ function planToJson(plan: RestorePlan): Record<string, unknown> {
     })),
     createdMs: plan.createdMs,
     // Left out otherwise: plans of earlier versions keep their digest.
-    ...(plan.isStandby ? { isStandby: true } : {}),
+    ...(plan.follows === null ? {} : { follows: followsToJson(plan.follows) }),
   };
 }
 
@@ -212,10 +218,20 @@ function parsePlan(path: string, body: unknown): RestorePlan {
     target: parseTarget(fields.object('target')),
     members,
     createdMs: fields.integer('createdMs'),
-    isStandby: fields.has('isStandby') && fields.flag('isStandby'),
+    follows: fields.has('follows') ? parseFollows(fields.object('follows')) : null,
   };
   if (plan.backupIndex > plan.parent.index) throw fields.wrong('backupIndex');
   return plan;
+}
+
+const followsToJson = ({ clusterId: id, timeline }: FollowedCluster) => ({
+  ...{ clusterId: id, timeline },
+});
+
+function parseFollows(fields: JsonFields): FollowedCluster {
+  const timeline = fields.text('timeline');
+  if (!isTimelineName(timeline)) throw fields.wrong('timeline');
+  return { clusterId: clusterId(fields.matching('clusterId', HEX_ID_PATTERN)), timeline };
 }
 
 function parseTarget(fields: JsonFields): RestoreTarget {
