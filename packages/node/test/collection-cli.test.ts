@@ -13,10 +13,12 @@ import type { Ran } from './support/run-cli.ts';
 import { run } from './support/run-cli.ts';
 
 const POINT_COUNT = 700;
+/** A shard has more bytes than one stretch of a walk. */
+const LARGE = 'x'.repeat(8_000);
 
 const pointsOf = (value: number) =>
   Array.from({ length: POINT_COUNT }, (_, id) => ({
-    ...{ id, vector: [id, value], payload: { value, tags: ['ä', `t${id % 7}`] } },
+    ...{ id, vector: [id, value], payload: { value, tags: ['ä', `t${id % 7}`], LARGE } },
   }));
 
 t.test('collections are dropped, brought back, renamed and restored by commands', async (t) => {
