@@ -116,8 +116,8 @@ export class Collections {
   }
 
   /**
-   * Reads every point. Two collections have equal digests exactly if they have the same ids, vectors
-   * and payloads, wherever and whenever these were written.
+   * Reads every point. Two collections have equal digests exactly if they have the same ids,
+   * vectors and payloads, wherever and whenever these were written.
    * @throws HoldfastError COLLECTION_NOT_FOUND, OVERLOADED while it is written
    */
   digest(collection: string, options: DigestOptions = {}): Promise<DigestCollectionResult> {

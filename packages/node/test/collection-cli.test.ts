@@ -7,16 +7,18 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import t from 'tap';
-import { openEmbedded } from '../src/embedded.ts';
+import t, { type Test } from 'tap';
+import { type EmbeddedClient, openEmbedded } from '../src/embedded.ts';
 import type { Ran } from './support/run-cli.ts';
 import { run } from './support/run-cli.ts';
 
 const POINT_COUNT = 700;
+/** A shard has more bytes than one stretch of a walk. */
+const LARGE = 'x'.repeat(8_000);
 
 const pointsOf = (value: number) =>
   Array.from({ length: POINT_COUNT }, (_, id) => ({
-    ...{ id, vector: [id, value], payload: { value, tags: ['ä', `t${id % 7}`] } },
+    ...{ id, vector: [id, value], payload: { value, tags: ['ä', `t${id % 7}`], LARGE } },
   }));
 
 t.test('collections are dropped, brought back, renamed and restored by commands', async (t) => {
@@ -72,6 +74,14 @@ t.test('collections are dropped, brought back, renamed and restored by commands'
   t.match(await collection('rename', 'back', 'again'), 'collection back is again now');
   t.equal((await collection('digest', 'again')).replace('again', 'docs'), before);
 
+  await overHttp(t, client, Number(uid));
+  const gone = await run('collections', 'purge', uid, ...nodes);
+  t.equal(gone.code, 1);
+  t.match(gone.err, 'COLLECTION_NOT_FOUND');
+});
+
+/** From a collection `again` with this uid to none. */
+async function overHttp(t: Test, client: EmbeddedClient, uid: number): Promise<void> {
   const http = async (path: string, body?: object) => {
     const answer = await fetch(`http://${client.address}/api/v1/collections${path}`, {
       ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
@@ -83,7 +93,7 @@ t.test('collections are dropped, brought back, renamed and restored by commands'
   t.match(await http('/again/rename', { new_name: 'x', more: 1 }), { status: 400 });
   await client.dropCollection('third');
   t.notMatch(await http(''), { body: { hidden: [] } });
-  const hidden = [{ state: 'dropped', collection: { name: 'third', createdIndex: Number(uid) } }];
+  const hidden = [{ state: 'dropped', collection: { name: 'third', createdIndex: uid } }];
   t.match(await http('?include_deleted=true'), { status: 200, body: { hidden } });
   t.match(await http('/third/restore', {}), {
     status: 200,
@@ -91,8 +101,5 @@ t.test('collections are dropped, brought back, renamed and restored by commands'
   });
   t.match(await http('/third/restore', {}), { status: 404 });
   await client.dropCollection('third');
-  t.match(await http('/purge', { uid: Number(uid) }), { body: { isPurged: true } });
-  const gone = await run('collections', 'purge', uid, ...nodes);
-  t.equal(gone.code, 1);
-  t.match(gone.err, 'COLLECTION_NOT_FOUND');
-});
+  t.match(await http('/purge', { uid: uid }), { body: { isPurged: true } });
+}

@@ -1,8 +1,8 @@
 /**
  * Collections that nobody sees: dropped ones that can still be brought back, and ones that are
- * being restored beside live data. They have rows on every replica, count to every limit, and are in
- * checkpoints, snapshots and digests like all others; only names do not lead to them. All times are
- * log time, so what happens when is a function of the log alone.
+ * being restored beside live data. They have rows on every replica, count to every limit, and are
+ * in checkpoints, snapshots and digests like all others; only names do not lead to them. All times
+ * are log time, so what happens when is a function of the log alone.
  */
 import type { CollectionDefinition } from '@holdfast/shard-worker';
 
