@@ -17,6 +17,7 @@ import type { BackupService } from './backup/backup-api.ts';
 import type { CareService } from './heal/care-api.ts';
 import type { LogCheckService } from './log-check/log-check-api.ts';
 import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
+import type { TimedFailoverEvent } from './replica/failover-log.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
 
 export type { Role } from '@holdfast/raft';
@@ -39,6 +40,25 @@ export interface StateDigest {
   readonly appliedIndex: number;
 }
 
+/** One collection as a backup counts it. */
+export interface CollectionState {
+  readonly name: string;
+  /** The log index that created it. */
+  readonly uid: number;
+  readonly dimension: number;
+  readonly metric: string;
+  readonly shardCount: number;
+  readonly vectorCount: number;
+  /** 32 hex digits: the sum of the digests of its shards, as in the manifest of a backup. */
+  readonly digest: string;
+}
+
+/** All of them at one index, in order of creation. */
+export interface CollectionStates {
+  readonly appliedIndex: number;
+  readonly collections: readonly CollectionState[];
+}
+
 /** Implemented by the replica, called by the server. */
 export interface NodeService {
   /**
@@ -55,6 +75,10 @@ export interface NodeService {
   /** The listener is called after every change of leader, term or role; never removed. */
   onLeaderChange(listener: (change: LeaderChange) => void): void;
   stateDigest(): Promise<StateDigest>;
+  /** As this node has applied them. */
+  collectionStates(): Promise<CollectionStates>;
+  /** The newest steps of failovers that this node saw, oldest first. */
+  failovers(): readonly TimedFailoverEvent[];
   /** What the node does about its disk; null before it has a replica. */
   readonly care: CareService | null;
   /** Null before the replica is there, and where no store for backups is set. */

@@ -31,7 +31,9 @@ function routesOf(backup: NodeBackup) {
   const admission = new Admission({ maxConnections: 1, inflightRequestCountMax: 1 } as never);
   const metrics = new Metrics({ service, admission, hasProcessMetrics: false });
   const guard = new ApiKeyGuard(null);
-  return createHttpRoutes({ service, guard, metrics, logger: SILENT_LOGGER });
+  return createHttpRoutes({
+    ...{ service, guard, metrics, logger: SILENT_LOGGER, nowMs: Date.now },
+  });
 }
 
 async function makeDaily(

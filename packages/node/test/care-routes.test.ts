@@ -82,7 +82,9 @@ function world(care: CareService | null = new FakeCare()) {
   const admission = new Admission({ maxConnections: 1, inflightRequestCountMax: 1 } as never);
   const metrics = new Metrics({ service, admission, hasProcessMetrics: false });
   const guard = new ApiKeyGuard(KEY);
-  const app = createHttpRoutes({ service, guard, metrics, logger: SILENT_LOGGER });
+  const app = createHttpRoutes({
+    ...{ service, guard, metrics, logger: SILENT_LOGGER, nowMs: Date.now },
+  });
   const ask = async (method: string, path: string, body?: unknown, key = KEY) => {
     const response = await app.request(path, {
       method,

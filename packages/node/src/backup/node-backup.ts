@@ -54,6 +54,7 @@ import type { BackupListing, VerifyReport } from './backup-reader.ts';
 import { BackupReader } from './backup-reader.ts';
 import { BackupScheduler, type BackupSchedules, type NewestBackups } from './backup-scheduler.ts';
 import { BackupTallies } from './backup-tally.ts';
+import { tarOfBackup } from './backup-tar.ts';
 import type { PinnedCheckpoint } from './checkpoint-source.ts';
 import { pinCheckpoint, removePins } from './checkpoint-source.ts';
 import { examineFile, FileFactsCache } from './file-facts.ts';
@@ -62,6 +63,11 @@ import type { BackupProgress } from './progress.ts';
 import { policyOfDays, pruneStores } from './prune-stores.ts';
 import type { RetentionPolicy } from './retention.ts';
 import type { BackupSink } from './sinks/sink.ts';
+import type { RestoreTestPlace } from './verification/restore-test-store.ts';
+import { listRestoreTests } from './verification/restore-test-store.ts';
+import type { RestoreTester } from './verification/restore-tester.ts';
+import type { RestoreTestStatus } from './verification/verify-newest.ts';
+import { lastGoodTestMs, verifyNewest } from './verification/verify-newest.ts';
 
 /** Opened by the composer, and closed by it. */
 export interface BackupStores {
@@ -78,6 +84,8 @@ export interface BackupStores {
   /** What runs by itself while this node leads. */
   readonly schedules: BackupSchedules;
   readonly retention: RetentionPolicy;
+  /** Left out: verification only reads a backup back. */
+  readonly restoreTester?: RestoreTester;
 }
 
 /** What it needs of the replica. */
@@ -123,6 +131,7 @@ export class NodeBackup implements BackupService {
   readonly #scheduler: BackupScheduler;
   readonly #tallies: BackupTallies;
   readonly #retention = new Map<string, SinkRetentionStatus>();
+  readonly #restoreTests = new Map<string, RestoreTestStatus>();
   #succeededCount = 0;
   #failedCount = 0;
   #lastError: ErrorBody | null = null;
@@ -193,6 +202,7 @@ export class NodeBackup implements BackupService {
       retention: [...this.#retention.values()],
       tallies: this.#tallies.all(),
       newestMs: this.#newestMs(),
+      restoreTests: [...this.#restoreTests.values()],
     };
   }
 
@@ -225,6 +235,33 @@ export class NodeBackup implements BackupService {
       return { sink: sink.name, ...(await reader.verify(await reader.read(backupId))) };
     });
     return Promise.all(reports);
+  }
+
+  async restoreTests(): Promise<readonly RestoreTestStatus[]> {
+    const lists = this.#options.stores.sinks.map(async (sink) => {
+      const results = await listRestoreTests(this.#testsIn(sink));
+      return results.map((result) => ({ sink: sink.name, ...result }));
+    });
+    return (await Promise.all(lists)).flat();
+  }
+
+  async download(backupId: string): Promise<AsyncIterable<Uint8Array>> {
+    let failure: unknown = null;
+    for (const sink of this.#options.stores.sinks) {
+      try {
+        return tarOfBackup(sink, await this.#readerOf(sink).read(backupId));
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    throw failure;
+  }
+
+  #testsIn(sink: BackupSink): RestoreTestPlace {
+    const { identity, randomBytes, stores } = this.#options;
+    const { compression, keys } = stores;
+    const { clusterId } = identity;
+    return { sink, clusterId, sealing: { compression, keys, random: randomBytes } };
   }
 
   #readerOf(sink: BackupSink, signal?: AbortSignal): BackupReader {
@@ -432,28 +469,38 @@ export class NodeBackup implements BackupService {
 
   #makeScheduler(): BackupScheduler {
     const { clock, logger, stores, timers } = this.#options;
+    const sinkOf = (name: string): BackupSink => this.#sinksOf([name])[0] as BackupSink;
     const readerOf = (name: string, signal: AbortSignal): BackupReader =>
-      this.#readerOf(this.#sinksOf([name])[0] as BackupSink, signal);
+      this.#readerOf(sinkOf(name), signal);
+    const tester = stores.restoreTester ?? null;
     return new BackupScheduler({
       ...{ schedules: stores.schedules, clock, logger, timers },
       sinks: stores.sinks.map(({ name }) => name),
       work: {
-        newest: async (name, signal) => newestOf(await readerOf(name, signal).list()),
+        newest: async (name, signal) => {
+          const listing = await readerOf(name, signal).list();
+          const verifiedMs = tester === null ? null : await this.#lookAtTests(sinkOf(name), signal);
+          return { ...newestOf(listing), verifiedMs };
+        },
         backUp: async (type, sinks, signal) =>
           (await this.#create({ type, sinks }, signal)).outcomes,
-        async verifyNewest(name, signal) {
-          const reader = readerOf(name, signal);
-          const { backups, damaged } = await reader.list();
-          const [bad] = damaged;
-          if (bad !== undefined) throw bad.error;
-          const [newest] = backups;
-          return newest === undefined ? null : reader.verify(await reader.read(newest.backupId));
-        },
+        verifyNewest: (name, signal) =>
+          verifyNewest({
+            ...{ reader: readerOf(name, signal), tester, signal },
+            place: this.#testsIn(sinkOf(name)),
+            onResult: (result) => void this.#restoreTests.set(name, { sink: name, ...result }),
+          }),
         prune: async (sinks, signal) => {
           if (sinks.length > 0) await this.#pruneAfter(sinks, signal);
         },
       },
     });
+  }
+
+  async #lookAtTests(sink: BackupSink, signal: AbortSignal): Promise<number | null> {
+    const { goodMs, newest } = await lastGoodTestMs(this.#testsIn(sink), signal);
+    if (newest !== null) this.#restoreTests.set(sink.name, { sink: sink.name, ...newest });
+    return goodMs;
   }
 
   /** What stays too long is no reason to fail a backup. */
@@ -518,7 +565,7 @@ export class NodeBackup implements BackupService {
   }
 }
 
-function newestOf({ backups }: BackupListing): NewestBackups {
+function newestOf({ backups }: BackupListing): Omit<NewestBackups, 'verifiedMs'> {
   const full = backups.find(({ type }) => type === 'full');
   return { fullMs: full?.createdMs ?? null, anyMs: backups[0]?.createdMs ?? null };
 }

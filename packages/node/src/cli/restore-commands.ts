@@ -8,7 +8,6 @@ import { createEntryHasher, NodeFileSystem } from '@holdfast/storage';
 import type { Command } from 'commander';
 import type { RestoreTarget } from '../backup/archive/archive-target.ts';
 import { backupSource } from '../backup/restore/backup-source.ts';
-import type { RestoreStep } from '../backup/restore/lay-directory.ts';
 import { layDirectory } from '../backup/restore/lay-directory.ts';
 import {
   archiveOfPlan,
@@ -28,6 +27,8 @@ import { parseEndpoint } from '../config/endpoint.ts';
 import { SYSTEM_CLOCK } from '../system-time.ts';
 import { parseTime } from './arguments.ts';
 import { type CliIo, integerOption, UsageError } from './io.ts';
+import { RestoreMeter } from './restore-progress.ts';
+import { addRestoreVerify } from './restore-verify.ts';
 import { addStoreFlags, type OpenStore, type StoreFlags, withStore } from './store-flags.ts';
 
 interface PlanFlags extends StoreFlags {
@@ -72,6 +73,7 @@ export function registerRestore(program: Command, io: CliIo): void {
       .requiredOption('--node-id <ID>', 'which of its nodes this is')
       .requiredOption('--data-dir <DIR>', 'empty, or not there yet'),
   ).action((flags: RunFlags) => run(flags, io));
+  addRestoreVerify(restore, io);
 }
 
 const storeFor = ({ sealing, sink }: OpenStore): RestoreStore => ({
@@ -127,13 +129,15 @@ async function run(flags: RunFlags, io: CliIo): Promise<void> {
   const restorePlan = readRestorePlan(fileSystem, flags.plan);
   await withStore(flags, io, async (open) => {
     const store = storeFor(open);
+    const meter = new RestoreMeter(io, SYSTEM_CLOCK);
     const { manifest, reader } = await backupOfPlan(store, restorePlan);
     const laid = await layDirectory({
       ...{ fileSystem, directory: flags.dataDir, plan: restorePlan, nodeId: flags.nodeId },
+      clock: SYSTEM_CLOCK,
       source: backupSource(reader, manifest, fileSystem),
       archive: archiveOfPlan(store, restorePlan),
       hasher: store.hasher,
-      onStep: (step) => showStep(step, io),
+      onStep: (step) => meter.show(step),
     });
     const { entryCount, lastIndex, lastSum } = laid;
     io.out(
@@ -141,18 +145,6 @@ async function run(flags: RunFlags, io: CliIo): Promise<void> {
         `replayed, log sum ${lastSum}; it must be the same on every node\n`,
     );
   });
-}
-
-/** One line for every tenth of the files; of the log, one per batch. */
-function showStep(step: RestoreStep, io: CliIo): void {
-  if (step.kind === 'done') return;
-  if (step.kind === 'entries') {
-    io.err(`log: index ${step.index} of ${step.through}\n`);
-    return;
-  }
-  const { done, total } = step;
-  const isTenth = Math.floor((done * 10) / total) !== Math.floor(((done - 1) * 10) / total);
-  if (isTenth) io.err(`files: ${done} of ${total}\n`);
 }
 
 function targetOf({ index, pointInTime }: PlanFlags): RestoreTarget {

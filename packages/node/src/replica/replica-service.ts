@@ -11,6 +11,7 @@ import type { LogCheckService } from '../log-check/log-check-api.ts';
 import type { ResultCacheOptions } from '../routing/result-cache.ts';
 import { ResultCache } from '../routing/result-cache.ts';
 import type {
+  CollectionStates,
   ExecuteContext,
   LaneStatus,
   LeaderChange,
@@ -21,6 +22,8 @@ import type {
   PeerProgress,
   StateDigest,
 } from '../service-api.ts';
+import { collectionState } from '../state/collection-state.ts';
+import type { TimedFailoverEvent } from './failover-log.ts';
 import type { GraphListener } from './graph-alarms.ts';
 import { GraphAlarms } from './graph-alarms.ts';
 import type { Defer } from './group-host.ts';
@@ -164,6 +167,10 @@ export class ReplicaService implements NodeService {
     );
   }
 
+  failovers(): readonly TimedFailoverEvent[] {
+    return this.#parts.replica.failovers.events;
+  }
+
   onMembersChange(listener: () => void): void {
     this.#parts.replica.membership.onChange(() => listener());
   }
@@ -183,6 +190,18 @@ export class ReplicaService implements NodeService {
       const lines = shards.map((shard) => `${shard.uid}/${shard.shard}/${shard.digest}\n`);
       const digest = xxh128([new TextEncoder().encode([metaDigest, ...lines].join('\n'))]);
       return { digest: toHex(digest), appliedIndex };
+    });
+  }
+
+  collectionStates(): Promise<CollectionStates> {
+    const { replica, host } = this.#parts;
+    return replica.applier.barrier(async (appliedIndex) => {
+      const shards = await host.digests(appliedIndex);
+      const collections = replica.meta.catalogue.all().map((definition) => {
+        const own = shards.filter(({ uid }) => uid === definition.uid);
+        return collectionState(definition, own);
+      });
+      return { appliedIndex, collections };
     });
   }
 

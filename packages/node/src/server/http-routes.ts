@@ -3,36 +3,51 @@
  */
 import { type ErrorCode, HoldfastError, type Logger, toHoldfastError } from '@holdfast/base';
 import { Hono } from 'hono';
+import { type RestoredRecord, restoreStateOf } from '../backup/restore/restored-record.ts';
 import type { NodeService } from '../service-api.ts';
+import { addAdminRoutes } from './admin-routes.ts';
 import type { ApiKeyGuard } from './api-key.ts';
 import { addBackupRoutes } from './backup-routes.ts';
 import { addCareRoutes } from './care-routes.ts';
+import { addCollectionRoutes } from './collection-routes.ts';
 import { healthOf } from './health.ts';
 import { addLogCheckRoutes } from './log-check-routes.ts';
 import type { Metrics } from './metrics.ts';
+import { addSnapshotRoutes } from './snapshot-routes.ts';
 
 export interface HttpRoutesOptions {
   readonly service: NodeService;
   readonly guard: ApiKeyGuard;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  /** What the data directory was restored from; null: it was not. */
+  readonly restored?: RestoredRecord | null;
+  /** Wall clock. */
+  readonly nowMs: () => number;
 }
 
 /** Of what is not 503. */
-const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 500 } = {
+const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 404 | 409 | 500 } = {
   INTERNAL: 500,
   REQUEST_INVALID: 400,
   UNAUTHENTICATED: 401,
+  BACKUP_NOT_FOUND: 404,
+  COLLECTION_NOT_FOUND: 404,
+  RESTORE_TARGET: 409,
 };
 
 const BEARER = /^Bearer (.+)$/i;
 
-export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutesOptions): Hono {
+export function createHttpRoutes(options: HttpRoutesOptions): Hono {
+  const { service, guard, metrics, logger, nowMs, restored = null } = options;
+
   const app = new Hono();
-  app.get('/health', (context) => {
-    const { isHealthy, body } = healthOf(service.status());
-    return context.json(body, isHealthy ? 200 : 503);
-  });
+  for (const path of ['/health', '/api/v1/health']) {
+    app.get(path, (context) => {
+      const { isHealthy, body } = healthOf(service.status());
+      return context.json(body, isHealthy ? 200 : 503);
+    });
+  }
   app.use('*', async (context, next) => {
     const presented = BEARER.exec(context.req.header('authorization') ?? '')?.[1];
     guard.check(presented);
@@ -45,6 +60,10 @@ export function createHttpRoutes({ service, guard, metrics, logger }: HttpRoutes
   addBackupRoutes(app, service);
   addCareRoutes(app, service);
   addLogCheckRoutes(app, service);
+  addCollectionRoutes(app, service);
+  addAdminRoutes(app, service, nowMs);
+  addSnapshotRoutes(app, service, nowMs);
+  app.get('/api/v1/admin/restore/status', (context) => context.json(restoreStateOf(restored)));
   app.notFound((context) => {
     const message =
       'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +

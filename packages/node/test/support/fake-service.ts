@@ -3,6 +3,7 @@ import { clusterId, HoldfastError, incarnation, nodeId } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import { WAL_WRITES_FINE } from '@holdfast/storage';
 import type {
+  CollectionStates,
   ExecuteContext,
   LeaderChange,
   MemberStatus,
@@ -66,7 +67,9 @@ export class FakeService implements NodeService {
   backup: NodeService['backup'] = null;
   logCheck: NodeService['logCheck'] = null;
   execute_: Execute = async () => ({ index: 7, term: 2 }) as ResultBody;
+  failovers_: ReturnType<NodeService['failovers']> = [];
   statusPatch: Partial<NodeStatus> = {};
+  collectionStates_: CollectionStates = { appliedIndex: 10, collections: [] };
 
   execute(request: Request, context: ExecuteContext): Promise<ResultBody> {
     this.executed.push(request);
@@ -128,12 +131,20 @@ export class FakeService implements NodeService {
     }));
   }
 
+  failovers(): ReturnType<NodeService['failovers']> {
+    return this.failovers_;
+  }
+
   onMembersChange(listener: () => void): void {
     this.membersListeners.push(listener);
   }
 
   onLeaderChange(listener: (change: LeaderChange) => void): void {
     this.listeners.push(listener);
+  }
+
+  async collectionStates(): Promise<CollectionStates> {
+    return this.collectionStates_;
   }
 
   async stateDigest(): Promise<StateDigest> {

@@ -11,6 +11,7 @@ import { NO_KEYS, readCheckpointRoot, readIdentity } from '@holdfast/storage';
 import type { ArchiveReader } from '../../src/backup/archive/archive-reader.ts';
 import type { RestoreTarget } from '../../src/backup/archive/archive-target.ts';
 import { committedPartOf } from '../../src/backup/archive/committed-log.ts';
+import { describeCheckpoint } from '../../src/backup/backup-facts.ts';
 import { writeBackup } from '../../src/backup/backup-writer.ts';
 import { pinCheckpoint } from '../../src/backup/checkpoint-source.ts';
 import { examineFile, FileFactsCache } from '../../src/backup/file-facts.ts';
@@ -138,7 +139,7 @@ async function backUp(
       facts: new FileFactsCache((file) => examineFile(fileSystem, file, pause)),
       description: {
         ...{ clusterId, timeline: MAIN, nodeId, productVersion: '0.1.0', dataFormatVersion: 1 },
-        ...{ logTimeMs: 0, collections: [] },
+        ...(await describeCheckpoint(fileSystem, checkpoint, pause)),
       },
       ...{ base: null, known: null, log: null },
     },
