@@ -23,6 +23,7 @@ import type { ShardHost } from '@holdfast/shard-worker';
 import type {
   CheckpointRoot,
   FileSystem,
+  GroupLog,
   NodeIdentity,
   RandomBytes,
   Wal,
@@ -36,6 +37,7 @@ import {
 } from '@holdfast/storage';
 import type { BackupStores } from './backup/node-backup.ts';
 import { NodeBackup } from './backup/node-backup.ts';
+import type { NodeCache } from './heal/memory-watch.ts';
 import type { HealLimits } from './heal/node-care.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
 import type { MakeScrubReader } from './heal/scrub-reader.ts';
@@ -200,10 +202,14 @@ export async function assembleNode(
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
-  const logCache = { name: 'log', clear: () => ({ entryCount: log.clearCache() }) };
-  care.watchMemory([service.searchCache, logCache], () => replica.handOver());
+  care.watchMemory([service.searchCache, logCacheOf(log)], () => replica.handOver());
   return { replica, backup, logCheck, service, care, core };
 }
+
+const logCacheOf = (log: GroupLog): NodeCache => ({
+  name: 'log',
+  clear: () => ({ entryCount: log.clearCache() }),
+});
 
 /** What a replica itself cannot do without: its next start repairs the log first. */
 function orFail(onRot: RotListener, replica: Pick<Replica, 'fail'>): RotListener {

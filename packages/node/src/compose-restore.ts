@@ -1,10 +1,10 @@
 /**
- * An empty node that is told where backups are becomes a restored one before it starts: a cluster of
- * its own, with an id of its own, which others join later. A directory that holds a node is left
+ * An empty node that is told where backups are becomes a restored one before it starts: a cluster
+ * of its own, with an id of its own, which others join later. A directory that holds a node is left
  * alone; a restore that was cut off goes on with its plan, which stays in the directory.
  *
- * Only a node that knows no others does this. One that lost its disk and has peers must join them as
- * a new life: laid anew it would have forgotten what it acknowledged.
+ * Only a node that knows no others does this. One that lost its disk and has peers must join them
+ * as a new life: laid anew it would have forgotten what it acknowledged.
  */
 import { randomBytes } from 'node:crypto';
 import type { Logger } from '@holdfast/base';

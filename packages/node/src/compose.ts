@@ -127,8 +127,7 @@ async function openNode(
       {
         ...{ ...config, identity, dataDirectory: config.data, limits: config, ...healOf(config) },
         retainedEntryCount: config.logRetentionEntryCount,
-        searchCache: searchCacheOf(config),
-        writeRetry: writeRetryOf(config),
+        ...{ searchCache: searchCacheOf(config), writeRetry: writeRetryOf(config) },
         publicAddress: () => publicAddress,
         joinAddresses: joinAddresses(fileSystem, config),
       },

@@ -19,6 +19,7 @@ import type { LogCheckService } from './log-check/log-check-api.ts';
 import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
 import type { TimedFailoverEvent } from './replica/failover-log.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
+import type { CollectionStates } from './state/collection-state.ts';
 
 export type { Role } from '@holdfast/raft';
 
@@ -38,25 +39,6 @@ export interface StateDigest {
   /** Lower-case hex; equal on every replica at equal `appliedIndex`. */
   readonly digest: string;
   readonly appliedIndex: number;
-}
-
-/** One collection as a backup counts it. */
-export interface CollectionState {
-  readonly name: string;
-  /** The log index that created it. */
-  readonly uid: number;
-  readonly dimension: number;
-  readonly metric: string;
-  readonly shardCount: number;
-  readonly vectorCount: number;
-  /** 32 hex digits: the sum of the digests of its shards, as in the manifest of a backup. */
-  readonly digest: string;
-}
-
-/** All of them at one index, in order of creation. */
-export interface CollectionStates {
-  readonly appliedIndex: number;
-  readonly collections: readonly CollectionState[];
 }
 
 /** Implemented by the replica, called by the server. */

@@ -1,7 +1,7 @@
 /**
  * Goal: what is shipped for operators to run works as it stands: the smoke test of a deployment,
- * and the process in which a leader tries its newest backup. Method: one node in this process with a
- * folder as its store, real commands beside it.
+ * and the process in which a leader tries its newest backup. Method: one node in this process with
+ * a folder as its store, real commands beside it.
  */
 import { spawn } from 'node:child_process';
 import { chmodSync, readdirSync, writeFileSync } from 'node:fs';

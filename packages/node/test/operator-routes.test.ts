@@ -1,6 +1,6 @@
 /**
- * Goal: what operators and their tools ask of a node has one honest answer each. Method: the routes
- * over a service that a test decides, and over backups in memory; a tar file unpacked by the system.
+ * Goal: what operators and their tools ask of a node has one honest answer each. Method: routes
+ * over a service that a test decides, and over backups in memory; a tar file unpacked by tar.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -136,6 +136,7 @@ t.test('a snapshot is a backup, and its name a tar file that can be restored fro
     ...['--member', 'n1=127.0.0.1:7201'],
   );
   t.match(plan, { code: 0, out: /from backup .*20 vectors\), and 0 entries/ });
+  t.match(plan.out, /estimated time: \d+ s \(assumed\)\n/);
   const planPath = join(directory, 'plan.json');
   const from = ['--from', join(directory, 'store'), '--plan', planPath];
   t.equal((await run('restore', 'plan', ...from, '--member', 'n1=127.0.0.1:7201')).code, 0);

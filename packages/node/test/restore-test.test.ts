@@ -12,10 +12,11 @@ import { VirtualClock } from '@holdfast/base/testing';
 import type { RestoreTestResult } from '@holdfast/storage';
 import { createEntryHasher, NO_KEYS, restoreTestKey } from '@holdfast/storage';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { SETTLE_MS } from '../src/backup/backup-scheduler.ts';
 import { RESTORE_PLAN_FILE_NAME } from '../src/backup/restore/lay-directory.ts';
 import { parseSchedule } from '../src/backup/schedule.ts';
+import { estimateRestoreMs } from '../src/backup/verification/estimate-restore.ts';
 import type { RestoreTestOptions } from '../src/backup/verification/restore-test.ts';
 import { refuseOthers, testRestore } from '../src/backup/verification/restore-test.ts';
 import {
@@ -248,31 +249,9 @@ t.test('the command restores a backup into a node that nobody sees, and tells', 
   t.same(readdirSync(scratch), [], 'it cleans up');
   const own = await page(client.address, '/api/v1/collections/docs');
   t.match(own, { name: 'docs', vectorCount: 70 });
-  await t.test('an empty node that is told of the store begins with what is there', async (t) => {
-    const dataDir = join(place, 'solo');
-    const settings = {
-      ...{ data: dataDir, nodeId: 'solo', restoreFrom: pathToFileURL(store).href, laneCount: '1' },
-      ...{ listen: '127.0.0.1:0', peerListen: '127.0.0.1:0', electionTimeoutMs: '100' },
-      heartbeatIntervalMs: '20',
-    };
-    const config = loadConfig({ environment: {}, flags: settings });
-    const options = { logger: SILENT_LOGGER, hasProcessMetrics: false };
-    for (const what of ['restored', 'started again']) {
-      const node = await startNode(config, options);
-      const { public: address } = node.addresses;
-      while (((await page(address, '/health')) as { status: string }).status !== 'ok')
-        await nextTurn();
-      t.match(await page(address, '/api/v1/collections/docs'), { vectorCount: 70 }, what);
-      const plan = join(dataDir, RESTORE_PLAN_FILE_NAME);
-      const flags = ['--plan', plan, '--from', store, '--nodes', address];
-      const verified = await run('restore', 'verify', ...flags);
-      t.equal(verified.code, 0, verified.out + verified.err);
-      t.match(verified.out, /collection docs: 50 in the backup, 70 now: different/);
-      t.match((await run('restore', 'status', '--nodes', address)).out, /: restored .*from backup/);
-      await node.stop();
-    }
-    t.match(await run('restore', 'status', '--data-dir', dataDir), { code: 0, out: /70|restored/ });
-  });
+  await t.test('an empty node that is told of the store begins with what is there', (t) =>
+    beginsWithStore(t, place, store),
+  );
   const chain = await run('backup', 'verify-log', '--from', store);
   t.match(chain, { code: 0, out: /the chain is whole/ });
   const name = readdirSync(store).find((entry) => !entry.startsWith('.'));
@@ -298,6 +277,33 @@ t.test('the command restores a backup into a node that nobody sees, and tells', 
   t.equal((tests as { tests: unknown[] }).tests.length, 2);
 });
 
+/** 70 rows, 50 of them in the backup. */
+async function beginsWithStore(t: Test, place: string, store: string): Promise<void> {
+  const dataDir = join(place, 'solo');
+  const settings = {
+    ...{ data: dataDir, nodeId: 'solo', restoreFrom: pathToFileURL(store).href, laneCount: '1' },
+    ...{ listen: '127.0.0.1:0', peerListen: '127.0.0.1:0', electionTimeoutMs: '100' },
+    heartbeatIntervalMs: '20',
+  };
+  const config = loadConfig({ environment: {}, flags: settings });
+  const options = { logger: SILENT_LOGGER, hasProcessMetrics: false };
+  for (const what of ['restored', 'started again']) {
+    const node = await startNode(config, options);
+    const { public: address } = node.addresses;
+    while (((await page(address, '/health')) as { status: string }).status !== 'ok')
+      await nextTurn();
+    t.match(await page(address, '/api/v1/collections/docs'), { vectorCount: 70 }, what);
+    const plan = join(dataDir, RESTORE_PLAN_FILE_NAME);
+    const flags = ['--plan', plan, '--from', store, '--nodes', address];
+    const verified = await run('restore', 'verify', ...flags);
+    t.equal(verified.code, 0, verified.out + verified.err);
+    t.match(verified.out, /collection docs: 50 in the backup, 70 now: different/);
+    t.match((await run('restore', 'status', '--nodes', address)).out, /: restored .*from backup/);
+    await node.stop();
+  }
+  t.match(await run('restore', 'status', '--data-dir', dataDir), { code: 0, out: /70|restored/ });
+}
+
 async function page(address: string, path: string): Promise<unknown> {
   const response = await fetch(`http://${address}${path}`, { headers: { connection: 'close' } });
   return response.json();
@@ -315,3 +321,12 @@ async function archived(address: string): Promise<void> {
     await nextTurn();
   }
 }
+
+t.test('how long a restore will take is told from the last one that was tried', async (t) => {
+  const size = { sizeBytes: 100_000_000, entryCount: 0 };
+  const tried = { durationMs: 11_000, sizeBytes: 50_000_000, entryCount: 0 };
+  t.equal(estimateRestoreMs(size, tried), 21_000);
+  t.equal(estimateRestoreMs(size, null), 3_000);
+  t.equal(estimateRestoreMs({ sizeBytes: 0, entryCount: 20_000 }, null), 2_000);
+  t.equal(estimateRestoreMs(size, { ...tried, sizeBytes: 0 }) > 1e6, true, 'and never endless');
+});

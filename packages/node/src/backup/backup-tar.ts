@@ -1,7 +1,7 @@
 /**
- * One backup as a tar file: its objects as they stand in a store, under the names that a store in a
- * folder has for them. Unpacked anywhere it is such a store, with one backup in it, and the commands
- * that verify and restore read it from there. Nothing is opened: what is encrypted stays so.
+ * One backup as a tar file: its objects as they stand in a store, under the names that a store in
+ * a folder has for them. Unpacked anywhere it is such a store, with one backup in it, and the
+ * commands that verify and restore read it from there. What is encrypted stays so.
  */
 import { createHash } from 'node:crypto';
 import { assert, HoldfastError } from '@holdfast/base';

@@ -23,6 +23,8 @@ import {
   restorePlanDigest,
   writeRestorePlan,
 } from '../backup/restore/restore-plan.ts';
+import { estimateRestoreMs } from '../backup/verification/estimate-restore.ts';
+import { listRestoreTests } from '../backup/verification/restore-test-store.ts';
 import { parseEndpoint } from '../config/endpoint.ts';
 import { SYSTEM_CLOCK } from '../system-time.ts';
 import { parseTime } from './arguments.ts';
@@ -47,6 +49,9 @@ interface RunFlags extends StoreFlags {
   readonly nodeId: string;
   readonly dataDir: string;
 }
+
+/** Looked through for a good one. */
+const ESTIMATE_TEST_COUNT_MAX = 10;
 
 export function registerRestore(program: Command, io: CliIo): void {
   const restore = program
@@ -99,6 +104,7 @@ async function plan(flags: PlanFlags, io: CliIo): Promise<void> {
       mintHexId: () => randomBytes(16).toString('hex'),
     });
     describe(found, io);
+    await showEstimate(store, found, io);
     if (dryRun || path === undefined) {
       io.out('dry run: nothing was written\n');
       return;
@@ -121,6 +127,21 @@ function describe({ backup, entryCount, plan }: FoundRestore, io: CliIo): void {
   );
   const nodes = plan.members.map(({ address, nodeId }) => `${nodeId}=${address}`).join(', ');
   io.out(`into new cluster ${plan.clusterId}, timeline ${plan.timeline}: ${nodes}\n`);
+}
+
+/** From the newest restore that was tried with success; without one from modest assumptions. */
+async function showEstimate(
+  { sealing, sink }: RestoreStore,
+  { backup, entryCount, plan }: FoundRestore,
+  io: CliIo,
+): Promise<void> {
+  const { clusterId } = plan.parent;
+  const tests = await listRestoreTests({ sink, sealing, clusterId }, ESTIMATE_TEST_COUNT_MAX);
+  const good = tests.find(({ failure }) => failure === null) ?? null;
+  const estimateMs = estimateRestoreMs({ sizeBytes: backup.storedSizeBytes, entryCount }, good);
+  const source =
+    good === null ? 'assumed' : `as the test of ${new Date(good.startedMs).toISOString()}`;
+  io.out(`estimated time: ${Math.ceil(estimateMs / 1_000)} s (${source})\n`);
 }
 
 async function run(flags: RunFlags, io: CliIo): Promise<void> {

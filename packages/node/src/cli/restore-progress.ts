@@ -1,4 +1,4 @@
-/** What `holdfast restore run` shows while it works: bytes or entries, the rate, and what is left. */
+/** What `holdfast restore run` shows as it works: bytes or entries, the rate, and what is left. */
 import type { Clock } from '@holdfast/base';
 import type { RestoreStep } from '../backup/restore/lay-directory.ts';
 import type { CliIo } from './io.ts';

@@ -10,7 +10,7 @@ import { readRestorePlan, restorePlanDigest } from '../backup/restore/restore-pl
 import { type RestoreState, readRestored } from '../backup/restore/restored-record.ts';
 import { readRestoring } from '../backup/restore/restoring-marker.ts';
 import type { ClusterStatusBody } from '../server/http-routes.ts';
-import type { CollectionStates } from '../service-api.ts';
+import type { CollectionStates } from '../state/collection-state.ts';
 import { askNode } from './ask-node.ts';
 import { addClientFlags, type ClientFlags, nodeAddresses } from './client-flags.ts';
 import { type CliIo, EXIT_FAILED, ExitWith, UsageError } from './io.ts';
@@ -134,7 +134,8 @@ async function compareWithBackup(
       const now = view.states.collections.find((one) => one.uid === uid);
       const isEqual = saved?.digest === now?.digest && saved?.vectorCount === now?.vectorCount;
       const name = saved?.name ?? now?.name ?? '';
-      const counts = `${saved?.vectorCount ?? 'none'} in the backup, ${now?.vectorCount ?? 'none'} now`;
+      const [before, after] = [saved?.vectorCount ?? 'none', now?.vectorCount ?? 'none'];
+      const counts = `${before} in the backup, ${after} now`;
       const verdict = isEqual ? 'equal, digests too' : 'different';
       lines.push(`collection ${name}: ${counts}: ${verdict}`);
       if (!isEqual && isExact) wrong.push(`collection ${name}: ${counts}, digests differ`);
@@ -172,7 +173,8 @@ function describe(state: RestoreState): string {
   if (state.phase === 'none') return 'not restored';
   if (state.phase === 'unfinished') {
     const { failedCount, planDigest } = state;
-    return `unfinished, plan ${planDigest.slice(0, 16)}, ${failedCount} attempts before: run it again`;
+    const plan = planDigest.slice(0, 16);
+    return `unfinished, plan ${plan}, ${failedCount} attempts before: run it again`;
   }
   const { backupId, durationMs, entryCount, failedCount, sizeBytes, startedMs, targetIndex } =
     state.restored;

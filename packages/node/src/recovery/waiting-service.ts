@@ -13,7 +13,6 @@ import type { LogCheckService } from '../log-check/log-check-api.ts';
 import type { TimedFailoverEvent } from '../replica/failover-log.ts';
 import { RaftCounters } from '../replica/raft-counters.ts';
 import type {
-  CollectionStates,
   LeaderChange,
   MemberStatus,
   MembershipState,
@@ -22,6 +21,7 @@ import type {
   ReplicaActivity,
   StateDigest,
 } from '../service-api.ts';
+import type { CollectionStates } from '../state/collection-state.ts';
 
 export interface WaitingView {
   readonly role: 'repairing';

@@ -11,7 +11,6 @@ import type { LogCheckService } from '../log-check/log-check-api.ts';
 import type { ResultCacheOptions } from '../routing/result-cache.ts';
 import { ResultCache } from '../routing/result-cache.ts';
 import type {
-  CollectionStates,
   ExecuteContext,
   LaneStatus,
   LeaderChange,
@@ -22,7 +21,7 @@ import type {
   PeerProgress,
   StateDigest,
 } from '../service-api.ts';
-import { collectionState } from '../state/collection-state.ts';
+import { type CollectionStates, collectionState } from '../state/collection-state.ts';
 import type { TimedFailoverEvent } from './failover-log.ts';
 import type { GraphListener } from './graph-alarms.ts';
 import { GraphAlarms } from './graph-alarms.ts';

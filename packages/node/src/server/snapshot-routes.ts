@@ -7,7 +7,8 @@ import { HoldfastError } from '@holdfast/base';
 import { isBackupId } from '@holdfast/storage';
 import type { Context, Hono } from 'hono';
 import type { BackupRecord, BackupService } from '../backup/backup-api.ts';
-import type { CollectionState, NodeService } from '../service-api.ts';
+import type { NodeService } from '../service-api.ts';
+import type { CollectionState } from '../state/collection-state.ts';
 
 export function addSnapshotRoutes(app: Hono, service: NodeService, nowMs: () => number): void {
   const answer = async (context: Context, body: () => Promise<unknown>): Promise<Response> => {

@@ -1,6 +1,25 @@
 /** Counts and digest of a collection, from those of its shards. */
 import type { CollectionDefinition, ShardDigest } from '@holdfast/shard-worker';
 
+/** One collection as a backup counts it. */
+export interface CollectionState {
+  readonly name: string;
+  /** The log index that created it. */
+  readonly uid: number;
+  readonly dimension: number;
+  readonly metric: string;
+  readonly shardCount: number;
+  readonly vectorCount: number;
+  /** 32 hex digits: the sum of the digests of its shards, as in the manifest of a backup. */
+  readonly digest: string;
+}
+
+/** All of them at one index, in order of creation. */
+export interface CollectionStates {
+  readonly appliedIndex: number;
+  readonly collections: readonly CollectionState[];
+}
+
 const DIGEST_RANGE = 1n << 128n;
 const DIGEST_LENGTH = 32;
 
@@ -14,7 +33,7 @@ export function sumDigests(digests: readonly string[]): string {
 export function collectionState(
   { dimension, metric, name, shardCount, uid }: CollectionDefinition,
   shards: readonly ShardDigest[],
-) {
+): CollectionState {
   return {
     ...{ name, uid, dimension, metric, shardCount },
     vectorCount: shards.reduce((count, { liveRowCount }) => count + liveRowCount, 0),

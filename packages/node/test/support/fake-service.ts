@@ -3,7 +3,6 @@ import { clusterId, HoldfastError, incarnation, nodeId } from '@holdfast/base';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import { WAL_WRITES_FINE } from '@holdfast/storage';
 import type {
-  CollectionStates,
   ExecuteContext,
   LeaderChange,
   MemberStatus,
@@ -11,6 +10,7 @@ import type {
   NodeStatus,
   StateDigest,
 } from '../../src/service-api.ts';
+import type { CollectionStates } from '../../src/state/collection-state.ts';
 
 type Execute = (request: Request, context: ExecuteContext) => Promise<ResultBody>;
 

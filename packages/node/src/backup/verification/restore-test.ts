@@ -1,7 +1,8 @@
 /**
  * Tries a backup by restoring it: the shipped code lays it, and the archive behind it to the end,
- * into a directory of its own; a throwaway node is started on that, alone, under ids of its own, and
- * asked for what it has. Nothing is written to the store, and the directory is removed at the end.
+ * into a directory of its own; a throwaway node is started on that, alone, under ids of its own,
+ * and asked for what it has. Nothing is written to the store, and the directory is removed at the
+ * end.
  *
  *   manifest and chain     every object is verified as it is fetched
  *   state of the backup    counts and digests of the laid checkpoint equal the manifest's; loading
@@ -18,7 +19,7 @@ import type {
 } from '@holdfast/storage';
 import { joinPath, logChunkKey, logChunkPrefix } from '@holdfast/storage';
 import type { Pause } from '../../replica/slices.ts';
-import type { CollectionStates } from '../../service-api.ts';
+import type { CollectionStates } from '../../state/collection-state.ts';
 import { describeCheckpoint } from '../backup-facts.ts';
 import { backupSource } from '../restore/backup-source.ts';
 import type { LaidDirectory, RestoreStep } from '../restore/lay-directory.ts';
@@ -134,9 +135,9 @@ async function refuseWithoutRoom(options: RestoreTestOptions, found: FoundRestor
   if (neededBytes <= freeBytes / 2) return;
   throw new HoldfastError(
     'DISK_FULL',
-    `trying backup ${found.backup.backupId} needs ${neededBytes} bytes in ${scratchDirectory}, and ` +
-      `may take half of the ${freeBytes} that are free there: free space, or name another place ` +
-      '(backupVerifyDirectory, --scratch)',
+    `trying backup ${found.backup.backupId} needs ${neededBytes} bytes in ` +
+      `${scratchDirectory}, and may take half of the ${freeBytes} that are free there: free space, ` +
+      'or name another place (backupVerifyDirectory, --scratch)',
     { details: { neededBytes, freeBytes, directory: scratchDirectory } },
   );
 }
@@ -176,7 +177,9 @@ async function openAndCompare(
   try {
     const { appliedIndex, collections } = await node.collections();
     if (appliedIndex < laid.lastIndex) {
-      const message = `backup ${backup.backupId}: the restored node stands at index ${appliedIndex}, its log ends at ${laid.lastIndex}`;
+      const message =
+        `backup ${backup.backupId}: the restored node stands at index ${appliedIndex}, ` +
+        `its log ends at ${laid.lastIndex}`;
       throw new HoldfastError('BACKUP_CORRUPT', message, { details: { appliedIndex } });
     }
     if (entryCount === 0) {

@@ -7,7 +7,8 @@ import { HoldfastError } from '@holdfast/base';
 import { joinPath } from '@holdfast/storage';
 import { CLUSTER_SECRET_FILE_NAME, writeSecretFile } from '../../config/secrets.ts';
 import { openEmbedded } from '../../embedded.ts';
-import type { CollectionStates, StateDigest } from '../../service-api.ts';
+import type { StateDigest } from '../../service-api.ts';
+import type { CollectionStates } from '../../state/collection-state.ts';
 import type { ThrowawayNode } from './restore-test.ts';
 
 /** It makes no checkpoint of its own: the directory is removed in a moment. */
