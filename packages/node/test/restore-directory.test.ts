@@ -206,7 +206,7 @@ t.test('a power cut at any moment leaves what is refused, or all of it', async (
   const first = 1 + (SEED % 9);
   const ways = ['none', 'random', 'all'] as const;
   const cuts: [number, (typeof ways)[number]][] = [];
-  for (let at = first; at <= total; at += at < total - 6 ? 9 : 1) {
+  for (let at = first; at <= total; at += Math.min(9, Math.max(1, total - 6 - at))) {
     const isLast = at > total - 3;
     for (const way of isLast ? ways : [ways[at % 3] ?? 'none']) cuts.push([at, way]);
   }

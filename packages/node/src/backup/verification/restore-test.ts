@@ -135,9 +135,9 @@ async function refuseWithoutRoom(options: RestoreTestOptions, found: FoundRestor
   if (neededBytes <= freeBytes / 2) return;
   throw new HoldfastError(
     'DISK_FULL',
-    `trying backup ${found.backup.backupId} needs ${neededBytes} bytes in ` +
-      `${scratchDirectory}, and may take half of the ${freeBytes} that are free there: free space, ` +
-      'or name another place (backupVerifyDirectory, --scratch)',
+    `trying backup ${found.backup.backupId} needs ${neededBytes} bytes in ${scratchDirectory}, ` +
+      `and may take half of the ${freeBytes} that are free there: free space, or name another ` +
+      'place (backupVerifyDirectory, --scratch)',
     { details: { neededBytes, freeBytes, directory: scratchDirectory } },
   );
 }
