@@ -111,7 +111,7 @@ export function forgePeer(
   const said: PeerHello = {
     ...{ kind: 'hello', version: PEER_PROTOCOL_VERSION, ...identity, epoch: 0 },
     ...{ publicAddress: '127.0.0.1:1', isJoining: false, confIndex: 0, wallMs: 1_700_000_000_000 },
-    ...{ channel: 'control', nonce },
+    ...{ channel: 'control', nonce, planDigest: '' },
   };
   return withWebSocket(address, 'peer', (socket) => {
     socket.send(encodePeerHandshake(said));

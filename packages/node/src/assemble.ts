@@ -9,7 +9,7 @@
 import type { HardState, Logger, LogIndex, NodeId, Random } from '@holdfast/base';
 import { assert, HoldfastError as HoldfastFailure, logIndex, memberOf, term } from '@holdfast/base';
 import { RaftCore } from '@holdfast/raft';
-import type { CheckpointRoot, FileSystem, NodeIdentity, Wal } from '@holdfast/storage';
+import type { CheckpointRoot, FileSystem, GroupLog, NodeIdentity, Wal } from '@holdfast/storage';
 import {
   CHECKPOINT_GENERATION_COUNT_MIN,
   readCheckpointRoots,
@@ -20,6 +20,7 @@ import { makeLogCheck, makeNodeBackup } from './assemble-backup.ts';
 import type { AssembleOptions, AssembleParts } from './assemble-parts.ts';
 import { gateOf, makeNodeSite } from './assemble-site.ts';
 import type { NodeBackup } from './backup/node-backup.ts';
+import type { NodeCache } from './heal/memory-watch.ts';
 import { HEAL_LIMITS_DEFAULT, NodeCare } from './heal/node-care.ts';
 import type { LogCheck } from './log-check/log-check.ts';
 import { LogHealer, startConf } from './recovery/heal-log.ts';
@@ -122,10 +123,14 @@ export async function assembleNode(
   });
   service.onGraphs(care.causes);
   care.onLook(() => service.look());
-  const logCache = { name: 'log', clear: () => ({ entryCount: log.clearCache() }) };
-  care.watchMemory([service.searchCache, logCache], () => replica.handOver());
+  care.watchMemory([service.searchCache, logCacheOf(log)], () => replica.handOver());
   return { replica, backup, site, logCheck, service, care, core };
 }
+
+const logCacheOf = (log: GroupLog): NodeCache => ({
+  name: 'log',
+  clear: () => ({ entryCount: log.clearCache() }),
+});
 
 /** What a replica itself cannot do without: its next start repairs the log first. */
 function orFail(onRot: RotListener, replica: Pick<Replica, 'fail'>): RotListener {

@@ -2,14 +2,16 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock, Logger, Random, Timers } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
-import { makeKeyRing, readArchiveKeyFile, systemRandomBytes } from '@holdfast/storage';
+import { joinPath, makeKeyRing, readArchiveKeyFile, systemRandomBytes } from '@holdfast/storage';
 import type { BackupPlace } from './assemble.ts';
+import { BACKUP_DIRECTORY_NAME } from './backup/checkpoint-source.ts';
 import type { RetentionPolicy } from './backup/retention.ts';
 import { parseSchedule } from './backup/schedule.ts';
 import { SealThread } from './backup/sealing/seal-thread.ts';
 import { openSink } from './backup/sinks/open-sink.ts';
 import type { BackupSink } from './backup/sinks/sink.ts';
 import { RETRY_POLICY_DEFAULT } from './backup/sinks/sink-retry.ts';
+import { ChildRestoreTester, type RestoreTester } from './backup/verification/restore-tester.ts';
 import type { ClosingStack } from './closing-stack.ts';
 import type { NodeConfig } from './config/options.ts';
 import type { SiteLimits } from './standby/site-api.ts';
@@ -34,7 +36,7 @@ export async function openBackupPlace(
 ): Promise<{ readonly backup?: BackupPlace }> {
   const urls = config.backupSinks ?? [];
   if (urls.length === 0) return {};
-  const keys = readKeys(config, seams.fileSystem);
+  const keys = readBackupKeys(config, seams.fileSystem);
   const environment = { ...seams, retryPolicy: RETRY_POLICY_DEFAULT };
   const sinks: BackupSink[] = [];
   const sealing = new SealThread(seams);
@@ -57,6 +59,7 @@ export async function openBackupPlace(
       verification: parseSchedule(config.backupVerifySchedule),
     },
     retention: retentionOf(config),
+    ...(config.backupVerifyRestore ? { restoreTester: testerOf(config, seams, sinks) } : {}),
   };
   return {
     backup: {
@@ -73,6 +76,28 @@ const siteOf = (config: NodeConfig): Partial<SiteLimits> => ({
   fenceAgeMaxMs: config.fenceAgeMaxMs,
   isSinkRequired: config.primaryRequiresSink,
 });
+function testerOf(
+  config: NodeConfig,
+  { clock, fileSystem }: BackupSeams,
+  sinks: readonly BackupSink[],
+): RestoreTester {
+  const { backupKeyFile, backupOlderKeyFiles = [], backupVerifyDirectory, data, nodeId } = config;
+  const urls = config.backupSinks ?? [];
+  // What a crash leaves below the folder of backups goes at the next start.
+  const scratchDirectory =
+    backupVerifyDirectory === undefined
+      ? joinPath(data, BACKUP_DIRECTORY_NAME, 'restore-test')
+      : joinPath(backupVerifyDirectory, `holdfast-${nodeId}`);
+  return new ChildRestoreTester({
+    ...{ scratchDirectory, nodeId, clock },
+    urls: new Map(sinks.map(({ name }, i) => [name, urls[i] ?? name])),
+    keyFiles: backupKeyFile === undefined ? [] : [backupKeyFile, ...backupOlderKeyFiles],
+    prepare: () => {
+      fileSystem.removeTree(scratchDirectory);
+      fileSystem.makeDirectory(scratchDirectory);
+    },
+  });
+}
 
 function retentionOf(config: NodeConfig): RetentionPolicy {
   return {
@@ -86,7 +111,8 @@ function retentionOf(config: NodeConfig): RetentionPolicy {
   };
 }
 
-function readKeys(config: NodeConfig, fileSystem: FileSystem) {
+/** @throws HoldfastError CONFIG_INVALID, FILE_IO */
+export function readBackupKeys(config: NodeConfig, fileSystem: FileSystem) {
   const { backupKeyFile, backupOlderKeyFiles = [] } = config;
   const older = backupOlderKeyFiles.map((path) => readArchiveKeyFile(fileSystem, path));
   if (backupKeyFile === undefined) return makeKeyRing({ older });

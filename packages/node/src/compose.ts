@@ -21,10 +21,12 @@ import {
 } from '@holdfast/storage';
 import type { AssembledNode } from './assemble.ts';
 import { assembleNode } from './assemble.ts';
+import { knownRestore, type RestoredRecord } from './backup/restore/restored-record.ts';
 import { refuseRestoring } from './backup/restore/restoring-marker.ts';
 import { ClosingStack } from './closing-stack.ts';
 import { openBackupPlace } from './compose-backup.ts';
 import { joinIfEmpty, joinSeeds } from './compose-join.ts';
+import { restoreIfEmpty } from './compose-restore.ts';
 import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
@@ -104,13 +106,14 @@ async function openNode(
   const { wal, identity } = await openLife(life);
   opened.push('log', () => wal.close());
   keepIdentityCopy(fileSystem, config.data, identity);
+  const restored = knownRestore(fileSystem, config.data, logger);
   const failure = new FailureLatch();
   const { host, alarms } = openLanes(config, overrides, logger, failure);
   opened.push('lanes', () => host.close());
   let publicAddress = formatEndpoint(config.advertiseAddress ?? config.listen);
   const common = { ...SEAMS, random: new SeededRandom(randomBytes(4).readUInt32LE()), logger };
   const transport = new WebSocketPeerTransport({
-    ...{ ...common, ...peerOptions(config, identity) },
+    ...{ ...common, ...peerOptions(config, identity, restored) },
     publicAddress: () => publicAddress,
     peerAddress: () => ownPeerAddress(config, identity) ?? transport.address,
   });
@@ -124,8 +127,7 @@ async function openNode(
       {
         ...{ ...config, identity, dataDirectory: config.data, limits: config, ...healOf(config) },
         retainedEntryCount: config.logRetentionEntryCount,
-        searchCache: searchCacheOf(config),
-        writeRetry: writeRetryOf(config),
+        ...{ searchCache: searchCacheOf(config), writeRetry: writeRetryOf(config) },
         publicAddress: () => publicAddress,
         joinAddresses: joinAddresses(fileSystem, config),
       },
@@ -141,7 +143,7 @@ async function openNode(
   );
   await node.servable();
   const server = new PublicServer({
-    ...{ ...common, config, apiKey, service: node.service },
+    ...{ ...common, config, apiKey, service: node.service, restored },
     peerStats: () => transport.stats(),
     hasProcessMetrics: overrides.hasProcessMetrics ?? true,
   });
@@ -202,8 +204,9 @@ function joinAddresses(fileSystem: NodeFileSystem, config: NodeConfig): readonly
   return rememberedContacts(fileSystem, config.data);
 }
 
-function peerOptions(config: NodeConfig, identity: NodeIdentity) {
+function peerOptions(config: NodeConfig, identity: NodeIdentity, restored: RestoredRecord | null) {
   return {
+    ...(restored === null ? {} : { planDigest: restored.planDigest }),
     clusterId: identity.clusterId,
     nodeId: identity.nodeId,
     incarnation: identity.incarnation,
@@ -314,6 +317,11 @@ async function checkStart(fileSystem: NodeFileSystem, config: NodeConfig, logger
   const apiKey = readApiKey(config);
   checkBind(config.listen, { hasApiKey: apiKey !== null, allowRemote: config.allowRemote });
   refuseUnfinished(fileSystem, config.data);
+  await restoreIfEmpty(
+    config,
+    { ...SEAMS, fileSystem, logger, random: new SeededRandom(1) },
+    logger,
+  );
   refuseRestoring(fileSystem, config.data);
   if (isNewLifeUnfinished(fileSystem, config.data)) finishNewLife(fileSystem, config.data);
   restoreLocked(fileSystem, config.data, logger);

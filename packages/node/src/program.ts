@@ -22,6 +22,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.on('uncaughtException', crash);
 process.on('unhandledRejection', crash);
 
+// Started with a channel to its parent: it ends with it.
+if (process.connected) {
+  process.once('disconnect', () => process.exit(EXIT_CRASHED));
+  process.channel?.unref();
+}
+
 armFailpointsFromEnvironment(process.env);
 const exitCode = await runCli(process.argv.slice(2), processIo());
 // What was written to a pipe must have left before the process goes.

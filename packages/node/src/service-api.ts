@@ -17,8 +17,10 @@ import type { BackupService } from './backup/backup-api.ts';
 import type { CareService } from './heal/care-api.ts';
 import type { LogCheckService } from './log-check/log-check-api.ts';
 import type { CheckpointWrites } from './replica/checkpoint-schedule.ts';
+import type { TimedFailoverEvent } from './replica/failover-log.ts';
 import type { ResultCacheCounts } from './routing/result-cache.ts';
 import type { SiteService } from './standby/site-api.ts';
+import type { CollectionStates } from './state/collection-state.ts';
 
 export type { Role } from '@holdfast/raft';
 
@@ -56,6 +58,10 @@ export interface NodeService {
   /** The listener is called after every change of leader, term or role; never removed. */
   onLeaderChange(listener: (change: LeaderChange) => void): void;
   stateDigest(): Promise<StateDigest>;
+  /** As this node has applied them. */
+  collectionStates(): Promise<CollectionStates>;
+  /** The newest steps of failovers that this node saw, oldest first. */
+  failovers(): readonly TimedFailoverEvent[];
   /** What the node does about its disk; null before it has a replica. */
   readonly care: CareService | null;
   /** Null before the replica is there, and where no store for backups is set. */

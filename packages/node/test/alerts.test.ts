@@ -43,6 +43,7 @@ const CASES: Readonly<
   BackupFailing: { fire: always(1), quiet: [always(0), during(HOUR_S - 60)] },
   BackupFailed: { fire: every(HOUR_S), quiet: [always(7)] },
   NoGoodBackup: { fire: madeBefore(2 * HOUR_S + 1), quiet: [madeBefore(2 * HOUR_S)] },
+  RestoreTestFailed: { fire: always(1), quiet: [always(0)] },
   BackupTooOld: { fire: always(0), quiet: [madeBefore(DAY_S), always(START_S + DAY_S)] },
   ArchiveLagEarly: { fire: always(61), quiet: [always(60), during(45)] },
   ArchiveLag: { fire: always(301), quiet: [always(300)] },
@@ -164,6 +165,8 @@ const stubOf = (backup: NodeBackup): BackupService => ({
   prune: (wishes) => backup.prune(wishes),
   abort: () => backup.abort(),
   list: () => backup.list(),
+  restoreTests: () => backup.restoreTests(),
+  download: (backupId) => backup.download(backupId),
   verify: (backupId) => backup.verify(backupId),
 });
 

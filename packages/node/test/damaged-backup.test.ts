@@ -10,6 +10,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError, logIndex, must, SeededRandom, term } from '@holdfast/base';
+import { VirtualClock } from '@holdfast/base/testing';
 import type { BackupManifest } from '@holdfast/storage';
 import {
   backupManifestKey,
@@ -114,7 +115,7 @@ async function lay(
   return layDirectory({
     ...{ fileSystem, directory, plan, nodeId: 'n1', hasher: store.hasher, wal: SMALL_WAL },
     source: backupSource(reader, manifest, fileSystem),
-    archive: archiveOfPlan(store, plan),
+    ...{ archive: archiveOfPlan(store, plan), clock: new VirtualClock() },
   });
 }
 

@@ -217,7 +217,9 @@ t.test('numbers and checks of the log are pages, metrics and commands', async (t
   const admission = new Admission({ maxConnections: 1, inflightRequestCountMax: 1 } as never);
   const metrics = new Metrics({ service, admission, hasProcessMetrics: false });
   const guard = new ApiKeyGuard(null);
-  const app = createHttpRoutes({ service, guard, metrics, logger: SILENT_LOGGER, clock });
+  const app = createHttpRoutes({
+    ...{ service, guard, metrics, logger: SILENT_LOGGER, clock },
+  });
   const ask = async (method: string, path: string) => {
     const response = await app.request(`/api/v1/admin/log${path}`, { method });
     return { status: response.status, body: JSON.parse(await response.text()) };

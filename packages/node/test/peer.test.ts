@@ -127,6 +127,25 @@ t.test('a connection that goes silent is cut and dialled again', async (t) => {
   t.pass();
 });
 
+t.test('nodes that were restored by two plans refuse each other, and nobody else', async (t) => {
+  const digests: Readonly<Record<string, string>> = { n1: 'a'.repeat(64), n2: 'b'.repeat(64) };
+  const patch: PeerNetOptions['patch'] = (id, options) => {
+    const planDigest = digests[id];
+    return planDigest === undefined ? options : { ...options, planDigest };
+  };
+  const peers = await createPeers({ patch });
+  t.teardown(() => stopPeers(peers));
+  await startPeers(peers);
+  const [n1, n2, n3] = peers as [Peer, Peer, Peer];
+  const isRefused = (peer: Peer): boolean => peer.transport.stats().handshakesRefused > 0;
+  const isLetIn = (): boolean => connectedCount(n1) === 2 || connectedCount(n2) === 2;
+  await until(() => connectedCount(n3) === 2 && (isRefused(n1) || isRefused(n2) || isLetIn()));
+  t.equal(connectedCount(n1), 1, 'one that joined later has no plan, and is welcome');
+  t.equal(connectedCount(n2), 1);
+  const line = [...n1.log, ...n2.log].find(({ message }) => /was restored by plan/.test(message));
+  t.match(line?.message, /restored by plan [ab]{16}, this node by [ab]{16}: lay all nodes again/);
+});
+
 t.test(
   'a node that cannot prove itself gets nothing, and is logged once, not per attempt',
   async (t) => {

@@ -11,6 +11,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deriveSeed, HoldfastError, must, SeededRandom } from '@holdfast/base';
+import { VirtualClock } from '@holdfast/base/testing';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
 import t from 'tap';
 import type { RestoreTarget } from '../src/backup/archive/archive-target.ts';
@@ -48,7 +49,7 @@ async function layAndStart(history: PitrHistory, plan: RestorePlan): Promise<Sim
     ...{ fileSystem, directory: DATA_DIRECTORY, plan, nodeId: 'n1', hasher: store.hasher },
     source: backupSource(reader, manifest, fileSystem),
     archive: archiveOfPlan(store, plan),
-    wal: SMALL_WAL,
+    ...{ wal: SMALL_WAL, clock: new VirtualClock() },
   });
   fileSystem.crash({ seed: 1, keepUnsynced: 'none' });
   const cluster = new SimCluster({ nodeCount: 1, seed: 1, wal: SMALL_WAL });

@@ -5,6 +5,7 @@
  * line uses.
  */
 import { DEFAULT_GROUP_ID, HoldfastError, must, SeededRandom } from '@holdfast/base';
+import { VirtualClock } from '@holdfast/base/testing';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import { createEntryHasher, NO_KEYS } from '@holdfast/storage';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
@@ -172,6 +173,7 @@ async function prepare(history: History, target: CollectionsTarget, cluster: Liv
   const restore: CollectionsRestore = {
     ...{ store, found, cluster, names: [COLLECTION], prefix: 'old_', isPublished: true },
     ...{ fileSystem: new MemoryFileSystem(), directory: DIRECTORY, wal: SMALL_WAL },
+    clock: new VirtualClock(),
     pause: async () => undefined,
     onStep: (step) => void steps.push(step),
   };

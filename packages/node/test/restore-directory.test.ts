@@ -7,12 +7,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { HoldfastError, logIndex, must } from '@holdfast/base';
+import { HoldfastError, logIndex, must, SILENT_LOGGER } from '@holdfast/base';
 import { NodeFileSystem, readIdentity, readLogs } from '@holdfast/storage';
 import { CrashSignal, MemoryFileSystem } from '@holdfast/storage/testing';
 import t, { type Test } from 'tap';
 import { chooseBackup } from '../src/backup/restore/choose-backup.ts';
-import type { LaidDirectory } from '../src/backup/restore/lay-directory.ts';
+import type { LaidDirectory, LayOptions } from '../src/backup/restore/lay-directory.ts';
 import { layDirectory } from '../src/backup/restore/lay-directory.ts';
 import type { RestorePlan } from '../src/backup/restore/restore-plan.ts';
 import {
@@ -23,6 +23,11 @@ import {
   writeRestorePlan,
 } from '../src/backup/restore/restore-plan.ts';
 import {
+  knownRestore,
+  RESTORED_FILE_NAME,
+  readRestored,
+} from '../src/backup/restore/restored-record.ts';
+import {
   markRestoring,
   refuseRestoring,
   unmarkRestoring,
@@ -30,9 +35,15 @@ import {
 import { swapDirectory } from '../src/backup/restore/swap-directory.ts';
 import { CLUSTER_SECRET_FILE_NAME, writeSecretFile } from '../src/config/secrets.ts';
 import { openEmbedded } from '../src/embedded.ts';
+import { Admission } from '../src/server/admission.ts';
+import { ApiKeyGuard } from '../src/server/api-key.ts';
+import { createHttpRoutes } from '../src/server/http-routes.ts';
+import { Metrics } from '../src/server/metrics.ts';
+import { SYSTEM_CLOCK } from '../src/system-time.ts';
 import { SimCluster } from '../src/testing/sim-cluster.ts';
 import { DATA_DIRECTORY } from '../src/testing/sim-node.ts';
 import { MAIN, readerOf } from './support/archive.ts';
+import { FakeService } from './support/fake-service.ts';
 import type { History } from './support/restored.ts';
 import { layOptions, makeHistory, planFor, shardDigests, upsert } from './support/restored.ts';
 
@@ -114,7 +125,11 @@ t.test('a restored directory starts as any other, with the rows of its target', 
   await t.rejects(openEmbedded({ dataDir, settings }), { code: 'DATA_DIR_FOREIGN' });
   await layDirectory(options);
   writeSecretFile(join(dataDir, CLUSTER_SECRET_FILE_NAME), 'only-for-this-one-test');
-  markRestoring(fileSystem, dataDir, { planDigest: restorePlanDigest(plan), nodeId: 'embedded' });
+  markRestoring(fileSystem, dataDir, {
+    planDigest: restorePlanDigest(plan),
+    nodeId: 'embedded',
+    failedCount: 0,
+  });
   await t.rejects(openEmbedded({ dataDir, settings }), { code: 'RECOVERY_UNFINISHED' });
   unmarkRestoring(fileSystem, dataDir);
   const client = await openEmbedded({ dataDir, settings });
@@ -161,12 +176,18 @@ t.test('a power cut at any moment leaves what is refused, or all of it', async (
   const whole = await layDirectory(layOptions(history, plan, 'n2', count));
   const total = count.faults.operationCount;
   let [refused, complete] = [0, 0];
-  // Each tenth or so in a run of its own, by seed, and the last ones all: there it is decided.
+  // Each tenth or so in a run of its own, by seed; the last ones all, in every way: there it is
+  // decided.
   const first = 1 + (SEED % 9);
-  for (let at = first; at <= total; at += at < total - 6 ? 9 : 1) {
+  const ways = ['none', 'random', 'all'] as const;
+  const cuts: [number, (typeof ways)[number]][] = [];
+  for (let at = first; at <= total; at += Math.min(9, Math.max(1, total - 6 - at))) {
+    const isLast = at > total - 3;
+    for (const way of isLast ? ways : [ways[at % 3] ?? 'none']) cuts.push([at, way]);
+  }
+  for (const [at, keepUnsynced] of cuts) {
     const fileSystem = new MemoryFileSystem();
     fileSystem.faults.crashAtOperation(at);
-    const keepUnsynced = (['none', 'random', 'all'] as const)[at % 3] ?? 'none';
     try {
       await layDirectory(layOptions(history, plan, 'n2', fileSystem));
     } catch (thrown) {
@@ -341,4 +362,52 @@ t.test('a complete directory takes the place of another, which is kept', (t) => 
     t.same([fileSystem.exists('/data/file'), fileSystem.exists('/old/file')], [true, true]);
   }
   t.end();
+});
+
+t.test('a directory says what it was restored from, and how often that had failed', async (t) => {
+  const history = await makeHistory(SEED + 7, 8);
+  const { index } = await history.reader.end();
+  const plan = await planFor(history, { kind: 'index', index: index - 1 });
+  const fileSystem = new MemoryFileSystem();
+  const options = layOptions(history, plan, 'n1', fileSystem);
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const heal = history.sink.fail({ operation: 'read' });
+    await t.rejects(layDirectory(options));
+    heal();
+    t.equal(readRestored(fileSystem, DATA_DIRECTORY), null, 'nothing counts before the end');
+  }
+  const bytes: [number, number][] = [];
+  const onStep: LayOptions['onStep'] = (step) => {
+    if (step.kind === 'files') bytes.push([step.bytesDone, step.bytesTotal]);
+  };
+  const { entryCount, planDigest } = await layDirectory({ ...options, onStep });
+  const sizeBytes = history.manifest.files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  t.same(bytes.at(-1), [sizeBytes, sizeBytes], 'progress counts bytes');
+  const restored = must(readRestored(fileSystem, DATA_DIRECTORY));
+  t.match(restored, { planDigest, entryCount, sizeBytes, failedCount: 2, targetKind: 'index' });
+  t.match(restored, { backupId: plan.backupId, targetIndex: plan.parent.index, nodeId: 'n1' });
+  const service = new FakeService();
+  const admission = new Admission({ maxConnections: 1, inflightRequestCountMax: 1 } as never);
+  const metrics = new Metrics({ service, admission, restored, hasProcessMetrics: false });
+  const text = await metrics.text();
+  for (const line of [
+    'restore_success_total 1',
+    'restore_failure_total 2',
+    'pitr_success_total 1',
+  ]) {
+    t.ok(text.includes(`holdfast_${line}\n`), line);
+  }
+  const guard = new ApiKeyGuard(null);
+  const app = createHttpRoutes({
+    ...{ service, guard, metrics, logger: SILENT_LOGGER, clock: SYSTEM_CLOCK },
+    restored,
+  });
+  const page = await app.request('/api/v1/admin/restore/status');
+  t.match(await page.json(), { phase: 'done', progressPercent: 100, restored: { planDigest } });
+  fileSystem.flipBit(`${DATA_DIRECTORY}/${RESTORED_FILE_NAME}`, 30);
+  t.throws(() => readRestored(fileSystem, DATA_DIRECTORY), { code: 'FILE_CORRUPT' });
+  const told: string[] = [];
+  const logger = { ...SILENT_LOGGER, error: (_: unknown, line: string) => void told.push(line) };
+  t.equal(knownRestore(fileSystem, DATA_DIRECTORY, logger), null, 'a node starts all the same');
+  t.equal(told.length, 1);
 });

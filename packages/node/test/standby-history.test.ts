@@ -4,6 +4,7 @@
  * Method: as standby.test.ts, with the shipped code of backups and restores between the clusters.
  */
 import { clusterId, DEFAULT_GROUP_ID, SeededRandom } from '@holdfast/base';
+import { VirtualClock } from '@holdfast/base/testing';
 import { encodeLogGap, epochKey, NO_KEYS } from '@holdfast/storage';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
 import t from 'tap';
@@ -85,7 +86,14 @@ async function restored(
   await beginRestoredTimeline(store, plan);
   const { manifest, reader } = await backupOfPlan(store, plan);
   await layDirectory({
-    ...{ fileSystem, directory: DATA_DIRECTORY, plan, nodeId: 'n1', hasher },
+    ...{
+      fileSystem,
+      directory: DATA_DIRECTORY,
+      plan,
+      nodeId: 'n1',
+      hasher,
+      clock: new VirtualClock(),
+    },
     source: backupSource(reader, manifest, fileSystem),
     archive: archiveOfPlan(store, plan),
     wal: { fileSizeBytes: 256 * 1024 },

@@ -38,18 +38,22 @@ import { openPeerFrame, sealPeerFrame } from './peer-frame.ts';
  * 1  raft messages, snapshots
  * 2  the handshake tells peer address, epoch, newest configuration and wall clock; inquiries
  * 3  blocks of damaged files and digests (peer-care.ts)
+ * 4  the handshake tells the digest of the plan that a restored node was made by
  */
-export const PEER_PROTOCOL_VERSION = 3;
+export const PEER_PROTOCOL_VERSION = 4;
 /** Unauthenticated bytes: nothing that is allowed needs a tenth of this. */
 export const PEER_HANDSHAKE_FRAME_SIZE_BYTES_MAX = 4 * 1024;
 /** From an acceptor that has proved itself: a full list of members fits. */
 export const PEER_ACCEPTED_FRAME_SIZE_BYTES_MAX = 64 * 1024;
 export const PEER_NONCE_SIZE_BYTES = 32;
 export const PEER_PROOF_SIZE_BYTES = 32;
-const TRANSCRIPT_LABEL = 'holdfast-peer-2';
+const TRANSCRIPT_LABEL = 'holdfast-peer-3';
 
 /** The last moment that a Date can name. */
 const WALL_MS_MAX = 8.64e15;
+
+/** 64 hex digits, or nothing. */
+const PLAN_DIGEST_PATTERN = /^(?:[0-9a-f]{64})?$/;
 
 const bytesSchema = (sizeBytes: number) =>
   z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.byteLength === sizeBytes, {
@@ -66,6 +70,7 @@ const identityShape = {
   isJoining: z.boolean(),
   confIndex: safeUnsignedSchema,
   wallMs: z.number().min(0).max(WALL_MS_MAX),
+  planDigest: z.string().regex(PLAN_DIGEST_PATTERN),
 };
 
 const helloSchema = z.strictObject({
@@ -127,6 +132,8 @@ export interface PeerIdentity {
   readonly confIndex: number;
   /** Its wall clock as it sends this. */
   readonly wallMs: number;
+  /** Of the restore that made its data directory; empty when none did. */
+  readonly planDigest: string;
 }
 
 export interface PeerHello extends PeerIdentity {
@@ -230,4 +237,5 @@ const identityParts = (identity: PeerIdentity): readonly string[] => [
   String(identity.isJoining),
   String(identity.confIndex),
   String(identity.wallMs),
+  identity.planDigest,
 ];

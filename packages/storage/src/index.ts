@@ -29,6 +29,8 @@ export {
   logChunkKey,
   logChunkPrefix,
   numberOfKey,
+  restoreTestKey,
+  restoreTestPrefix,
   timelineKey,
   timelinePrefix,
 } from './archive/archive-names.ts';
@@ -71,6 +73,13 @@ export {
   isLogGap,
   LOG_GAP_SIZE_BYTES_MAX,
 } from './archive/log-gap.ts';
+export type { RestoreTestFailure, RestoreTestResult } from './archive/restore-test-object.ts';
+export {
+  decodeRestoreTest,
+  encodeRestoreTest,
+  RESTORE_TEST_SIZE_BYTES_MAX,
+  restoreTestFromJson,
+} from './archive/restore-test-object.ts';
 export type { OpenOptions, RandomBytes, SealOptions } from './archive/sealed-frames.ts';
 export { FrameSealer } from './archive/sealed-frames.ts';
 export type { SealedHeader, SealedKind } from './archive/sealed-layout.ts';

@@ -6,6 +6,7 @@ import type { SinkOutcome } from './backup-fan-out.ts';
 import type { BackupListing, VerifyReport } from './backup-reader.ts';
 import type { BackupProgress } from './progress.ts';
 import type { PruneReport } from './prune.ts';
+import type { RestoreTestStatus } from './verification/verify-newest.ts';
 
 export interface BackupWishes {
   readonly type: BackupType;
@@ -106,6 +107,8 @@ export interface NodeBackupStatus {
    * Stores that it has not asked yet, and all while another node leads, are left out.
    */
   readonly newestMs: Readonly<Record<string, number | null>>;
+  /** Of each store the newest restore test that this node knows of. */
+  readonly restoreTests: readonly RestoreTestStatus[];
 }
 
 export interface SinkBackups extends BackupListing {
@@ -125,6 +128,13 @@ export interface BackupService {
   abort(): void;
   /** What each store has, newest first. @throws HoldfastError SINK_* */
   list(): Promise<readonly SinkBackups[]>;
+  /**
+   * All of one backup as a tar file, from the first store that has it: see backup-tar.ts.
+   * @throws HoldfastError BACKUP_NOT_FOUND, SINK_*; the iteration too
+   */
+  download(backupId: string): Promise<AsyncIterable<Uint8Array>>;
+  /** What came of restore tests, per store, newest first. @throws HoldfastError SINK_* */
+  restoreTests(): Promise<readonly RestoreTestStatus[]>;
   /** Reads every object of a backup, in every store that has it. */
   verify(backupId: string): Promise<readonly (VerifyReport & { readonly sink: string })[]>;
 }

@@ -9,9 +9,9 @@ import { failpoint, toHoldfastError } from '@holdfast/base';
 import type { BackupType } from '@holdfast/storage';
 import type { ScheduledTaskStatus, ScheduleKind } from './backup-api.ts';
 import type { SinkOutcome } from './backup-fan-out.ts';
-import type { VerifyReport } from './backup-reader.ts';
 import type { Schedule } from './schedule.ts';
 import { ScheduledTask, type TimePair } from './scheduled-task.ts';
+import type { VerifiedNewest } from './verification/verify-newest.ts';
 
 export type BackupSchedules = Readonly<Record<ScheduleKind, Schedule | null>>;
 
@@ -20,6 +20,8 @@ export interface NewestBackups {
   readonly fullMs: number | null;
   /** Of whatever type. */
   readonly anyMs: number | null;
+  /** When one was last restored to try it, with success. */
+  readonly verifiedMs: number | null;
 }
 
 /** What the schedule has done; all throw HoldfastError. */
@@ -32,7 +34,7 @@ export interface ScheduledWork {
     signal: AbortSignal,
   ): Promise<readonly SinkOutcome[]>;
   /** Of the newest backup; null: there is none. */
-  verifyNewest(sink: string, signal: AbortSignal): Promise<VerifyReport | null>;
+  verifyNewest(sink: string, signal: AbortSignal): Promise<VerifiedNewest | null>;
   /** After a good backup; what comes of it is told elsewhere. Never rejects. */
   prune(sinks: readonly string[], signal: AbortSignal): Promise<void>;
 }
@@ -91,12 +93,7 @@ export class BackupScheduler {
     }
     const abort = new AbortController();
     this.#abort = abort;
-    const { wallMs } = this.#now();
-    for (const { kind, task } of this.#planned) {
-      // Verifications leave no object behind: those of other leaders are not known here.
-      if (kind === 'verification') task.noteFound(wallMs, wallMs);
-      else task.forget();
-    }
+    for (const { task } of this.#planned) task.forget();
     this.#arm(SETTLE_MS, abort.signal);
   }
 
@@ -204,11 +201,12 @@ export class BackupScheduler {
     }
   }
 
-  #noteNewest(sink: string, { anyMs, fullMs }: NewestBackups): void {
+  #noteNewest(sink: string, { anyMs, fullMs, verifiedMs }: NewestBackups): void {
     const { wallMs } = this.#now();
+    // Without a result nobody knows whether there was one: the next scheduled time is early enough.
+    const found = { full: fullMs, incremental: anyMs, verification: verifiedMs ?? wallMs };
     for (const planned of this.#planned) {
-      if (planned.sink !== sink || planned.kind === 'verification') continue;
-      planned.task.noteFound(planned.kind === 'full' ? fullMs : anyMs, wallMs);
+      if (planned.sink === sink) planned.task.noteFound(found[planned.kind], wallMs);
     }
   }
 
@@ -245,14 +243,13 @@ export class BackupScheduler {
     const startedMs = this.#now().wallMs;
     try {
       failpoint('schedule.before-verification');
-      const report = await work.verifyNewest(sink, signal);
+      const verified = await work.verifyNewest(sink, signal);
       if (signal.aborted) return;
-      const error = report?.bad[0]?.error ?? null;
+      const error = verified?.error ?? null;
       if (error !== null) this.#fail(planned, error);
       else {
         task.noteSuccess(startedMs);
-        const { backupId = null, objectCount = 0 } = report ?? {};
-        logger.info({ sink, backupId, objectCount }, 'the newest backup was verified');
+        logger.info({ sink, ...verified }, 'the newest backup was verified');
       }
     } catch (thrown) {
       if (!signal.aborted) this.#fail(planned, toHoldfastError(thrown));

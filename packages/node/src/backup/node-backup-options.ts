@@ -19,6 +19,7 @@ import type { BackupSchedules } from './backup-scheduler.ts';
 import type { RetentionPolicy } from './retention.ts';
 import type { SealingPlace } from './sealing/file-frames.ts';
 import type { BackupSink } from './sinks/sink.ts';
+import type { RestoreTester } from './verification/restore-tester.ts';
 
 /** Opened by the composer, and closed by it. */
 export interface BackupStores {
@@ -35,6 +36,8 @@ export interface BackupStores {
   /** What runs by itself while this node leads. */
   readonly schedules: BackupSchedules;
   readonly retention: RetentionPolicy;
+  /** Left out: verification only reads a backup back. */
+  readonly restoreTester?: RestoreTester;
 }
 
 /** What it needs of the replica. */

@@ -20,6 +20,7 @@ import type {
 import { BackupJournal } from './backup-journal.ts';
 import type { VerifyReport } from './backup-reader.ts';
 import type { BackupScheduler } from './backup-scheduler.ts';
+import { tarOfBackup } from './backup-tar.ts';
 import { removePins } from './checkpoint-source.ts';
 import { NodeArchive } from './node-archive.ts';
 import { archiveStoreIn, backupReaderIn, type NodeBackupOptions } from './node-backup-options.ts';
@@ -28,6 +29,8 @@ import type { BackupProgress } from './progress.ts';
 import { policyOfDays, pruneStores } from './prune-stores.ts';
 import { makeScheduler, sinkNamed } from './scheduled-work.ts';
 import type { BackupSink } from './sinks/sink.ts';
+import { RestoreTests } from './verification/restore-tests.ts';
+import type { RestoreTestStatus } from './verification/verify-newest.ts';
 
 export class NodeBackup implements BackupService {
   readonly #options: NodeBackupOptions;
@@ -40,18 +43,20 @@ export class NodeBackup implements BackupService {
   #underWay: { record: Omit<BackupUnderWay, 'progress'>; done: Promise<unknown> } | null = null;
   #pruning: Promise<unknown> | null = null;
   readonly #progress = new Map<string, BackupProgress>();
+  readonly #restoreTests: RestoreTests;
   #isLeading = false;
   #isStopped = false;
 
   constructor(options: NodeBackupOptions) {
     this.#options = options;
     this.#own = new OwnHistory(options);
+    this.#restoreTests = new RestoreTests(options);
     const { clock, logger, stores, timers } = options;
     const { archive, bytesPerSecMax, sinks } = stores;
     const backUp = () => this.create({ type: 'full' });
     this.#archive = archive === null ? null : new NodeArchive(options, archive, backUp);
     this.#budget = bytesPerSecMax === 0 ? null : new TransferBudget(clock, timers, bytesPerSecMax);
-    this.#scheduler = makeScheduler(options, {
+    this.#scheduler = makeScheduler(options, this.#restoreTests, {
       backUp: async (type, names, signal) =>
         (await this.#create({ type, sinks: names }, signal)).outcomes,
       prune: (names, signal) => {
@@ -109,6 +114,7 @@ export class NodeBackup implements BackupService {
       isPruning: this.#pruning !== null,
       schedule: this.#scheduler.statuses(),
       newestMs: this.#newestMs(),
+      restoreTests: this.#restoreTests.statuses(),
     };
   }
 
@@ -137,6 +143,23 @@ export class NodeBackup implements BackupService {
       return { sink: sink.name, ...(await reader.verify(await reader.read(backupId))) };
     });
     return Promise.all(reports);
+  }
+
+  restoreTests(): Promise<readonly RestoreTestStatus[]> {
+    return this.#restoreTests.list();
+  }
+
+  async download(backupId: string): Promise<AsyncIterable<Uint8Array>> {
+    let failure: unknown = null;
+    for (const sink of this.#options.stores.sinks) {
+      try {
+        const reader = backupReaderIn(this.#options, sink);
+        return tarOfBackup(sink, await reader.read(backupId));
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    throw failure;
   }
 
   abort(): void {

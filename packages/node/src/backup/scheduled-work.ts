@@ -6,6 +6,8 @@ import type { BackupListing, BackupReader } from './backup-reader.ts';
 import { BackupScheduler, type NewestBackups, type ScheduledWork } from './backup-scheduler.ts';
 import { backupReaderIn, type NodeBackupOptions } from './node-backup-options.ts';
 import type { BackupSink } from './sinks/sink.ts';
+import type { RestoreTests } from './verification/restore-tests.ts';
+import { verifyNewest } from './verification/verify-newest.ts';
 
 /** What the node does for its schedules, one at a time. */
 export interface NodeWork {
@@ -18,30 +20,41 @@ export interface NodeWork {
   prune(sinks: readonly string[], signal: AbortSignal): Promise<unknown>;
 }
 
-export function makeScheduler(options: NodeBackupOptions, node: NodeWork): BackupScheduler {
+export function makeScheduler(
+  options: NodeBackupOptions,
+  tests: RestoreTests,
+  node: NodeWork,
+): BackupScheduler {
   const { clock, logger, stores, timers } = options;
   return new BackupScheduler({
     ...{ schedules: stores.schedules, clock, logger, timers },
     sinks: stores.sinks.map(({ name }) => name),
-    work: scheduledWork(options, node),
+    work: scheduledWork(options, tests, node),
   });
 }
 
-function scheduledWork(options: NodeBackupOptions, node: NodeWork): ScheduledWork {
-  const { sinks } = options.stores;
+function scheduledWork(
+  options: NodeBackupOptions,
+  tests: RestoreTests,
+  node: NodeWork,
+): ScheduledWork {
+  const { restoreTester: tester = null, sinks } = options.stores;
   const readerOf = (name: string, signal: AbortSignal): BackupReader =>
     backupReaderIn(options, sinkNamed(sinks, name), signal);
   return {
-    newest: async (name, signal) => newestOf(await readerOf(name, signal).list()),
-    backUp: (type, names, signal) => node.backUp(type, names, signal),
-    async verifyNewest(name, signal) {
-      const reader = readerOf(name, signal);
-      const { backups, damaged } = await reader.list();
-      const [bad] = damaged;
-      if (bad !== undefined) throw bad.error;
-      const [newest] = backups;
-      return newest === undefined ? null : reader.verify(await reader.read(newest.backupId));
+    async newest(name, signal) {
+      const listing = await readerOf(name, signal).list();
+      const sink = sinkNamed(sinks, name);
+      const verifiedMs = tester === null ? null : await tests.lookInto(sink, signal);
+      return { ...newestOf(listing), verifiedMs };
     },
+    backUp: (type, names, signal) => node.backUp(type, names, signal),
+    verifyNewest: (name, signal) =>
+      verifyNewest({
+        ...{ reader: readerOf(name, signal), tester, signal },
+        place: tests.placeIn(sinkNamed(sinks, name)),
+        onResult: (result) => tests.note(name, result),
+      }),
     async prune(names, signal) {
       if (names.length === 0) return;
       try {
@@ -64,7 +77,7 @@ export function sinkNamed(sinks: readonly BackupSink[], name: string): BackupSin
   throw new HoldfastError('REQUEST_INVALID', message);
 }
 
-function newestOf({ backups }: BackupListing): NewestBackups {
+function newestOf({ backups }: BackupListing): Omit<NewestBackups, 'verifiedMs'> {
   const full = backups.find(({ type }) => type === 'full');
   return { fullMs: full?.createdMs ?? null, anyMs: backups[0]?.createdMs ?? null };
 }

@@ -11,6 +11,7 @@ import { findClusters } from '../backup/find-clusters.ts';
 import { parseTime } from './arguments.ts';
 import { askNode } from './ask-node.ts';
 import { addPrune } from './backup-prune.ts';
+import { type RestoreTestFlags, showResults, tryBackup } from './backup-restore-test.ts';
 import { addVerifyLog } from './backup-verify-log.ts';
 import { addClientFlags, type ClientFlags, nodeAddresses } from './client-flags.ts';
 import { type CliIo, EXIT_FAILED, ExitWith, UsageError } from './io.ts';
@@ -38,9 +39,10 @@ interface ListFlags extends StoreFlags {
   readonly json?: boolean;
 }
 
-interface VerifyFlags extends StoreFlags {
+interface VerifyFlags extends StoreFlags, RestoreTestFlags {
   readonly cluster?: string;
-  readonly backupId?: string;
+  readonly restore?: boolean;
+  readonly results?: boolean;
 }
 
 export function registerBackup(program: Command, io: CliIo): void {
@@ -72,7 +74,12 @@ export function registerBackup(program: Command, io: CliIo): void {
       .command('verify')
       .description('read every object of a backup; exit code 1 when one is bad')
       .option('--cluster <ID>', 'default: the only one in the store')
-      .option('--backup-id <ID>', 'default: latest', 'latest'),
+      .option('--backup-id <ID>', 'default: latest', 'latest')
+      .option('--restore', 'restore it, and the archive behind it, into a throwaway node')
+      .option('--scratch <DIR>', 'where that works; default: the place for temporary files')
+      .option('--no-keep-result', 'of --restore: the store does not get the result')
+      .option('--results', 'show what came of all tries that restored one')
+      .option('--json', 'of --restore and --results: one JSON document'),
   ).action((flags: VerifyFlags) => verify(flags, io));
   addVerifyLog(backup, io);
   addPrune(backup, io);
@@ -216,7 +223,10 @@ function describeBackup(backup: BackupSummary): string {
 
 async function verify(flags: VerifyFlags, io: CliIo): Promise<void> {
   await withStore(flags, io, async (store) => {
-    const reader = readerOf(store, await onlyCluster(store, flags.cluster));
+    const cluster = await onlyCluster(store, flags.cluster);
+    if (flags.results === true) return showResults(store, cluster, flags, io);
+    if (flags.restore === true) return tryBackup(store, cluster, flags, io);
+    const reader = readerOf(store, cluster);
     const wished = flags.backupId ?? 'latest';
     const { backupId } = await reader.find(
       wished === 'latest' ? { kind: 'latest' } : { kind: 'id', backupId: wished },

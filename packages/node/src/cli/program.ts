@@ -4,6 +4,7 @@
  */
 import { toHoldfastError } from '@holdfast/base';
 import { Command, CommanderError } from 'commander';
+import { registerAdmin } from './admin-commands.ts';
 import { registerBackup } from './backup-commands.ts';
 import { registerCluster } from './cluster-commands.ts';
 import { registerDataCommands } from './data-commands.ts';
@@ -62,6 +63,7 @@ function createProgram(io: CliIo): Command {
   registerInspect(program, io);
   registerScrub(program, io);
   registerLog(program, io);
+  registerAdmin(program, io);
   registerBackup(program, io);
   registerRestore(program, io);
   registerStandby(program, io);

@@ -82,6 +82,7 @@ async function run(flags: Flags, io: CliIo): Promise<void> {
       const made = await restoreCollections({
         ...{ store, found, names, prefix, cluster, directory },
         ...{ isPublished: flags.publish === true, fileSystem: new NodeFileSystem() },
+        clock: SYSTEM_CLOCK,
         pause: () => new Promise((resolve) => setImmediate(resolve)),
         onStep: showSteps(io),
         signal: untilStopped(io),

@@ -8,7 +8,6 @@ import { createEntryHasher, NodeFileSystem } from '@holdfast/storage';
 import type { Command } from 'commander';
 import type { RestoreTarget } from '../backup/archive/archive-target.ts';
 import { backupSource } from '../backup/restore/backup-source.ts';
-import type { RestoreStep } from '../backup/restore/lay-directory.ts';
 import { layDirectory } from '../backup/restore/lay-directory.ts';
 import {
   archiveOfPlan,
@@ -24,11 +23,15 @@ import {
   restorePlanDigest,
   writeRestorePlan,
 } from '../backup/restore/restore-plan.ts';
+import { estimateRestoreMs } from '../backup/verification/estimate-restore.ts';
+import { listRestoreTests } from '../backup/verification/restore-test-store.ts';
 import { parseEndpoint } from '../config/endpoint.ts';
 import { SYSTEM_CLOCK } from '../system-time.ts';
 import { parseTime } from './arguments.ts';
 import { type CliIo, integerOption, UsageError } from './io.ts';
 import { registerRestoreCollections } from './restore-collections.ts';
+import { RestoreMeter } from './restore-progress.ts';
+import { addRestoreVerify } from './restore-verify.ts';
 import { addStoreFlags, type OpenStore, type StoreFlags, withStore } from './store-flags.ts';
 
 interface PlanFlags extends StoreFlags {
@@ -48,6 +51,9 @@ interface RunFlags extends StoreFlags {
   readonly nodeId: string;
   readonly dataDir: string;
 }
+
+/** Looked through for a good one. */
+const ESTIMATE_TEST_COUNT_MAX = 10;
 
 export function registerRestore(program: Command, io: CliIo): void {
   const restore = program
@@ -76,6 +82,7 @@ export function registerRestore(program: Command, io: CliIo): void {
       .requiredOption('--data-dir <DIR>', 'empty, or not there yet'),
   ).action((flags: RunFlags) => run(flags, io));
   registerRestoreCollections(restore, io);
+  addRestoreVerify(restore, io);
 }
 
 const storeFor = ({ sealing, sink }: OpenStore): RestoreStore => ({
@@ -104,6 +111,7 @@ async function plan(flags: PlanFlags, io: CliIo): Promise<void> {
       mintHexId: () => randomBytes(16).toString('hex'),
     });
     describe(found, io);
+    await showEstimate(store, found, io);
     if (dryRun || path === undefined) {
       io.out('dry run: nothing was written\n');
       return;
@@ -130,19 +138,36 @@ function describe({ backup, entryCount, plan }: FoundRestore, io: CliIo): void {
   io.out(`into new cluster ${plan.clusterId}, ${kind}: ${nodes}\n`);
 }
 
+/** From the newest restore that was tried with success; without one from modest assumptions. */
+async function showEstimate(
+  { sealing, sink }: RestoreStore,
+  { backup, entryCount, plan }: FoundRestore,
+  io: CliIo,
+): Promise<void> {
+  const { clusterId } = plan.parent;
+  const tests = await listRestoreTests({ sink, sealing, clusterId }, ESTIMATE_TEST_COUNT_MAX);
+  const good = tests.find(({ failure }) => failure === null) ?? null;
+  const estimateMs = estimateRestoreMs({ sizeBytes: backup.storedSizeBytes, entryCount }, good);
+  const source =
+    good === null ? 'assumed' : `as the test of ${new Date(good.startedMs).toISOString()}`;
+  io.out(`estimated time: ${Math.ceil(estimateMs / 1_000)} s (${source})\n`);
+}
+
 async function run(flags: RunFlags, io: CliIo): Promise<void> {
   const fileSystem = new NodeFileSystem();
   if (!fileSystem.exists(flags.plan)) throw new UsageError(`--plan: there is no ${flags.plan}`);
   const restorePlan = readRestorePlan(fileSystem, flags.plan);
   await withStore(flags, io, async (open) => {
     const store = storeFor(open);
+    const meter = new RestoreMeter(io, SYSTEM_CLOCK);
     const { manifest, reader } = await backupOfPlan(store, restorePlan);
     const laid = await layDirectory({
       ...{ fileSystem, directory: flags.dataDir, plan: restorePlan, nodeId: flags.nodeId },
+      clock: SYSTEM_CLOCK,
       source: backupSource(reader, manifest, fileSystem),
       archive: archiveOfPlan(store, restorePlan),
       hasher: store.hasher,
-      onStep: (step) => showStep(step, io),
+      onStep: (step) => meter.show(step),
     });
     const { entryCount, lastIndex, lastSum } = laid;
     io.out(
@@ -150,18 +175,6 @@ async function run(flags: RunFlags, io: CliIo): Promise<void> {
         `replayed, log sum ${lastSum}; it must be the same on every node\n`,
     );
   });
-}
-
-/** One line for every tenth of the files; of the log, one per batch. */
-function showStep(step: RestoreStep, io: CliIo): void {
-  if (step.kind === 'done') return;
-  if (step.kind === 'entries') {
-    io.err(`log: index ${step.index} of ${step.through}\n`);
-    return;
-  }
-  const { done, total } = step;
-  const isTenth = Math.floor((done * 10) / total) !== Math.floor(((done - 1) * 10) / total);
-  if (isTenth) io.err(`files: ${done} of ${total}\n`);
 }
 
 function targetOf({ index, pointInTime }: PlanFlags): RestoreTarget {

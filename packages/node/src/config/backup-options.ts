@@ -57,12 +57,26 @@ export const BACKUP_OPTIONS = {
   backupConcurrency: count(1, 64, 4, 'Files of a backup that are sent at a time, per store.'),
   backupFullSchedule: schedule('When a full backup is made', '0 2 * * *'),
   backupIncrementalSchedule: schedule('When an incremental backup is made', '0 * * * *'),
-  backupVerifySchedule: schedule('When the newest backup is read back', '0 4 * * 0'),
+  backupVerifySchedule: schedule('When the newest backup is tried', '0 4 * * *'),
+  backupVerifyRestore: flag(
+    'Try a backup by restoring it into a throwaway node, not only by reading it back.',
+    true,
+  ),
+  backupVerifyDirectory: text(
+    z.string().min(1).optional() as z.ZodType<string | undefined>,
+    'DIR',
+    'Where that restores to, with room for all data; default: in the data directory.',
+  ),
   backupKeepLast: count(1, 10_000, 3, 'Newest backups that stay, whatever their age.'),
   backupKeepHourly: count(0, 10_000, 24, 'Hours of which the newest backup stays.'),
   backupKeepDaily: count(0, 10_000, 7, 'Days of which the newest backup stays.'),
   backupKeepWeekly: count(0, 10_000, 4, 'Weeks of which the newest backup stays.'),
   backupKeepMonthly: count(0, 10_000, 12, 'Months of which the newest backup stays.'),
+  restoreFrom: text(
+    z.string().optional() as z.ZodType<string | undefined>,
+    'URL',
+    'Store of backups that a node with an empty data directory, and without peers, begins with.',
+  ),
   walRetentionMs: milliseconds(
     3_600_000,
     3_650 * DAY_MS,

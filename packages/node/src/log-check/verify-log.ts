@@ -24,7 +24,7 @@ export interface VerifyLogOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Read and hashed in one turn of the event loop: well under a millisecond. */
+/** Read and hashed in one turn of the event loop: others wait for no longer than that. */
 const SLICE_SIZE_BYTES = 256 * 1024;
 /** More are not told: the log is beyond being read one entry at a time. */
 export const FLAW_COUNT_MAX = 100;

@@ -83,7 +83,10 @@ export function memberOfIdentity(context: PeerContext, identity: PeerIdentity): 
 function checkCluster(context: PeerContext, identity: PeerIdentity): void {
   const { clusterId, epoch, nodeId } = identity;
   const own = context.options.epoch;
-  if (clusterId === context.options.clusterId && epoch === own) return;
+  if (clusterId === context.options.clusterId && epoch === own) {
+    checkPlan(context, identity);
+    return;
+  }
   if (clusterId === context.options.clusterId) {
     const older = epoch < own ? nodeId : 'this node';
     const message =
@@ -95,6 +98,19 @@ function checkCluster(context: PeerContext, identity: PeerIdentity): void {
     `${nodeId} belongs to cluster ${clusterId}, this node to ` +
     `${context.options.clusterId}; check the addresses of the peers`;
   throw new HoldfastError('PEER_WRONG_CLUSTER', message, { details: { peer: nodeId } });
+}
+
+/** Two restores may say the same cluster and have other states: a plan that was changed by hand. */
+function checkPlan(context: PeerContext, { nodeId, planDigest }: PeerIdentity): void {
+  const { planDigest: own = '' } = context.options;
+  // Who joined later was made by no restore.
+  if (own === '' || planDigest === '' || own === planDigest) return;
+  const message =
+    `${nodeId} was restored by plan ${planDigest.slice(0, 16)}, this node by ` +
+    `${own.slice(0, 16)}: lay all nodes again, with holdfast restore run and one plan`;
+  throw new HoldfastError('PEER_WRONG_CLUSTER', message, {
+    details: { peer: nodeId, planDigest, ownPlanDigest: own },
+  });
 }
 
 function wrongIncarnation(identity: PeerIdentity, known: string): HoldfastError {

@@ -28,6 +28,8 @@ export interface PeerTransportOptions {
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
   readonly epoch: number;
+  /** Of the restore that made the data directory; left out when none did. */
+  readonly planDigest?: string;
   /**
    * Where clients reach this node; asked at each handshake, because the port may be chosen late.
    */
@@ -141,6 +143,7 @@ export function createPeerContext(options: PeerTransportOptions): PeerContext {
       isJoining: roster.isJoining,
       confIndex: roster.confIndex,
       wallMs: options.clock.wallMs(),
+      planDigest: options.planDigest ?? '',
     }),
     nonce: () => randomBytes(32),
     learn(identity) {

@@ -10,6 +10,7 @@ import { WAL_WRITES_FINE } from '@holdfast/storage';
 import type { BackupService } from '../backup/backup-api.ts';
 import type { CareService } from '../heal/care-api.ts';
 import type { LogCheckService } from '../log-check/log-check-api.ts';
+import type { TimedFailoverEvent } from '../replica/failover-log.ts';
 import { RaftCounters } from '../replica/raft-counters.ts';
 import type {
   LeaderChange,
@@ -21,6 +22,7 @@ import type {
   StateDigest,
 } from '../service-api.ts';
 import type { SiteService } from '../standby/site-api.ts';
+import type { CollectionStates } from '../state/collection-state.ts';
 
 export interface WaitingView {
   readonly role: 'repairing';
@@ -102,6 +104,10 @@ export class WaitingService implements NodeService {
     }));
   }
 
+  failovers(): readonly TimedFailoverEvent[] {
+    return [];
+  }
+
   /** Neither changes while it waits, and nobody listens to it for longer. */
   onMembersChange(_listener: () => void): void {}
 
@@ -125,6 +131,11 @@ export class WaitingService implements NodeService {
 
   stateDigest(): Promise<StateDigest> {
     return Promise.resolve({ digest: '', appliedIndex: 0 });
+  }
+
+  collectionStates(): Promise<CollectionStates> {
+    const message = `${this.#identity.nodeId} does not serve yet; use another node`;
+    return Promise.reject(new HoldfastError('REPAIRING', message));
   }
 }
 
@@ -161,6 +172,10 @@ export class ServiceSwitch implements NodeService {
     return this.#service.members();
   }
 
+  failovers(): readonly TimedFailoverEvent[] {
+    return this.#service.failovers();
+  }
+
   onMembersChange(listener: () => void): void {
     this.#memberListeners.push(listener);
   }
@@ -187,5 +202,9 @@ export class ServiceSwitch implements NodeService {
 
   stateDigest(): Promise<StateDigest> {
     return this.#service.stateDigest();
+  }
+
+  collectionStates(): Promise<CollectionStates> {
+    return this.#service.collectionStates();
   }
 }

@@ -23,6 +23,8 @@ import type {
 } from '../service-api.ts';
 import type { SiteService } from '../standby/site-api.ts';
 import type { WriteGate } from '../standby/write-gate.ts';
+import { type CollectionStates, collectionState } from '../state/collection-state.ts';
+import type { TimedFailoverEvent } from './failover-log.ts';
 import type { GraphListener } from './graph-alarms.ts';
 import { GraphAlarms } from './graph-alarms.ts';
 import type { Defer } from './group-host.ts';
@@ -174,6 +176,10 @@ export class ReplicaService implements NodeService {
     );
   }
 
+  failovers(): readonly TimedFailoverEvent[] {
+    return this.#parts.replica.failovers.events;
+  }
+
   onMembersChange(listener: () => void): void {
     this.#parts.replica.membership.onChange(() => listener());
   }
@@ -205,6 +211,18 @@ export class ReplicaService implements NodeService {
       const lines = shards.map((shard) => `${shard.uid}/${shard.shard}/${shard.digest}\n`);
       const digest = xxh128([new TextEncoder().encode([metaDigest, ...lines].join('\n'))]);
       return { digest: toHex(digest), appliedIndex, contentIndex };
+    });
+  }
+
+  collectionStates(): Promise<CollectionStates> {
+    const { replica, host } = this.#parts;
+    return replica.applier.barrier(async (appliedIndex) => {
+      const shards = await host.digests(appliedIndex);
+      const collections = replica.meta.catalogue.all().map((definition) => {
+        const own = shards.filter(({ uid }) => uid === definition.uid);
+        return collectionState(definition, own);
+      });
+      return { appliedIndex, collections };
     });
   }
 

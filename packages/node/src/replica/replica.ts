@@ -24,6 +24,7 @@ import type { ClockWatch } from './clock-watch.ts';
 import { Contradictions } from './contradictions.ts';
 import type { DriverListener } from './driver.ts';
 import { Driver } from './driver.ts';
+import { FailoverLog } from './failover-log.ts';
 import { FailoverTimeline } from './failover-timeline.ts';
 import type { FastFailover } from './fast-failover.ts';
 import { Fitness } from './fitness.ts';
@@ -91,6 +92,7 @@ export class Replica {
   readonly #readiness: LeaderReadiness;
   readonly #leaderClock: LeaderClock;
   readonly #timeline: FailoverTimeline;
+  readonly failovers: FailoverLog;
   readonly #replay: ReplayWatch;
   readonly #listeners: SoftStateListener[] = [];
   #soft: SoftState;
@@ -110,8 +112,8 @@ export class Replica {
     this.#reads = new ReadGate(nowMs);
     this.#leaderClock = new LeaderClock(clock, () => this.clockWatch.medianOffsetMs());
     this.#readiness = new LeaderReadiness();
-    const tell = (failover: object): void => parts.logger.info({ failover }, 'failover');
-    this.#timeline = new FailoverTimeline(nowMs, tell);
+    this.failovers = new FailoverLog(clock, parts.logger);
+    this.#timeline = new FailoverTimeline(nowMs, this.failovers.tell);
     this.#replay = replayWatch(options, parts);
     this.applier = new Applier({
       host,

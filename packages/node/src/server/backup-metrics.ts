@@ -10,6 +10,7 @@ import type {
   ScheduledTaskStatus,
   SinkRetentionStatus,
 } from '../backup/backup-api.ts';
+import type { RestoreTestStatus } from '../backup/verification/verify-newest.ts';
 import type { NodeService } from '../service-api.ts';
 
 interface Sample {
@@ -49,6 +50,19 @@ const METRICS: readonly Metric[] = [
         return { labels: { sink }, value: (timeMs ?? 0) / 1_000 };
       }),
   },
+  restoreTest(
+    'restore_test_last_timestamp',
+    'When a backup was last restored to try it, in seconds.',
+    ({ durationMs, startedMs }) => (startedMs + durationMs) / 1_000,
+  ),
+  restoreTest('restore_test_failed', '1 when that failed.', ({ failure }) =>
+    failure === null ? 0 : 1,
+  ),
+  restoreTest(
+    'restore_test_duration_seconds',
+    'How long that took: the time that a restore takes.',
+    ({ durationMs }) => durationMs / 1_000,
+  ),
   task(
     'gauge',
     'backup_failures_in_row',
@@ -140,6 +154,12 @@ function task(
   const samples = ({ schedule }: NodeBackupStatus) =>
     schedule.map((one) => ({ labels: { type: one.kind, sink: one.sink }, value: read(one) }));
   return { kind, name, help, labelNames, read: samples };
+}
+
+function restoreTest(name: string, help: string, read: (one: RestoreTestStatus) => number): Metric {
+  const samples = (status: NodeBackupStatus) =>
+    status.restoreTests.map((one) => ({ labels: { sink: one.sink }, value: read(one) }));
+  return { kind: 'gauge', name, help, labelNames: ['sink'], read: samples };
 }
 
 function retention(name: string, help: string, read: (one: SinkRetentionStatus) => number): Metric {

@@ -40,6 +40,9 @@ export function addBackupRoutes(app: Hono, service: NodeService): void {
     const sinks = await backupOf(service).list();
     return context.json({ sinks: sinks.map(listingView) });
   });
+  app.get('/api/v1/admin/backups/restore-tests', async (context) =>
+    context.json({ tests: await backupOf(service).restoreTests() }),
+  );
   app.post('/api/v1/admin/backups/prune', async (context) => {
     const backup = backupOf(service);
     const outcomes = await backup.prune(parsed(pruneSchema, await bodyOf(context)));

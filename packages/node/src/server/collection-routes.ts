@@ -1,6 +1,7 @@
 /**
- * Collections over HTTP, behind the API key: those there are, and what becomes of them. Changes are
- * for the leader: another node answers 503 with its address in the details.
+ * Collections over HTTP, behind the API key: those there are, with counts and digests of this node
+ * for comparing with backups, and what becomes of them. Hidden ones and changes are for the leader:
+ * another node answers 503 with its address in the details.
  */
 import { type Clock, HoldfastError } from '@holdfast/base';
 import type { HiddenCollectionDescription, ListCollectionsResult } from '@holdfast/protocol';
@@ -16,7 +17,15 @@ interface RouteParts {
 export function addCollectionRoutes(app: Hono, parts: RouteParts): void {
   app.get('/api/v1/collections', async (context) => {
     const isWide = context.req.query('include_deleted') === 'true';
-    return context.json(await list(parts, isWide));
+    return context.json(isWide ? await list(parts) : await parts.service.collectionStates());
+  });
+  app.get('/api/v1/collections/:name', async (context) => {
+    const { appliedIndex, collections } = await parts.service.collectionStates();
+    const name = context.req.param('name');
+    const found = collections.find((collection) => collection.name === name);
+    if (found !== undefined) return context.json({ appliedIndex, ...found });
+    const message = `no collection is named '${name}': see GET /api/v1/collections`;
+    throw new HoldfastError('COLLECTION_NOT_FOUND', message);
   });
   app.post('/api/v1/collections/:name/rename', async (context) => {
     const { new_name: newName } = await bodyOf(context, ['new_name']);
@@ -26,7 +35,7 @@ export function addCollectionRoutes(app: Hono, parts: RouteParts): void {
   app.post('/api/v1/collections/:name/restore', async (context) => {
     const name = context.req.param('name');
     const { uid, new_name: newName } = await bodyOf(context, ['uid', 'new_name']);
-    const found = uid ?? uidOfDropped(name, (await list(parts, true)).hidden ?? []);
+    const found = uid ?? uidOfDropped(name, (await list(parts)).hidden ?? []);
     const asked = { uid: found, name: newName ?? name };
     return context.json(await ask(parts, { kind: 'undeleteCollection', ...asked }));
   });
@@ -36,8 +45,9 @@ export function addCollectionRoutes(app: Hono, parts: RouteParts): void {
   });
 }
 
-async function list(parts: RouteParts, includeDeleted: boolean): Promise<ListCollectionsResult> {
-  const message = { kind: 'listCollections', ...(includeDeleted ? { includeDeleted } : {}) };
+/** Hidden ones too. */
+async function list(parts: RouteParts): Promise<ListCollectionsResult> {
+  const message = { kind: 'listCollections', includeDeleted: true };
   return (await ask(parts, message)) as ListCollectionsResult;
 }
 

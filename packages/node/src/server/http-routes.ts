@@ -9,7 +9,9 @@ import {
   toHoldfastError,
 } from '@holdfast/base';
 import { Hono } from 'hono';
+import { type RestoredRecord, restoreStateOf } from '../backup/restore/restored-record.ts';
 import type { NodeService } from '../service-api.ts';
+import { addAdminRoutes } from './admin-routes.ts';
 import type { ApiKeyGuard } from './api-key.ts';
 import { addBackupRoutes } from './backup-routes.ts';
 import { addCareRoutes } from './care-routes.ts';
@@ -17,14 +19,17 @@ import { addCollectionRoutes } from './collection-routes.ts';
 import { healthOf } from './health.ts';
 import { addLogCheckRoutes } from './log-check-routes.ts';
 import type { Metrics } from './metrics.ts';
+import { addSnapshotRoutes } from './snapshot-routes.ts';
 import { addStandbyRoutes } from './standby-routes.ts';
 
 export interface HttpRoutesOptions {
   readonly service: NodeService;
   readonly guard: ApiKeyGuard;
   readonly metrics: Metrics;
-  readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly clock: Pick<Clock, 'monotonicMs' | 'wallMs'>;
   readonly logger: Logger;
+  /** What the data directory was restored from; null: it was not. */
+  readonly restored?: RestoredRecord | null;
 }
 
 /** Of what is not 503. */
@@ -35,17 +40,21 @@ const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 404 | 409 | 500 
   INTERNAL: 500,
   REQUEST_INVALID: 400,
   UNAUTHENTICATED: 401,
+  BACKUP_NOT_FOUND: 404,
+  RESTORE_TARGET: 409,
 };
 
 const BEARER = /^Bearer (.+)$/i;
 
 export function createHttpRoutes(options: HttpRoutesOptions): Hono {
-  const { service, guard, metrics, logger, clock } = options;
+  const { service, guard, metrics, logger, clock, restored = null } = options;
   const app = new Hono();
-  app.get('/health', (context) => {
-    const { isHealthy, body } = healthOf(service.status());
-    return context.json(body, isHealthy ? 200 : 503);
-  });
+  for (const path of ['/health', '/api/v1/health']) {
+    app.get(path, (context) => {
+      const { isHealthy, body } = healthOf(service.status());
+      return context.json(body, isHealthy ? 200 : 503);
+    });
+  }
   app.use('*', async (context, next) => {
     const presented = BEARER.exec(context.req.header('authorization') ?? '')?.[1];
     guard.check(presented);
@@ -60,6 +69,9 @@ export function createHttpRoutes(options: HttpRoutesOptions): Hono {
   addLogCheckRoutes(app, service);
   addStandbyRoutes(app, service);
   addCollectionRoutes(app, { service, clock });
+  addAdminRoutes(app, service, clock);
+  addSnapshotRoutes(app, service, clock);
+  app.get('/api/v1/admin/restore/status', (context) => context.json(restoreStateOf(restored)));
   app.notFound((context) => {
     const message =
       'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +

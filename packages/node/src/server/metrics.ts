@@ -4,6 +4,7 @@
  */
 import { isUnsafeSyncMode } from '@holdfast/storage';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { RestoredRecord } from '../backup/restore/restored-record.ts';
 import type {
   LaneStatus,
   NodeRole,
@@ -19,6 +20,7 @@ import { registerLaneMetrics } from './lane-metrics.ts';
 import { registerLogCheckMetrics } from './log-check-metrics.ts';
 import { registerLogMetrics } from './log-metrics.ts';
 import { registerReplicaMetrics } from './replica-metrics.ts';
+import { registerRestoreMetrics } from './restore-metrics.ts';
 import { registerSearchMetrics } from './search-metrics.ts';
 import { registerStandbyMetrics } from './standby-metrics.ts';
 
@@ -32,6 +34,8 @@ export interface MetricsSources {
   readonly service: NodeService;
   readonly admission: Admission;
   readonly peerStats?: () => PeerTransportStats;
+  /** What the data directory was restored from; null or left out: it was not. */
+  readonly restored?: RestoredRecord | null;
   /** Process metrics (CPU, memory, event loop) are per process: off for embedded nodes. */
   readonly hasProcessMetrics: boolean;
 }
@@ -80,6 +84,7 @@ export class Metrics {
     registerLaneMetrics(this.#registry, sources.service);
     registerLogMetrics(this.#registry, sources.service);
     registerLogCheckMetrics(this.#registry, sources.service);
+    registerRestoreMetrics(this.#registry, sources.restored ?? null);
     registerSearchMetrics(this.#registry, sources.service);
     registerServerGauges(this.#registry, sources.admission);
     if (sources.peerStats !== undefined) registerPeerMetrics(this.#registry, sources.peerStats);

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock, Logger, Timers } from '@holdfast/base';
 import { assert } from '@holdfast/base';
 import { getRequestListener } from '@hono/node-server';
+import type { RestoredRecord } from '../backup/restore/restored-record.ts';
 import { type Endpoint, formatEndpoint } from '../config/endpoint.ts';
 import type { NodeConfig } from '../config/options.ts';
 import type { NodeService, PeerTransportStats } from '../service-api.ts';
@@ -38,6 +39,8 @@ export interface PublicServerOptions {
   /** Null: clients need no key. */
   readonly apiKey: string | null;
   readonly service: NodeService;
+  /** What the data directory was restored from; null: it was not. */
+  readonly restored?: RestoredRecord | null;
   readonly peerStats?: () => PeerTransportStats;
   /** False for nodes that share their process with others. */
   readonly hasProcessMetrics: boolean;
@@ -65,14 +68,16 @@ export class PublicServer {
     const admission: Admission = new Admission(config, () =>
       service.care?.recover(connectionsExhausted(admission)),
     );
-    const { peerStats, hasProcessMetrics } = options;
+    const { peerStats, hasProcessMetrics, restored = null } = options;
     const metrics = new Metrics({
-      ...{ service, admission, hasProcessMetrics },
+      ...{ service, admission, hasProcessMetrics, restored },
       ...(peerStats === undefined ? {} : { peerStats }),
     });
     const common = { service, admission, guard, metrics, clock, timers, logger };
     this.#clients = new ClientServer({ ...common, limits: config });
-    const routes = createHttpRoutes({ service, guard, metrics, clock, logger });
+    const routes = createHttpRoutes({
+      ...{ service, guard, metrics, clock, logger, restored },
+    });
     this.#http = createServer(
       { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
       getRequestListener(routes.fetch, { overrideGlobalObjects: false }),

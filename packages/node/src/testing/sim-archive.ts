@@ -4,6 +4,7 @@
  */
 import type { ClusterId } from '@holdfast/base';
 import { DEFAULT_GROUP_ID, HoldfastError, logIndex, must, SeededRandom } from '@holdfast/base';
+import { VirtualClock } from '@holdfast/base/testing';
 import { createEntryHasher, NO_KEYS } from '@holdfast/storage';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
 import type { ArchiveReport } from '../backup/archive/archive-reader.ts';
@@ -103,7 +104,7 @@ export class SimArchive {
         ...{ fileSystem, directory: DATA_DIRECTORY, plan, nodeId: 'n1' },
         source: backupSource(reader, manifest, fileSystem),
         archive: archiveOfPlan(this.#store, plan),
-        hasher: this.#store.hasher,
+        ...{ hasher: this.#store.hasher, clock: new VirtualClock() },
         wal: { fileSizeBytes: 64 * 1024 },
       });
       return { kind: 'restored', digests: await digestsOf(fileSystem) };

@@ -33,7 +33,7 @@ import { beginNewLifeAfter, openLife, resumeNewLife } from '../recovery/new-life
 import type { WaitingView } from '../recovery/waiting-service.ts';
 import { LaneAlarms } from '../replica/lane-alarms.ts';
 import { openClientPort } from './sim-client-port.ts';
-import type { SimCluster, SimClusterOptions } from './sim-cluster.ts';
+import type { SimCluster } from './sim-cluster.ts';
 import { SimDevice } from './sim-device.ts';
 import { makeLanes } from './sim-lanes.ts';
 import { SimProcess } from './sim-process.ts';

@@ -312,6 +312,7 @@ export class SimTransport implements PeerTransport {
       ...{ clusterId, incarnation, epoch, peerAddress, nodeId: other.#nodeId },
       publicAddress: clientAddress,
       isJoining: other.#isJoining,
+      planDigest: '',
       confIndex: other.#confIndex,
       wallMs: other.#process.wallMs(),
     };

@@ -10,6 +10,7 @@ import type {
   NodeStatus,
   StateDigest,
 } from '../../src/service-api.ts';
+import type { CollectionStates } from '../../src/state/collection-state.ts';
 
 type Execute = (request: Request, context: ExecuteContext) => Promise<ResultBody>;
 
@@ -67,7 +68,9 @@ export class FakeService implements NodeService {
   logCheck: NodeService['logCheck'] = null;
   standby: NodeService['standby'] = null;
   execute_: Execute = async () => ({ index: 7, term: 2 }) as ResultBody;
+  failovers_: ReturnType<NodeService['failovers']> = [];
   statusPatch: Partial<NodeStatus> = {};
+  collectionStates_: CollectionStates = { appliedIndex: 10, collections: [] };
 
   execute(request: Request, context: ExecuteContext): Promise<ResultBody> {
     this.executed.push(request);
@@ -129,12 +132,20 @@ export class FakeService implements NodeService {
     }));
   }
 
+  failovers(): ReturnType<NodeService['failovers']> {
+    return this.failovers_;
+  }
+
   onMembersChange(listener: () => void): void {
     this.membersListeners.push(listener);
   }
 
   onLeaderChange(listener: (change: LeaderChange) => void): void {
     this.listeners.push(listener);
+  }
+
+  async collectionStates(): Promise<CollectionStates> {
+    return this.collectionStates_;
   }
 
   async stateDigest(): Promise<StateDigest> {

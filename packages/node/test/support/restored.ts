@@ -11,6 +11,7 @@ import { createEntryHasher, NO_KEYS, readCheckpointRoot, readIdentity } from '@h
 import type { ArchiveReader } from '../../src/backup/archive/archive-reader.ts';
 import type { RestoreTarget } from '../../src/backup/archive/archive-target.ts';
 import { committedPartOf } from '../../src/backup/archive/committed-log.ts';
+import { describeCheckpoint } from '../../src/backup/backup-facts.ts';
 import { BackupReader } from '../../src/backup/backup-reader.ts';
 import { writeBackup } from '../../src/backup/backup-writer.ts';
 import { pinCheckpoint } from '../../src/backup/checkpoint-source.ts';
@@ -141,7 +142,7 @@ async function backUp(
       facts: new FileFactsCache((file) => examineFile(fileSystem, file, pause)),
       description: {
         ...{ clusterId, timeline: MAIN, nodeId, productVersion: '0.1.0', dataFormatVersion: 1 },
-        ...{ logTimeMs: 0, collections: [] },
+        ...(await describeCheckpoint(fileSystem, checkpoint, pause)),
       },
       ...{ base: null, known: null, log: null },
     },
@@ -186,6 +187,6 @@ export function layOptions(
   return {
     ...{ fileSystem, directory: DATA_DIRECTORY, plan, nodeId, archive, wal: SMALL_WAL },
     source: backupSource(reader, manifest, fileSystem),
-    hasher: createEntryHasher(),
+    ...{ hasher: createEntryHasher(), clock: new VirtualClock() },
   };
 }

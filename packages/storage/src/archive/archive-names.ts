@@ -5,6 +5,7 @@
  *   <clusterId>/timelines/<timeline>            where a timeline comes from
  *   <clusterId>/epochs/<number>                 who took over from whom
  *   <clusterId>/files/<sha256>                  one file, by its content
+ *   <clusterId>/restore-tests/<time>            how a backup was restored to try it
  *   <clusterId>/backup_<id>/manifest            written last: without it there is no backup
  *   <clusterId>/locks/<name>                    who works on the store right now; empty
  * Numbers have 16 digits, so the order of keys is the order of numbers.
@@ -48,6 +49,13 @@ export const filePrefix = (clusterId: string): string => `${clusterPrefix(cluste
 
 export const fileKey = (clusterId: string, sha256: string): string =>
   `${filePrefix(clusterId)}${checked(sha256, SHA256_PATTERN)}`;
+
+export const restoreTestPrefix = (clusterId: string): string =>
+  `${clusterPrefix(clusterId)}restore-tests/`;
+
+/** `startedMs`: of the test. */
+export const restoreTestKey = (clusterId: string, startedMs: number): string =>
+  `${restoreTestPrefix(clusterId)}${paddedNumber(startedMs)}`;
 
 /** Of every backup of the cluster; what follows is the id, a slash and `manifest`. */
 export const backupPrefix = (clusterId: string): string => `${clusterPrefix(clusterId)}backup_`;

@@ -44,6 +44,7 @@ const KIND_CODES = {
   epoch: 4,
   file: 5,
   manifest: 6,
+  'restore-test': 7,
 } as const;
 export type SealedKind = keyof typeof KIND_CODES;
 

@@ -156,16 +156,7 @@ export class DurableGroupLog implements GroupLog {
 
   tailCountIn(fileId: number): number {
     // Above what was filled or written again files are in index order.
-    let low = Math.max(this.firstIndex(), this.#filledThrough + 1);
-    let high: number = this.lastIndex() + 1;
-    while (low < high) {
-      const middle = low + Math.floor((high - low) / 2);
-      const isInside =
-        this.#index.isPresent(middle) && this.#index.position(middle).fileId >= fileId;
-      if (isInside) high = middle;
-      else low = middle + 1;
-    }
-    return this.lastIndex() + 1 - low;
+    return this.#index.tailCountIn(fileId, Math.max(this.firstIndex(), this.#filledThrough + 1));
   }
 
   setHardState(hardState: HardState): void {

@@ -223,6 +223,18 @@ export class EntryIndex {
     return index;
   }
 
+  /** How many of the newest entries are in that file or later; from `low` on files ascend. */
+  tailCountIn(fileId: number, low: number): number {
+    let high = this.lastIndex + 1;
+    let first = Math.min(low, high);
+    while (first < high) {
+      const middle = first + Math.floor((high - first) / 2);
+      if (this.isPresent(middle) && this.position(middle).fileId >= fileId) high = middle;
+      else first = middle + 1;
+    }
+    return this.lastIndex + 1 - first;
+  }
+
   /** Takes the slot out of the totals. */
   #forget(index: number): void {
     const { chunk, at } = this.#slot(index);

@@ -4,7 +4,7 @@
  * running cluster as hidden collections. The directory is a throwaway: it is removed whatever
  * happens, and the store is only read.
  */
-import type { GroupId } from '@holdfast/base';
+import type { Clock, GroupId } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
 import type { FileSystem, WalOptions } from '@holdfast/storage';
 import type { RestoreTarget } from '../archive/archive-target.ts';
@@ -66,6 +66,7 @@ export interface CollectionsRestore {
   readonly fileSystem: FileSystem;
   /** Must not be there yet; is gone at the end. */
   readonly directory: string;
+  readonly clock: Clock;
   readonly pause: () => Promise<void>;
   readonly onStep?: (step: RestoreStep | BesideStep) => void;
   readonly signal?: AbortSignal;
@@ -98,7 +99,7 @@ export async function restoreCollections(
       ...{ ...files, ...optional, plan: found.plan, nodeId: THROWAWAY.nodeId },
       source: backupSource(reader, manifest, fileSystem),
       archive: archiveOfPlan(store, found.plan),
-      hasher: store.hasher,
+      ...{ hasher: store.hasher, clock: restore.clock },
     });
     const { group, parent } = found.plan;
     const source = await openOffline({ ...files, group, names, pause, index: parent.index });

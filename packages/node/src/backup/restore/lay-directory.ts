@@ -8,11 +8,12 @@
  *   CHECKPOINT           the root of the backup, as it was
  *   wal/                 behind the checkpoint: archived entries, and the new configuration
  *   identity.json        of the new cluster
+ *   RESTORED             what it was made of
  *   RESTORING removed
  *
  * A restore that was cut off begins anew: what it left is removed, if it is of the same plan.
  */
-import type { EntryHasher, LogIndex } from '@holdfast/base';
+import type { Clock, EntryHasher, LogIndex } from '@holdfast/base';
 import { failpoint, HoldfastError } from '@holdfast/base';
 import { checkpointFiles } from '@holdfast/shard-worker';
 import type { CheckpointRoot, FileSystem, NodeIdentity, WalOptions } from '@holdfast/storage';
@@ -33,6 +34,7 @@ import type { RestoredLog } from './restore-log.ts';
 import { restoreLog } from './restore-log.ts';
 import type { RestorePlan } from './restore-plan.ts';
 import { restorePlanDigest } from './restore-plan.ts';
+import { writeRestored } from './restored-record.ts';
 import {
   markRestoring,
   RESTORING_FILE_NAME,
@@ -43,6 +45,7 @@ import {
 /** One file of a backup, relative to a data directory. */
 export interface RestoreFile {
   readonly path: string;
+  readonly sizeBytes: number;
 }
 
 /** What a restore takes from a backup. */
@@ -59,7 +62,13 @@ export interface RestoreSource<File extends RestoreFile = RestoreFile> {
 }
 
 export type RestoreStep =
-  | { readonly kind: 'files'; readonly done: number; readonly total: number }
+  | {
+      readonly kind: 'files';
+      readonly done: number;
+      readonly total: number;
+      readonly bytesDone: number;
+      readonly bytesTotal: number;
+    }
   | { readonly kind: 'entries'; readonly index: LogIndex; readonly through: LogIndex }
   | { readonly kind: 'done' };
 
@@ -73,6 +82,7 @@ export interface LayOptions {
   readonly source: RestoreSource;
   readonly archive: Pick<ArchiveReader, 'entries'>;
   readonly hasher: EntryHasher;
+  readonly clock: Clock;
   readonly wal?: Partial<WalOptions>;
   readonly onStep?: (step: RestoreStep) => void;
   /** Between two files and two batches. */
@@ -98,14 +108,15 @@ const FETCH_CONCURRENCY = 4;
  *   BACKUP_CORRUPT, ARCHIVE_GAP, RESTORE_TARGET, SINK_*, FILE_IO, ABORTED
  */
 export async function layDirectory(options: LayOptions): Promise<LaidDirectory> {
-  const { directory, fileSystem, plan, source } = options;
+  const { clock, directory, fileSystem, nodeId, plan, source } = options;
+  const [startedMs, startedMonotonicMs] = [clock.wallMs(), clock.monotonicMs()];
   const identity = identityOf(options);
   const planDigest = restorePlanDigest(plan);
   checkSource(options);
-  clearOwn(options, planDigest);
+  const failedCount = clearOwn(options, planDigest);
   fileSystem.makeDirectory(directory);
   failpoint('restore.before-marker');
-  markRestoring(fileSystem, directory, { planDigest, nodeId: options.nodeId });
+  markRestoring(fileSystem, directory, { planDigest, nodeId, failedCount });
   failpoint('restore.after-marker');
   await fetchFiles(options);
   failpoint('restore.after-files');
@@ -116,6 +127,14 @@ export async function layDirectory(options: LayOptions): Promise<LaidDirectory> 
   const log = await layLog(options);
   failpoint('restore.before-identity');
   layIdentity(fileSystem, directory, identity);
+  writeRestored(fileSystem, directory, {
+    ...{ planDigest, nodeId, sourceClusterId: plan.parent.clusterId, backupId: plan.backupId },
+    ...{ backupIndex: plan.backupIndex, targetIndex: plan.parent.index, failedCount },
+    ...{ targetKind: plan.target.kind, entryCount: log.entryCount },
+    ...{ fileCount: source.files.length, sizeBytes: sizeOf(source.files) },
+    startedMs: Math.round(startedMs),
+    durationMs: Math.round(clock.monotonicMs() - startedMonotonicMs),
+  });
   failpoint('restore.before-unmarking');
   unmarkRestoring(fileSystem, directory);
   failpoint('restore.after-unmarking');
@@ -159,16 +178,26 @@ function checkSource({ plan, source }: LayOptions): void {
   );
 }
 
+/** The plan of a node that restores itself, which goes on with it after it was cut off. */
+export const RESTORE_PLAN_FILE_NAME = 'restore-plan.json';
 /** Made by mkfs at the root of every ext file system, and put there for the node to start. */
-const HARMLESS_NAMES: readonly string[] = ['lost+found', 'cluster.secret'];
+const HARMLESS_NAMES: readonly string[] = [
+  ...['lost+found', 'cluster.secret', RESTORE_PLAN_FILE_NAME],
+];
 
-/** Removes what a cut-off restore of the same plan left; refuses anything else. */
-function clearOwn({ directory, fileSystem, nodeId }: LayOptions, planDigest: string): void {
-  if (!fileSystem.exists(directory)) return;
+const sizeOf = (files: readonly RestoreFile[]): number =>
+  files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+
+/**
+ * Removes what a cut-off restore of the same plan left; refuses anything else. Returns how many
+ * attempts that were.
+ */
+function clearOwn({ directory, fileSystem, nodeId }: LayOptions, planDigest: string): number {
+  if (!fileSystem.exists(directory)) return 0;
   if (!fileSystem.isDirectory(directory)) throw foreign(directory, 'is no directory');
   removeTemporaryFiles(fileSystem, directory);
   const names = fileSystem.list(directory).filter((name) => !HARMLESS_NAMES.includes(name));
-  if (names.length === 0) return;
+  if (names.length === 0) return 0;
   const marker = readRestoring(fileSystem, directory);
   if (marker === null) throw foreign(directory, `holds "${names[0]}"`);
   if (marker.planDigest !== planDigest || marker.nodeId !== nodeId) {
@@ -185,20 +214,23 @@ function clearOwn({ directory, fileSystem, nodeId }: LayOptions, planDigest: str
     if (!HARMLESS_NAMES.includes(name) && name !== RESTORING_FILE_NAME) fileSystem.remove(path);
   }
   fileSystem.syncDirectory(directory);
+  return marker.failedCount + 1;
 }
 
 async function fetchFiles(options: LayOptions): Promise<void> {
   const { directory, fileSystem, onStep, signal, source } = options;
   const { files } = source;
   const left = [...files];
-  let done = 0;
+  const bytesTotal = sizeOf(files);
+  let [done, bytesDone] = [0, 0];
   const work = async (): Promise<void> => {
     for (let file = left.shift(); file !== undefined; file = left.shift()) {
       refuseAborted(signal);
       failpoint('restore.before-file');
       await source.fetchFile(file, joinPath(directory, file.path));
       done += 1;
-      onStep?.({ kind: 'files', done, total: files.length });
+      bytesDone += file.sizeBytes;
+      onStep?.({ kind: 'files', done, total: files.length, bytesDone, bytesTotal });
     }
   };
   const workers = Array.from({ length: FETCH_CONCURRENCY }, work);

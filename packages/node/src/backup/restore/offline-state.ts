@@ -159,10 +159,11 @@ function commandsOf(
   const uid = step.kind === 'dropShards' ? step.uid : step.definition.uid;
   if (!uids.has(uid)) return [];
   if (step.kind !== 'write') return [shardCommand(index, step)];
-  const { ops, timestampMs } = step;
+  const { at, ops, timestampMs } = step;
   const mode = hasConditions(ops) ? 'ifAllHold' : 'always';
   // The engine may keep what it is given, and the entry belongs to the log.
-  return [{ kind: 'write', index, timestampMs, uid, mode, ops: ops.slice() }];
+  const write = { kind: 'write', index, timestampMs, uid, mode, ops: ops.slice() } as const;
+  return [at.index === index ? write : { ...write, version: at.index }];
 }
 
 async function replay(

@@ -8,13 +8,15 @@ import type { FileSystem } from '@holdfast/storage';
 import { JsonFields, joinPath, readAtomicJson, writeAtomicJson } from '@holdfast/storage';
 
 export const RESTORING_FILE_NAME = 'RESTORING';
-const MARKER_FORMAT = { format: 'holdfast-restoring', version: 1 } as const;
+const MARKER_FORMAT = { format: 'holdfast-restoring', version: 2 } as const;
 const DIGEST_PATTERN = /^[0-9a-f]{64}$/;
 
 export interface RestoringMarker {
   /** Of the plan that is being carried out. */
   readonly planDigest: string;
   readonly nodeId: string;
+  /** Attempts of the same plan before this one, none of which came to its end. */
+  readonly failedCount: number;
 }
 
 const markerPath = (directory: string): string => joinPath(directory, RESTORING_FILE_NAME);
@@ -36,6 +38,7 @@ export function readRestoring(fileSystem: FileSystem, directory: string): Restor
   return {
     planDigest: fields.matching('planDigest', DIGEST_PATTERN),
     nodeId: fields.text('nodeId'),
+    failedCount: fields.integer('failedCount'),
   };
 }
 

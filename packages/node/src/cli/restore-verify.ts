@@ -1,0 +1,187 @@
+/**
+ * `holdfast restore verify|status`: whether a cluster that was restored is the one of its plan, on
+ * every node the same, and has the counts and digests of its backup.
+ */
+import { createEntryHasher, NodeFileSystem } from '@holdfast/storage';
+import type { Command } from 'commander';
+import { backupOfPlan } from '../backup/restore/plan-from-store.ts';
+import type { RestorePlan } from '../backup/restore/restore-plan.ts';
+import { readRestorePlan, restorePlanDigest } from '../backup/restore/restore-plan.ts';
+import { type RestoreState, readRestored } from '../backup/restore/restored-record.ts';
+import { readRestoring } from '../backup/restore/restoring-marker.ts';
+import type { ClusterStatusBody } from '../server/http-routes.ts';
+import type { CollectionStates } from '../state/collection-state.ts';
+import { askNode } from './ask-node.ts';
+import { addClientFlags, type ClientFlags, nodeAddresses } from './client-flags.ts';
+import { type CliIo, EXIT_FAILED, ExitWith, UsageError } from './io.ts';
+import { addStoreFlags, type StoreFlags, withStore } from './store-flags.ts';
+
+const TIMEOUT_MS = '60000';
+
+interface VerifyFlags extends ClientFlags, StoreFlags {
+  readonly plan: string;
+}
+
+interface StatusFlags extends ClientFlags {
+  readonly dataDir?: string;
+}
+
+export function addRestoreVerify(restore: Command, io: CliIo): void {
+  const verifyCommand = restore
+    .command('verify')
+    .description('compare a restored cluster, once it runs, with its plan and its backup')
+    .requiredOption('--plan <FILE>', 'made by restore plan');
+  addStoreFlags(addClientFlags(verifyCommand, TIMEOUT_MS)).action((flags: VerifyFlags) =>
+    verify(flags, io),
+  );
+  addClientFlags(
+    restore
+      .command('status')
+      .description('what the directories of nodes were restored from')
+      .option('--data-dir <DIR>', 'of a node that does not run, instead of asking running ones'),
+    TIMEOUT_MS,
+  ).action((flags: StatusFlags) => status(flags, io));
+}
+
+interface NodeView {
+  readonly address: string;
+  readonly status: ClusterStatusBody;
+  readonly restore: RestoreState;
+  readonly states: CollectionStates;
+}
+
+async function verify(flags: VerifyFlags, io: CliIo): Promise<void> {
+  const fileSystem = new NodeFileSystem();
+  if (!fileSystem.exists(flags.plan)) throw new UsageError(`--plan: there is no ${flags.plan}`);
+  const plan = readRestorePlan(fileSystem, flags.plan);
+  const views: NodeView[] = [];
+  for (const address of nodeAddresses(flags, io)) views.push(await viewOf(address, flags, io));
+  const wrong = [...views.flatMap((view) => wrongOf(view, plan)), ...unequal(views)];
+  const compared = await compareWithBackup(flags, io, plan, views[0]);
+  for (const line of compared.lines) io.out(`  ${line}\n`);
+  wrong.push(...compared.wrong);
+  for (const line of wrong) io.out(`WRONG: ${line}\n`);
+  if (wrong.length > 0) throw new ExitWith(EXIT_FAILED);
+  io.out(`${views.length} nodes are the cluster of plan ${restorePlanDigest(plan).slice(0, 16)}\n`);
+}
+
+async function viewOf(address: string, flags: VerifyFlags, io: CliIo): Promise<NodeView> {
+  const ask = <Body>(path: string): Promise<Body> =>
+    askNode<Body>(flags, io, { address, path, method: 'GET', timeoutMs: TIMEOUT_MS });
+  return {
+    address,
+    status: await ask<ClusterStatusBody>('/api/v1/cluster/status'),
+    restore: await ask<RestoreState>('/api/v1/admin/restore/status'),
+    states: await ask<CollectionStates>('/api/v1/collections'),
+  };
+}
+
+function wrongOf({ address, restore, states, status }: NodeView, plan: RestorePlan): string[] {
+  const wrong: string[] = [];
+  if (status.clusterId !== plan.clusterId) {
+    wrong.push(`${address} is of cluster ${status.clusterId}, the plan makes ${plan.clusterId}`);
+  }
+  if (restore.phase !== 'done') wrong.push(`${address} was not restored: ${restore.phase}`);
+  else if (restore.restored.planDigest !== restorePlanDigest(plan)) {
+    const other = restore.restored.planDigest.slice(0, 16);
+    wrong.push(`${address} was restored by another plan, ${other}`);
+  }
+  if (states.appliedIndex < plan.parent.index) {
+    const { index } = plan.parent;
+    wrong.push(`${address} stands at index ${states.appliedIndex}, before the target ${index}`);
+  }
+  return wrong;
+}
+
+/** Nodes at one index have one state. At other indexes nothing can be said. */
+function unequal(views: readonly NodeView[]): string[] {
+  const wrong: string[] = [];
+  const first = new Map<number, NodeView>();
+  for (const view of views) {
+    const { appliedIndex, digest } = view.status.stateDigest;
+    const known = first.get(appliedIndex);
+    if (known === undefined) first.set(appliedIndex, view);
+    else if (known.status.stateDigest.digest !== digest) {
+      wrong.push(`${known.address} and ${view.address} differ at index ${appliedIndex}`);
+    }
+  }
+  return wrong;
+}
+
+interface Compared {
+  readonly lines: readonly string[];
+  readonly wrong: readonly string[];
+}
+
+/** Exact where nothing was replayed behind the backup and nothing written since. */
+async function compareWithBackup(
+  flags: VerifyFlags,
+  io: CliIo,
+  plan: RestorePlan,
+  view: NodeView | undefined,
+): Promise<Compared> {
+  if (view === undefined) return { lines: [], wrong: ['no node was named'] };
+  return withStore(flags, io, async ({ sealing, sink }) => {
+    const store = { sink, sealing, hasher: createEntryHasher() };
+    const { manifest } = await backupOfPlan(store, plan);
+    const replayedCount = plan.parent.index - plan.backupIndex;
+    const isExact = replayedCount === 0;
+    const uids = new Set([...manifest.collections, ...view.states.collections].map((c) => c.uid));
+    const lines: string[] = [];
+    const wrong: string[] = [];
+    for (const uid of [...uids].sort((left, right) => left - right)) {
+      const saved = manifest.collections.find((one) => one.uid === uid);
+      const now = view.states.collections.find((one) => one.uid === uid);
+      const isEqual = saved?.digest === now?.digest && saved?.vectorCount === now?.vectorCount;
+      const name = saved?.name ?? now?.name ?? '';
+      const [before, after] = [saved?.vectorCount ?? 'none', now?.vectorCount ?? 'none'];
+      const counts = `${before} in the backup, ${after} now`;
+      const verdict = isEqual ? 'equal, digests too' : 'different';
+      lines.push(`collection ${name}: ${counts}: ${verdict}`);
+      if (!isEqual && isExact) wrong.push(`collection ${name}: ${counts}, digests differ`);
+    }
+    if (!isExact) lines.push(`${replayedCount} entries were replayed behind the backup`);
+    return { lines, wrong };
+  });
+}
+
+async function status(flags: StatusFlags, io: CliIo): Promise<void> {
+  if (flags.dataDir !== undefined) {
+    io.out(`${flags.dataDir}: ${describe(stateIn(flags.dataDir))}\n`);
+    return;
+  }
+  for (const address of nodeAddresses(flags, io)) {
+    const path = '/api/v1/admin/restore/status';
+    const question = { address, path, method: 'GET', timeoutMs: TIMEOUT_MS };
+    io.out(`${address}: ${describe(await askNode<RestoreState>(flags, io, question))}\n`);
+  }
+}
+
+function stateIn(directory: string): RestoreState {
+  const fileSystem = new NodeFileSystem();
+  const marker = readRestoring(fileSystem, directory);
+  if (marker !== null) {
+    const { failedCount, planDigest } = marker;
+    return { phase: 'unfinished', planDigest, failedCount };
+  }
+  const restored = readRestored(fileSystem, directory);
+  if (restored === null) return { phase: 'none' };
+  return { phase: 'done', progressPercent: 100, restored };
+}
+
+function describe(state: RestoreState): string {
+  if (state.phase === 'none') return 'not restored';
+  if (state.phase === 'unfinished') {
+    const { failedCount, planDigest } = state;
+    const plan = planDigest.slice(0, 16);
+    return `unfinished, plan ${plan}, ${failedCount} attempts before: run it again`;
+  }
+  const { backupId, durationMs, entryCount, failedCount, sizeBytes, startedMs, targetIndex } =
+    state.restored;
+  const when = new Date(startedMs).toISOString();
+  return (
+    `restored ${when} in ${(durationMs / 1_000).toFixed(1)} s from backup ${backupId} ` +
+    `(${sizeBytes} bytes) and ${entryCount} entries, to index ${targetIndex}, plan ` +
+    `${state.restored.planDigest.slice(0, 16)}, ${failedCount} failed attempts`
+  );
+}
