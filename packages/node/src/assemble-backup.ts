@@ -1,3 +1,4 @@
+/** What a node has beside its replica that looks after its log: backups, and proofs of its chain. */
 import type { AssembleOptions, AssembleParts } from './assemble-parts.ts';
 import { NodeBackup } from './backup/node-backup.ts';
 import { LogCheck } from './log-check/log-check.ts';

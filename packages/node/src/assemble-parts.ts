@@ -1,4 +1,6 @@
-/** What one replica is built from: settings, and the parts that production and simulation differ in. */
+/**
+ * What one replica is built from: settings, and the parts that production and simulation differ in.
+ */
 import type { Clock, EntryHasher, HoldfastError, Logger, Random, Timers } from '@holdfast/base';
 import type { ShardHost } from '@holdfast/shard-worker';
 import type {

@@ -84,8 +84,8 @@ export function checkMetaHead(bytes: Uint8Array): void {
   if (version === VERSION_PLAIN || version === VERSION_EXTENDED) return;
   throw new HoldfastError(
     'FORMAT_UNKNOWN',
-    `a meta file is of version ${version ?? 'unknown'}, this node reads up to ${VERSION_EXTENDED}: ` +
-      'run the version that wrote it, or replace this node',
+    `a meta file is of version ${version ?? 'unknown'}, this node reads up to ` +
+      `${VERSION_EXTENDED}: run the version that wrote it, or replace this node`,
     { details: { version } },
   );
 }

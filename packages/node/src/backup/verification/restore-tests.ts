@@ -1,4 +1,7 @@
-/** The tries of restores that one node knows of: one result per store here, all of them in the store. */
+/**
+ * The tries of restores that one node knows of: one result per store here, all of them in the
+ * store.
+ */
 import type { RestoreTestResult } from '@holdfast/storage';
 import type { NodeBackupOptions } from '../node-backup-options.ts';
 import type { BackupSink } from '../sinks/sink.ts';
