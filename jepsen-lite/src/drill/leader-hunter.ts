@@ -56,6 +56,7 @@ export class LeaderHunter {
   readonly #random: SeededRandom;
   readonly #orders = new Map<NodeName, string | null>();
   readonly #kills: LeaderKill[] = [];
+  #wantedCount = Number.POSITIVE_INFINITY;
   /** Who led when it was last asked. */
   #leader: NodeName | null = null;
 
@@ -79,8 +80,9 @@ export class LeaderHunter {
     await this.#untilWhole();
   }
 
-  /** Until so many leaders were killed; all nodes run again when it resolves. */
+  /** Until so many leaders were killed, or a few more; all nodes run again when it resolves. */
   async run(killCount: number): Promise<readonly LeaderKill[]> {
+    this.#wantedCount = killCount;
     while (this.#kills.length < killCount) await this.#killOne();
     await this.#untilWhole();
     return this.#kills;
@@ -154,7 +156,9 @@ export class LeaderHunter {
     this.#options.onKill(kill, this.#kills.length);
   }
 
+  /** Null: this life ends at a moment, or is left alone, because there were enough. */
   #drawOrder(): string | null {
+    if (this.#kills.length >= this.#wantedCount) return null;
     const places = Object.entries(this.#options.places);
     // A quarter of the leaders dies at moments that no place has a name for.
     const choice = this.#random.nextBelow(4);

@@ -4,10 +4,11 @@
  * agrees), the chain of the whole must hold, and every backup that can be seen must be complete.
  * Unencrypted stores only. Writes nothing.
  */
-import { clusterId as clusterIdOf, SeededRandom } from '@holdfast/base';
+import { clusterId as clusterIdOf, HoldfastError, SeededRandom } from '@holdfast/base';
 import { createEntryHasher, NO_KEYS, systemRandomBytes, toHex } from '@holdfast/storage';
 import { SYSTEM_CLOCK, SYSTEM_TIMERS } from '../../system-time.ts';
 import { ArchiveReader } from '../archive/archive-reader.ts';
+import type { LogObject } from '../archive/archive-store.ts';
 import { ArchiveStore, endOf, linkOf } from '../archive/archive-store.ts';
 import { entryTimestampMs } from '../archive/entry-time.ts';
 import { findTimeline } from '../archive/find-timeline.ts';
@@ -68,8 +69,12 @@ async function auditLog(
   let [chunkCount, gapCount] = [0, 0];
   let lastIndex: number = parent?.index ?? 0;
   for await (const firstIndex of store.logIndexesAfter(lastIndex)) {
-    const object = await store.readLogObject(firstIndex);
-    if (object === null) throw new Error(`${store.logKey(firstIndex)} is listed and not there`);
+    const object = await readOrDamage(store, firstIndex);
+    if (object instanceof HoldfastError) {
+      // Where it ends nobody knows, so what follows cannot be judged.
+      wrong.push(object.message);
+      break;
+    }
     if (linkOf(object).firstIndex !== lastIndex + 1) {
       wrong.push(`${store.logKey(firstIndex)} begins behind ${lastIndex}: a hole or an overlap`);
     }
@@ -84,6 +89,21 @@ async function auditLog(
   if (error !== null) wrong.push(`the archive: ${error.message}`);
   if (entryCount !== sums.size) wrong.push(`${entryCount} entries are read, ${sums.size} stored`);
   return { chunkCount, entryCount, gapCount, lastIndex, sums, wrong };
+}
+
+async function readOrDamage(
+  store: ArchiveStore,
+  firstIndex: number,
+): Promise<LogObject | HoldfastError> {
+  try {
+    const object = await store.readLogObject(firstIndex);
+    if (object !== null) return object;
+  } catch (thrown) {
+    if (!(thrown instanceof HoldfastError) || thrown.code !== 'BACKUP_CORRUPT') throw thrown;
+    return thrown;
+  }
+  const message = `${store.logKey(firstIndex)} is listed and not there`;
+  return new HoldfastError('BACKUP_CORRUPT', message);
 }
 
 async function auditBackups(
