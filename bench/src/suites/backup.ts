@@ -1,7 +1,7 @@
 /**
  * Full backups of three nodes to a folder and to S3, alone and under writes; a second one after one
- * row in a hundred has changed; and the cluster rebuilt from what is in the store. The backup is the
- * leader's, who has everything else to do as well.
+ * row in a hundred has changed; and the cluster rebuilt from what is in the store. The backup is
+ * the leader's, who has everything else to do as well.
  */
 import { must } from '@holdfast/base';
 import type { Collection } from '@holdfast/client';

@@ -1,7 +1,7 @@
 /**
- * What compression does to what backups hold, said honestly: float vectors, which hardly shrink, and
- * payloads, which do; and what the SHA-256 chain of the archive costs per entry of the log. Sealed
- * in this thread with a key, a frame at a time, as backups are.
+ * What compression does to what backups hold, said honestly: float vectors, which hardly shrink,
+ * and payloads, which do; and what the SHA-256 chain of the archive costs per entry of the log.
+ * Sealed in this thread with a key, a frame at a time, as backups are.
  */
 import { createHash } from 'node:crypto';
 import { SeededRandom } from '@holdfast/base';

@@ -1,8 +1,9 @@
 /**
- * Sealing on a thread of its own, so that no backup holds back the event loop of the node by hashing,
- * compressing or encrypting. One thread for all stores: it is started by the first question and ended
- * when no file is open and nobody has asked for a while, so between two backups a node pays nothing.
- * A thread that dies fails the backups that it worked for; the next question has a new one.
+ * Sealing on a thread of its own, so that no backup holds back the event loop of the node by
+ * hashing, compressing or encrypting. One thread for all stores: it is started by the first
+ * question and ended when no file is open and nobody has asked for a while, so between two backups
+ * a node pays nothing. A thread that dies fails the backups that it worked for; the next question
+ * has a new one.
  */
 import { Worker } from 'node:worker_threads';
 import type { Logger, TimerHandle, Timers } from '@holdfast/base';

@@ -1,7 +1,7 @@
 /**
  * Thread entry of sealing: composes the concrete file system, and answers. Questions are worked on
- * beside each other, a frame at a time, so a large file does not hold up a small one; how many there
- * are is bounded by who asks.
+ * beside each other, a frame at a time, so a large file does not hold up a small one; how many
+ * there are is bounded by who asks.
  */
 import { parentPort } from 'node:worker_threads';
 import { HoldfastError, must, unreachable } from '@holdfast/base';

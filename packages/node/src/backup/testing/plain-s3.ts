@@ -1,6 +1,6 @@
 /**
- * What the S3 library does when nobody checks, retries or fences anything: one request that streams,
- * in each direction. The peer of our sink in benchmarks.
+ * What the S3 library does when nobody checks, retries or fences anything: one request that
+ * streams, in each direction. The peer of our sink in benchmarks.
  */
 import { Readable } from 'node:stream';
 import type { SinkSource } from '../sinks/sink.ts';
