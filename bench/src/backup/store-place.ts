@@ -1,7 +1,6 @@
 /**
  * The stores that backups are measured against: a folder on the disk of the cluster, and Ceph's
- * gateway on loopback where it is installed. What is not there is a note in the report, not
- * silence.
+ * gateway on loopback where it is installed. What is not there is a note in the report.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -20,9 +20,9 @@ import type {
 import { fileKey, filePrefix, logChunkKey, logChunkPrefix, numberOfKey } from '@holdfast/storage';
 import type { Pause } from '../replica/slices.ts';
 import type { TransferBudget } from '../replica/transfer-budget.ts';
+import { throwIfAborted } from './backup-abort.ts';
 import { forEachBounded } from './bounded.ts';
 import type { PinnedCheckpoint, PinnedFile } from './checkpoint-source.ts';
-import { throwIfAborted } from './checkpoint-source.ts';
 import type { FileFacts, FileFactsCache } from './file-facts.ts';
 import { storeManifest, withdrawManifest } from './manifest-store.ts';
 import type { BackupProgressListener } from './progress.ts';

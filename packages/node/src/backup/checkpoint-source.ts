@@ -3,7 +3,7 @@
  * `<data>/backup/<backup id>/`, which no clean-up of checkpoints looks at. No bytes are copied. The
  * names are taken away at the end, and at every start, since a crash leaves them.
  */
-import { failpoint, HoldfastError } from '@holdfast/base';
+import { failpoint } from '@holdfast/base';
 import { checkpointFiles } from '@holdfast/shard-worker';
 import type { BackupFileKind, CheckpointRoot, FileSystem } from '@holdfast/storage';
 import { joinPath, parentDirectory } from '@holdfast/storage';
@@ -94,11 +94,4 @@ async function linkFiles(
     if (files.length % LINKS_PER_SLICE === 0) await pause();
   }
   return files;
-}
-
-/** @throws HoldfastError BACKUP_ABORTED when `signal` says so */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return;
-  const message = 'the backup was aborted before its end: there is none; start it again';
-  throw new HoldfastError('BACKUP_ABORTED', message, { cause: signal.reason });
 }

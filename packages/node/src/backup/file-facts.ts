@@ -7,8 +7,8 @@ import { HoldfastError } from '@holdfast/base';
 import type { FileHandle, FileSystem } from '@holdfast/storage';
 import { createStreamDigest, SEALED_FRAME_SIZE_BYTES, xxh3_64 } from '@holdfast/storage';
 import type { Pause } from '../replica/slices.ts';
+import { throwIfAborted } from './backup-abort.ts';
 import type { PinnedFile } from './checkpoint-source.ts';
-import { throwIfAborted } from './checkpoint-source.ts';
 
 export interface FileFacts {
   /** Of the content from first to last byte; lower-case hex. */

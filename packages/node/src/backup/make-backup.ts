@@ -4,11 +4,11 @@
  */
 import { HoldfastError } from '@holdfast/base';
 import type { BackupLogRange, BackupManifest, BackupType } from '@holdfast/storage';
+import { throwIfAborted } from './backup-abort.ts';
 import type { BackupSummary } from './backup-reader.ts';
 import { BackupReader } from './backup-reader.ts';
 import type { BackupOrder, BackupOutcome, BackupWriterParts } from './backup-writer.ts';
 import { writeBackup } from './backup-writer.ts';
-import { throwIfAborted } from './checkpoint-source.ts';
 import { isObjectDamage } from './stored-object.ts';
 
 /** The archive of the log in the same sink. */

@@ -17,8 +17,8 @@ import {
   logChunkPrefix,
   numberOfKey,
 } from '@holdfast/storage';
+import { throwIfAborted } from './backup-abort.ts';
 import { forEachBounded } from './bounded.ts';
-import { throwIfAborted } from './checkpoint-source.ts';
 import type { KeptTimeline, StoredChunk } from './garbage.ts';
 import { fileGarbage, logGarbage } from './garbage.ts';
 import { listBackupIds, readStoredManifest } from './manifest-store.ts';

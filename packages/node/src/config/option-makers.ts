@@ -23,38 +23,16 @@ export const text = <Value>(
   fallback?: Value,
 ): Option<Value> => ({ schema, input: 'text', default: fallback, help, placeholder });
 
-export const count = (
-  min: number,
-  max: number,
-  fallback: number,
-  help: string,
-): Option<number> => ({
-  schema: integer(min, max),
-  input: 'integer',
-  default: fallback,
-  help,
-  placeholder: 'N',
-});
+/** A whole number of `placeholder`, between two bounds. */
+const wholeNumber =
+  (placeholder: string) =>
+  (min: number, max: number, fallback: number, help: string): Option<number> => ({
+    ...{ schema: integer(min, max), input: 'integer', default: fallback, help, placeholder },
+  });
 
-export const bytes = (
-  min: number,
-  max: number,
-  fallback: number,
-  help: string,
-): Option<number> => ({
-  ...count(min, max, fallback, help),
-  placeholder: 'BYTES',
-});
-
-export const milliseconds = (
-  min: number,
-  max: number,
-  fallback: number,
-  help: string,
-): Option<number> => ({
-  ...count(min, max, fallback, help),
-  placeholder: 'MS',
-});
+export const count = wholeNumber('N');
+export const bytes = wholeNumber('BYTES');
+export const milliseconds = wholeNumber('MS');
 
 export const flag = (help: string, fallback = false): Option<boolean> => ({
   schema: z.boolean(),

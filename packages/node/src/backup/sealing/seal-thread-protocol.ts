@@ -1,6 +1,4 @@
-/**
- * What the sealing thread is asked, and answers. Bytes of frames change hands, they are not copied.
- */
+/** What the sealing thread is asked, and answers. Frames change hands, they are not copied. */
 import type { ErrorBody } from '@holdfast/base';
 import type { PinnedFile } from '../checkpoint-source.ts';
 import type { FileFacts } from '../file-facts.ts';

@@ -6,15 +6,16 @@
  * Invariant: block names hold the mark of the writer, so two writers of one key never commit each
  * other's bytes; a commit whose blocks another one has dropped is refused and begins again.
  */
-import { createHash } from 'node:crypto';
-import { HoldfastError, must } from '@holdfast/base';
+import { HoldfastError } from '@holdfast/base';
 import { azureAnswerOf, classifyAzure, isConditionUnmet } from './azure-client.ts';
 import type { AzureContext } from './azure-context.ts';
 import { PARTS_FROM_SIZE_BYTES, planParts } from './part-size.ts';
+import type { Part } from './parts-pump.ts';
+import { sendParts } from './parts-pump.ts';
 import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
 import type { SourceDigest } from './sink-digest.ts';
 import { digestSource, metadataOf, randomMark, SourceReader } from './sink-digest.ts';
-import { aborted, refusal } from './sink-failure.ts';
+import { refusal } from './sink-failure.ts';
 import { putOnce } from './sink-retry.ts';
 
 const RESTART_COUNT_MAX = 3;
@@ -40,7 +41,7 @@ export async function putIntoAzure(
     throw refusal(what, `an object of ${source.sizeBytes} bytes is too large`);
   const isLarge = source.sizeBytes > PARTS_FROM_SIZE_BYTES;
   if (isLarge && options.ifAbsent && (await isThere(context, key, options))) return 'exists';
-  const limits = { signal: options.signal, isMd5Needed: !isLarge };
+  const limits = { signal: options.signal, isMd5Needed: false };
   const digest = await digestSource(source, what, limits);
   for (let restartCount = 0; ; restartCount++) {
     const writer = randomMark(context.environment.random);
@@ -62,11 +63,11 @@ const isThere = (context: AzureContext, key: string, options: SinkPutOptions): P
 async function putWhole(context: AzureContext, task: PutTask): Promise<SinkPutOutcome> {
   const { source, digest, options, what } = task;
   const reader = new SourceReader(source, digest, what, options.signal);
-  const bytes = await reader.take(source.sizeBytes);
+  const { bytes, md5 } = await reader.take(source.sizeBytes);
   const outcome = await finish(context, task, async (signal) => {
     await context.blob(task.key).upload(bytes, bytes.byteLength, {
       ...requestOptions(task, signal),
-      blobHTTPHeaders: { blobContentMD5: Buffer.from(digest.md5Base64, 'base64') },
+      blobHTTPHeaders: { blobContentMD5: md5 },
     });
   });
   if (outcome === 'stored') options.onProgress?.(source.sizeBytes);
@@ -74,7 +75,7 @@ async function putWhole(context: AzureContext, task: PutTask): Promise<SinkPutOu
 }
 
 async function putBlocks(context: AzureContext, task: PutTask): Promise<SinkPutOutcome> {
-  const ids = await stageBlocks(context, task);
+  const ids = await sendParts(task, (part, stop) => stageBlock(context, task, part, stop));
   return finish(context, task, async (signal) => {
     await context.blob(task.key).commitBlockList([...ids], requestOptions(task, signal));
   });
@@ -116,64 +117,20 @@ function finish(
 
 class BlocksGone extends HoldfastError {}
 
-/** Names of the blocks, in order. */
-async function stageBlocks(context: AzureContext, task: PutTask): Promise<readonly string[]> {
-  const { source, digest, options, what, writer } = task;
-  const plan = must(planParts(source.sizeBytes), 'the size was checked');
-  const stop = new AbortController();
-  const onAbort = (): void => stop.abort();
-  options.signal?.addEventListener('abort', onAbort, { once: true });
-  const reader = new SourceReader(source, digest, what, stop.signal);
-  const underWay = new Set<Promise<void>>();
-  const ids: string[] = [];
-  const failures: unknown[] = [];
-  let storedSizeBytes = 0;
-  const fail = (error: unknown): void => {
-    failures.push(error);
-    stop.abort();
-  };
-  try {
-    if (options.signal?.aborted) throw aborted(what);
-    for (let number = 0; number < plan.partCount && failures.length === 0; number++) {
-      const bytes = await reader.take(plan.partSizeBytes);
-      const id = blockId(writer, number);
-      ids.push(id);
-      const staged = stageBlock(context, task, id, bytes, stop.signal)
-        .then(() => {
-          storedSizeBytes += bytes.byteLength;
-          options.onProgress?.(storedSizeBytes);
-        })
-        .catch(fail)
-        .finally(() => underWay.delete(staged));
-      underWay.add(staged);
-      if (underWay.size >= plan.parallelCount) await Promise.race(underWay);
-    }
-  } catch (error) {
-    fail(error);
-  } finally {
-    await Promise.all(underWay);
-    options.signal?.removeEventListener('abort', onAbort);
-  }
-  if (options.signal?.aborted) throw aborted(what);
-  if (failures.length > 0) throw failures[0];
-  return ids;
-}
-
 /** Base64, and of one length for all blocks of a blob: the store asks for both. */
 function blockId(writer: string, number: number): string {
   const digits = String(number).padStart(BLOCK_NUMBER_DIGIT_COUNT, '0');
   return Buffer.from(`${writer}-${digits}`).toString('base64');
 }
 
+/** Returns the name of the block. */
 async function stageBlock(
   context: AzureContext,
-  task: PutTask,
-  id: string,
-  bytes: Uint8Array,
+  { key, what, writer }: PutTask,
+  { bytes, md5, number }: Part,
   stop: AbortSignal,
-): Promise<void> {
-  const { key, what } = task;
-  const md5 = createHash('md5').update(bytes).digest();
+): Promise<string> {
+  const id = blockId(writer, number);
   const limits = { signal: stop, sizeBytes: bytes.byteLength };
   await context.call(`${what}, one block`, limits, async ({ signal }) => {
     await context.blob(key).stageBlock(id, bytes, bytes.byteLength, {
@@ -181,4 +138,5 @@ async function stageBlock(
       transactionalContentMD5: md5,
     });
   });
+  return id;
 }

@@ -14,6 +14,7 @@ import type {
   SinkReadOptions,
   SinkSource,
 } from './sink.ts';
+import { describedObject, NO_CHUNKS } from './sink-answers.ts';
 import { checkSink } from './sink-check.ts';
 import { corrupt, sizedDigest } from './sink-digest.ts';
 import { notFound, refusal } from './sink-failure.ts';
@@ -81,8 +82,7 @@ export class AzureSink implements BackupSink {
       this.#context.propertiesOnce(key, signal),
     );
     if (found === null) return null;
-    const modifiedMs = found.lastModified?.getTime() ?? 0;
-    return { key, sizeBytes: found.contentLength ?? 0, modifiedMs };
+    return describedObject(key, found.contentLength, found.lastModified);
   }
 
   async *list(
@@ -109,8 +109,7 @@ export class AzureSink implements BackupSink {
         if (key <= after || !isSinkKey(key)) continue;
         if (key <= last) throw refusal(what, 'the store does not list in order');
         last = key;
-        const modifiedMs = properties.lastModified.getTime();
-        yield { key, sizeBytes: properties.contentLength ?? 0, modifiedMs };
+        yield describedObject(key, properties.contentLength, properties.lastModified);
       }
       continuationToken = page?.continuationToken;
     } while (continuationToken !== undefined && continuationToken !== '');
@@ -175,7 +174,7 @@ export class AzureSink implements BackupSink {
       const close = (): void => chunks?.destroy();
       const sizeBytes = offset + (answer.contentLength ?? 0);
       const digest = sizedDigest(answer.metadata, sizeBytes, object, close);
-      return { digest, entityTag: answer.etag ?? '', chunks: chunks ?? NOTHING, close };
+      return { digest, entityTag: answer.etag ?? '', chunks: chunks ?? NO_CHUNKS, close };
     } catch (error) {
       const answer = azureAnswerOf(error);
       if (answer?.name === 'BlobNotFound') return null;
@@ -185,7 +184,3 @@ export class AzureSink implements BackupSink {
     }
   }
 }
-
-const NOTHING: AsyncIterable<Uint8Array> = {
-  async *[Symbol.asyncIterator]() {},
-};

@@ -76,7 +76,23 @@ export async function connectS3(options: S3SinkOptions): Promise<S3Handle> {
     },
     logger: SILENT,
   });
+  spareSigningHash(client);
   return { library, client };
+}
+
+/**
+ * The library takes a SHA-256 of every body in memory for its signature, all at once on the calling
+ * thread. What carries an MD5, which is signed, goes without, as every stream does.
+ */
+function spareSigningHash(client: S3Client): void {
+  client.middlewareStack.add(
+    (next) => (given) => {
+      const { headers = {} } = given.request as { headers?: Record<string, string> };
+      if ('content-md5' in headers) headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+      return next(given);
+    },
+    { name: 'spareSigningHash', step: 'build', priority: 'low' },
+  );
 }
 
 const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };

@@ -1,23 +1,20 @@
 /**
- * One multipart upload from its beginning to its end. The source is read once, in order, and its
- * parts are sent several at a time, each of them held in memory until the store has confirmed it.
+ * One multipart upload from its beginning to its end; its parts go through parts-pump.ts.
  *
  * Invariants: whatever happens, the upload is ended or aborted before `run` settles (as far as the
  * store can be reached), and parts under way have settled before it is aborted, because a part that
  * arrives later would stay and be paid for. An unknown outcome of the beginning leaves an upload
  * whose name we never heard: the uploads of the key are listed and it is aborted too.
  */
-
-import { createHash } from 'node:crypto';
 import type { CompletedPart } from '@aws-sdk/client-s3';
 import { HoldfastError, must } from '@holdfast/base';
-import { planParts } from './part-size.ts';
+import type { Part } from './parts-pump.ts';
+import { sendParts } from './parts-pump.ts';
 import { classifyS3, isNamed, isStatus } from './s3-client.ts';
 import type { S3Context } from './s3-context.ts';
 import { abortUpload, abortUploadsOf } from './s3-uploads.ts';
 import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
-import { metadataOf, type SinkDigest, SourceReader } from './sink-digest.ts';
-import { aborted } from './sink-failure.ts';
+import { metadataOf, type SinkDigest } from './sink-digest.ts';
 import { putOnce } from './sink-retry.ts';
 
 export const PART_CHECK_KEY_PREFIX = 'check_parts_';
@@ -39,7 +36,6 @@ export interface MultipartTask {
 export class PartedUpload {
   readonly #context: S3Context;
   readonly #task: MultipartTask;
-  #confirmedSizeBytes = 0;
 
   constructor(context: S3Context, task: MultipartTask) {
     this.#context = context;
@@ -62,7 +58,9 @@ export class PartedUpload {
     const uploadId = await this.#begin();
     let isEnded = false;
     try {
-      const parts = await this.#sendParts(uploadId);
+      const parts = await sendParts(this.#task, (part, stop) =>
+        this.#sendPart(uploadId, part, stop),
+      );
       const outcome = await this.#end(uploadId, parts);
       isEnded = outcome === 'stored';
       return outcome;
@@ -103,69 +101,31 @@ export class PartedUpload {
     }
   }
 
-  async #sendParts(uploadId: string): Promise<readonly CompletedPart[]> {
-    const { source, digest, what, options } = this.#task;
-    const plan = must(planParts(source.sizeBytes), 'the size was checked');
-    const stop = new AbortController();
-    const onAbort = (): void => stop.abort();
-    options.signal?.addEventListener('abort', onAbort, { once: true });
-    const reader = new SourceReader(source, digest, what, stop.signal);
-    const parts: CompletedPart[] = [];
-    const underWay = new Set<Promise<void>>();
-    let failure: { readonly error: unknown } | null = null;
-    this.#confirmedSizeBytes = 0;
-    const fail = (error: unknown): void => {
-      failure ??= { error };
-      stop.abort();
-    };
-    try {
-      if (options.signal?.aborted) throw aborted(what);
-      for (let number = 1; number <= plan.partCount && failure === null; number++) {
-        const bytes = await reader.take(plan.partSizeBytes);
-        const sent = this.#sendPart(uploadId, number, bytes, stop.signal)
-          .then((part) => {
-            parts[number - 1] = part;
-          })
-          .catch(fail)
-          .finally(() => underWay.delete(sent));
-        underWay.add(sent);
-        if (underWay.size >= plan.parallelCount) await Promise.race(underWay);
-      }
-    } catch (error) {
-      fail(error);
-    } finally {
-      await Promise.all(underWay);
-      options.signal?.removeEventListener('abort', onAbort);
-    }
-    if (options.signal?.aborted) throw aborted(what);
-    const failed = failure as { readonly error: unknown } | null;
-    if (failed !== null) throw failed.error;
-    return parts;
-  }
-
   async #sendPart(
     uploadId: string,
-    number: number,
-    bytes: Uint8Array,
+    { bytes, md5, number }: Part,
     stop: AbortSignal,
   ): Promise<CompletedPart> {
-    const { key, what, options } = this.#task;
+    const { key, what } = this.#task;
     const { client, library } = this.#context.handle;
-    const md5 = createHash('md5').update(bytes).digest('base64');
     const sizeBytes = bytes.byteLength;
+    // Stores count from 1.
+    const PartNumber = number + 1;
     const limits = { signal: stop, sizeBytes };
-    const sent = await this.#context.call(`${what}, part ${number}`, limits, async (attempt) => {
-      const command = new library.UploadPartCommand({
-        ...this.#context.place(key),
-        ...{ UploadId: uploadId, PartNumber: number, Body: bytes },
-        ...{ ContentLength: sizeBytes, ContentMD5: md5 },
-      });
-      return unlessGone(what, client.send(command, { abortSignal: attempt.signal }));
-    });
-    this.#confirmedSizeBytes += sizeBytes;
-    options.onProgress?.(this.#confirmedSizeBytes);
+    const sent = await this.#context.call(
+      `${what}, part ${PartNumber}`,
+      limits,
+      async (attempt) => {
+        const command = new library.UploadPartCommand({
+          ...this.#context.place(key),
+          ...{ UploadId: uploadId, PartNumber, Body: bytes },
+          ...{ ContentLength: sizeBytes, ContentMD5: Buffer.from(md5).toString('base64') },
+        });
+        return unlessGone(what, client.send(command, { abortSignal: attempt.signal }));
+      },
+    );
     // without quotes: every store takes them so, and not every one as it gave them itself
-    return { PartNumber: number, ETag: must(sent.ETag, 'a store tags parts').replaceAll('"', '') };
+    return { PartNumber, ETag: must(sent.ETag, 'a store tags parts').replaceAll('"', '') };
   }
 
   #end(uploadId: string, parts: readonly CompletedPart[]): Promise<SinkPutOutcome> {

@@ -55,17 +55,29 @@ export class S3Putter {
     const isLarge = source.sizeBytes > PARTS_FROM_SIZE_BYTES;
     // spares reading and sending what is there already; the condition decides all the same
     if (isLarge && options.ifAbsent && (await this.#isThere(key, options))) return 'exists';
-    const isMd5Needed = !isLarge || options.ifAbsent;
+    const way = await this.#wayOf(source.sizeBytes, options);
     const { signal } = options;
-    const digest = await digestSource(source, what, { signal, isMd5Needed });
+    const digest = await digestSource(source, what, { signal, isMd5Needed: way === 'stream' });
     const writer = randomMark(context.environment.random);
     const task: PutTask = { key, what, writer, source, digest, options };
-    if (!isLarge) return this.#putWhole(task);
-    if (!options.ifAbsent) return this.#putParts(task, 'none');
-    if (await this.#canEndConditionally(options.signal)) return this.#putParts(task, 'condition');
-    return source.sizeBytes <= SINGLE_PUT_SIZE_BYTES_MAX
-      ? this.#putStream(task)
-      : this.#putParts(task, 'head');
+    switch (way) {
+      case 'whole':
+        return this.#putWhole(task);
+      case 'stream':
+        return this.#putStream(task);
+      default:
+        return this.#putParts(task, way);
+    }
+  }
+
+  async #wayOf(
+    sizeBytes: number,
+    { ifAbsent, signal }: SinkPutOptions,
+  ): Promise<MultipartTask['guard'] | 'stream' | 'whole'> {
+    if (sizeBytes <= PARTS_FROM_SIZE_BYTES) return 'whole';
+    if (!ifAbsent) return 'none';
+    if (await this.#canEndConditionally(signal)) return 'condition';
+    return sizeBytes <= SINGLE_PUT_SIZE_BYTES_MAX ? 'stream' : 'head';
   }
 
   #isThere(key: string, options: SinkPutOptions): Promise<boolean> {
@@ -79,8 +91,11 @@ export class S3Putter {
   async #putWhole(task: PutTask): Promise<SinkPutOutcome> {
     const { source, digest, options } = task;
     const reader = new SourceReader(source, digest, task.what, options.signal);
-    const bytes = await reader.take(source.sizeBytes);
-    const outcome = await this.#putObject(task, (signal) => this.#send(task, bytes, signal));
+    const { bytes, md5 } = await reader.take(source.sizeBytes);
+    const md5Base64 = Buffer.from(md5).toString('base64');
+    const outcome = await this.#putObject(task, (signal) =>
+      this.#send(task, bytes, md5Base64, signal),
+    );
     if (outcome === 'stored') options.onProgress?.(source.sizeBytes);
     return outcome;
   }
@@ -107,7 +122,8 @@ export class S3Putter {
       }
       const body = Readable.from(pieces(), { objectMode: false, highWaterMark: 1 });
       try {
-        await this.#send(task, body, AbortSignal.any([signal, ended.signal]));
+        const until = AbortSignal.any([signal, ended.signal]);
+        await this.#send(task, body, task.digest.md5Base64, until);
       } catch (error) {
         throw sourceError ?? error;
       } finally {
@@ -133,13 +149,18 @@ export class S3Putter {
     });
   }
 
-  async #send(task: PutTask, body: Uint8Array | Readable, signal: AbortSignal): Promise<void> {
+  async #send(
+    task: PutTask,
+    body: Uint8Array | Readable,
+    md5Base64: string,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { client, library } = this.#context.handle;
     const input: PutObjectCommandInput = {
       ...this.#context.place(task.key),
       Body: body,
       ContentLength: task.source.sizeBytes,
-      ContentMD5: task.digest.md5Base64,
+      ContentMD5: md5Base64,
       Metadata: { ...metadataOf(task.digest, task.writer) },
       ...(task.options.ifAbsent ? { IfNoneMatch: '*' } : {}),
     };
@@ -168,7 +189,7 @@ export class S3Putter {
       read: async () => new Uint8Array(1),
     };
     const what = `check of conditional uploads at ${context.name}`;
-    const digest = await digestSource(source, what, { signal, isMd5Needed: true });
+    const digest = await digestSource(source, what, { signal, isMd5Needed: false });
     const options: SinkPutOptions = { ifAbsent: true, ...(signal === undefined ? {} : { signal }) };
     const task: PutTask = { key, what, writer, source, digest, options };
     try {

@@ -16,6 +16,7 @@ import type {
   SinkReadOptions,
   SinkSource,
 } from './sink.ts';
+import { describedObject, NO_CHUNKS } from './sink-answers.ts';
 import { checkSink } from './sink-check.ts';
 import { corrupt, sizedDigest } from './sink-digest.ts';
 import { notFound, refusal, stringField } from './sink-failure.ts';
@@ -93,8 +94,7 @@ export class S3Sink implements BackupSink {
       if (!this.#isBucketThere) await this.#page(key, '', 1, options);
       return null;
     }
-    const modifiedMs = found.LastModified?.getTime() ?? 0;
-    return { key, sizeBytes: found.ContentLength ?? 0, modifiedMs };
+    return describedObject(key, found.ContentLength, found.LastModified);
   }
 
   async *list(
@@ -117,8 +117,7 @@ export class S3Sink implements BackupSink {
         last = key;
         // what others put below the prefix is not ours
         if (!isSinkKey(key)) continue;
-        const modifiedMs = found.LastModified?.getTime() ?? 0;
-        yield { key, sizeBytes: found.Size ?? 0, modifiedMs };
+        yield describedObject(key, found.Size, found.LastModified);
       }
       if (page.IsTruncated !== true) return;
     }
@@ -187,7 +186,7 @@ export class S3Sink implements BackupSink {
       const chunks = Body as (AsyncIterable<Uint8Array> & { destroy(): void }) | undefined;
       const close = (): void => chunks?.destroy();
       const digest = sizedDigest(Metadata, offset + (ContentLength ?? 0), object, close);
-      return { digest, entityTag: ETag ?? '', chunks: chunks ?? NOTHING, close };
+      return { digest, entityTag: ETag ?? '', chunks: chunks ?? NO_CHUNKS, close };
     } catch (error) {
       if (isNamed(error, 'NoSuchKey')) return null;
       if (isStatus(error, 412)) throw corrupt(object, 'it was replaced while it was read');
@@ -259,7 +258,3 @@ export class S3Sink implements BackupSink {
     await Promise.all(Array.from({ length: PARALLEL_REMOVE_COUNT_MAX }, removeSome));
   }
 }
-
-const NOTHING: AsyncIterable<Uint8Array> = {
-  async *[Symbol.asyncIterator]() {},
-};

@@ -69,7 +69,7 @@ export type SourceDigest = SinkDigest & ContentDigest;
 
 /**
  * Reads the source once. `what` is for messages. MD5 costs twice what SHA-256 does, so it is taken
- * only for what goes in one request. @throws HoldfastError ABORTED, of the source
+ * only for what goes in one request that streams. @throws HoldfastError ABORTED, of the source
  */
 export async function digestSource(
   source: SinkSource,
@@ -112,6 +112,13 @@ async function readPiece(
   return piece;
 }
 
+/** Bytes of a source and what guards them on their way. */
+export interface HashedBytes {
+  readonly bytes: Uint8Array;
+  /** 16 bytes. */
+  readonly md5: Uint8Array;
+}
+
 /** The second reading of a source, in order. The last piece is handed out only if all are equal. */
 export class SourceReader {
   readonly #source: SinkSource;
@@ -133,9 +140,10 @@ export class SourceReader {
   }
 
   /** The next `length` bytes, which belong to the caller, or less at the end. */
-  async take(length: number): Promise<Uint8Array> {
+  async take(length: number): Promise<HashedBytes> {
     const sizeBytes = Math.min(length, this.#source.sizeBytes - this.#offset);
     const bytes = new Uint8Array(sizeBytes);
+    const md5 = createHash('md5');
     for (let at = 0; at < sizeBytes; ) {
       const piece = await readPiece(this.#source, this.#offset, this.#what, this.#signal);
       const taken = piece.subarray(0, sizeBytes - at);
@@ -143,8 +151,10 @@ export class SourceReader {
       at += taken.byteLength;
       this.#account(taken);
       await nextTurn();
+      md5.update(taken);
+      await nextTurn();
     }
-    return bytes;
+    return { bytes, md5: md5.digest() };
   }
 
   async *pieces(): AsyncGenerator<Uint8Array> {

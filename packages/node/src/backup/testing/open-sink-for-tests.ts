@@ -1,7 +1,4 @@
-/**
- * A store by its URL, for programs that are no node: with the clock and the credentials of the
- * process.
- */
+/** A store by its URL, for programs that are no node: clock and credentials are the process's. */
 import type { Random } from '@holdfast/base';
 import { SYSTEM_CLOCK, SYSTEM_TIMERS } from '../../system-time.ts';
 import { openSink } from '../sinks/open-sink.ts';
