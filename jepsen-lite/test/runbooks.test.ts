@@ -60,10 +60,10 @@ t.test('lines of a page are found in this order, with anything between them', as
 });
 
 t.test('the values of a page are replaced by those of whoever follows it', async (t) => {
-  const code = 'N1=10.0.0.1:7100\nexport STORE=$PRACTICE/store  # here\necho N1=x "$N1"';
+  const code = 'N1=10.0.0.1:7100\nMINE=7\nexport STORE=$PRACTICE/store  # here\necho N1=x "$N1"';
   t.equal(
     withOwnValues(code, { N1: '127.0.0.1:9', STORE: '/s', OTHER: 'x' }),
-    'N1=127.0.0.1:9\nexport STORE=/s  # here\necho N1=x "$N1"',
+    'N1=127.0.0.1:9\nMINE=7\nexport STORE=/s  # here\necho N1=x "$N1"',
   );
 });
 
