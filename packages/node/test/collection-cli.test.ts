@@ -39,10 +39,10 @@ t.test('collections are dropped, brought back, renamed and restored by commands'
   const docs = client.collection('docs');
 
   await client.createCollection({ name: 'docs', dimension: 2, metric: 'l2' });
-  await docs.upsertMany(pointsOf(1));
+  await docs.upsertMany(pointsOf(1), { batchSize: 100, timeoutMs: 60_000 });
   const before = await collection('digest', 'docs');
   good(await run('backup', 'create', ...nodes));
-  await docs.upsert(pointsOf(2).slice(0, 100));
+  await docs.upsert(pointsOf(2).slice(0, 100), { timeoutMs: 60_000 });
   t.not(await collection('digest', 'docs'), before);
 
   const restore = (...argv: string[]) =>

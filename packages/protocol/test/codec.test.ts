@@ -79,15 +79,15 @@ const GOOD: readonly OutgoingUp[] = [
   },
   { id: 22, kind: 'createPayloadIndex', session, collection: 'docs', key: 'a', type: 'float' },
   { id: 23, kind: 'dropPayloadIndex', session, collection: 'docs', key: 'a' },
-  { id: 24, kind: 'undeleteCollection', session, uid: 7, name: 'docs' },
-  { id: 25, kind: 'renameCollection', session, name: 'docs', newName: 'docs_old' },
-  { id: 26, kind: 'purgeCollection', session, uid: 7 },
+  { id: 24, kind: 'undeleteCollection', session, uid: 7, name: 'back' },
+  { id: 25, kind: 'renameCollection', session, name: 'docs', newName: 'other' },
+  { id: 26, kind: 'purgeCollection', uid: 7 },
   { id: 27, kind: 'digestCollection', collection: 'docs', uid: 7 },
-  {
-    ...{ id: 28, kind: 'finishCollection', session, uid: 7, pointCount: 3 },
-    digest: 'ab'.repeat(16),
-  },
-  { id: 29, kind: 'publishCollections', session, uids: [7, 8] },
+  { id: 28, kind: 'finishCollection', uid: 7, pointCount: 0, digest: '0a'.repeat(16) },
+  { id: 29, kind: 'publishCollections', session, uids: [7, 9] },
+  { id: 30, kind: 'createCollection', name: 'd', dimension: 1, metric: 'l2', isHidden: true },
+  { id: 31, kind: 'dropCollection', session, name: 'docs', retentionMs: 0 },
+  { id: 32, kind: 'listCollections', includeDeleted: true },
   { id: 10, kind: 'status' },
   { id: 11, kind: 'listMembers', timeoutMs: 100 },
   { id: 12, kind: 'addMember', nodeId: 'n4', address: '[::1]:7204', isLearner: true },
@@ -121,6 +121,7 @@ t.test(
           kind: 'upsert',
           session,
           collection: 'd'.repeat(padding + 1),
+          ...(padding === 0 ? {} : { uid: padding }),
           points: [
             { id: uuid, vector, payload: { b: [1, { z: null, a: -0 }], a: 'é' }, ifVersion: 9 },
             { id: 0, vector, ifAbsent: true },
@@ -134,6 +135,7 @@ t.test(
       t.equal(text(first?.payload ?? new Uint8Array()), '{"a":"é","b":[1,{"a":0,"z":null}]}');
       t.same(second, { id: 0, vector, ifAbsent: true });
       t.same(message.session, session);
+      t.equal(message.uid, padding === 0 ? undefined : padding);
     }
   },
 );
