@@ -231,7 +231,7 @@ t.test('a proof is bound to role, channel, nonces and both identities', async (t
   add({ ...base, hello: { ...hello, confIndex: 8 } });
   add({ ...base, hello: { ...hello, wallMs: 1 } });
   add({ ...base, hello: { ...hello, planDigest: 'e'.repeat(64) } });
-  t.equal(proofs.size, 15, 'each change gives another proof');
+  t.equal(proofs.size, 16, 'each change gives another proof');
   const other = { ...challenge, proof: bytes(32) };
   t.same(peerProofTranscript(base), peerProofTranscript({ ...base, challenge: other }));
 });
