@@ -17,7 +17,7 @@ const TIMEOUT_MS = 120_000;
 /** What is written right before the loss is not archived any more. */
 const SETTINGS = {
   ...{ backupFullSchedule: 'off', backupIncrementalSchedule: 'off' },
-  ...{ archiveIntervalMs: '5000', fenceLookIntervalMs: '500' },
+  ...{ archiveIntervalMs: 5_000, fenceLookIntervalMs: 500 },
 };
 
 async function write(cluster: ProcessCluster, from: number, to: number): Promise<number> {

@@ -284,6 +284,11 @@ t.test('how a cluster stands to others changes only as it may', async (t) => {
   t.equal(changedSite(PLAIN_SITE, { kind: 'standBy', source: beginning }, filled), null);
 });
 
+const sumOf = (index: number): Uint8Array => new Uint8Array(16).fill(index);
+const verifyEnvelope: CommandEnvelope = {
+  ...{ timestampMs: 1_003, session: null, bodyHash: 0n, command: { kind: 'verify' } },
+};
+
 t.test('a standby applies each entry of its primary once, in order, and nobody else', async (t) => {
   const primary = new Log();
   const standby = new Log();
@@ -328,8 +333,3 @@ t.test('a standby applies each entry of its primary once, in order, and nobody e
   t.match(primary.apply(create('c')).result, { ok: false, code: 'FENCED' });
   t.match(primary.apply({ kind: 'verify' }).result, { ok: true }, 'digests are still compared');
 });
-
-const sumOf = (index: number): Uint8Array => new Uint8Array(16).fill(index);
-const verifyEnvelope: CommandEnvelope = {
-  ...{ timestampMs: 1_003, session: null, bodyHash: 0n, command: { kind: 'verify' } },
-};
