@@ -1,4 +1,6 @@
-/** What a node has beside its replica that looks after its log: backups, and proofs of its chain. */
+/**
+ * What a node has beside its replica that looks after its log: backups, and proofs of its chain.
+ */
 import type { AssembleOptions, AssembleParts } from './assemble-parts.ts';
 import { NodeBackup } from './backup/node-backup.ts';
 import { LogCheck } from './log-check/log-check.ts';
