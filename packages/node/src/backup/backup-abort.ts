@@ -1,6 +1,4 @@
-/**
- * How a backup hears of its abort; apart from what needs a replica, for threads that load little.
- */
+/** How a backup hears of its abort; apart from what needs a replica: threads load little. */
 import { HoldfastError } from '@holdfast/base';
 
 /** @throws HoldfastError BACKUP_ABORTED when `signal` says so */
