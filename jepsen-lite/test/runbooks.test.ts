@@ -99,7 +99,7 @@ t.test('the pages for operators can be followed, and run every command they name
 });
 
 /** Pages that the suite follows, after the one that makes the cluster. */
-const FOLLOWED: readonly string[] = ['index-corruption', 'disk-full', 'deletion'];
+const FOLLOWED: readonly string[] = ['deletion'];
 
 async function follow(t: Test, pages: readonly Page[]): Promise<void> {
   const onStep = ({ line, outcome, page }: StepReport): void => {

@@ -36,7 +36,8 @@ export interface MovingTime {
 
 /** The longest back-off, twice, and the way there. */
 const ARCHIVE_LIMIT_MS = 90_000;
-const BACKUP_LIMIT_MS = 120_000;
+/** A prune that died is waited for by a backup: up to 15 minutes (ADR 0041). */
+const BACKUP_LIMIT_MS = 17 * 60_000;
 const STORE: NodeId = 'the store' as NodeId;
 
 /** Where nothing is left to begin with, or to go through. */

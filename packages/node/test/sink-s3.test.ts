@@ -145,8 +145,11 @@ t.test(
   },
 );
 
+/** Many objects: the first archiver is not done before the others have found where to begin. */
+const RACED_ENTRY_COUNT = 240;
+
 t.test('archivers that race on the server leave one history', { skip }, async (t) => {
-  const log = new TestLog().append(48);
+  const log = new TestLog().append(RACED_ENTRY_COUNT);
   const view = new LogView(log);
   const { proxy, sink: flaky } = await proxied(t);
   const other = await openS3Sink(s3Options(server.endpoint), TEST_ENVIRONMENT);
@@ -170,11 +173,11 @@ t.test('archivers that race on the server leave one history', { skip }, async (t
   t.ok(sumOf(({ lostRaceCount }) => lostRaceCount) > 0, 'they raced');
   t.equal(
     sumOf(({ entryCount }) => entryCount),
-    48,
+    RACED_ENTRY_COUNT,
     'each entry was put by one of them',
   );
   const report = await readerOf(direct).verify();
-  t.match(report, { error: null, gaps: [], entryCount: 48, lastIndex: 48 });
+  t.match(report, { error: null, gaps: [], entryCount: RACED_ENTRY_COUNT });
   const keys = await keysOf(direct, `${CLUSTER}/`);
   t.equal(keys.filter((key) => key.includes('/log/')).length, report.chunkCount, 'no other object');
   await direct.remove(keys);
