@@ -17,16 +17,15 @@ export const BACKUP_MUTANTS: readonly Mutant[] = [
     bug: 'an archiver whose piece was refused goes on as if it had been stored',
     source: 'ADR 0037: two leaders, one archive',
     file: `${BACKUP}/archive/log-archiver.js`,
-    find: "const put = await store.putLogObject(firstIndex, chunk.bytes);\n        if (put.outcome === 'exists')",
-    replace:
-      "const put = await store.putLogObject(firstIndex, chunk.bytes);\n        if (put.outcome === '')",
+    find: "failpoint('archive.after-chunk');\n        if (put.outcome === 'exists')",
+    replace: "failpoint('archive.after-chunk');\n        if (put.outcome === '')",
   },
   {
     id: 'winner-is-not-compared',
     bug: 'entries of another archiver are taken over without a look at them',
     source: 'ADR 0037',
     file: `${BACKUP}/archive/log-archiver.js`,
-    find: 'for (const { index, sum } of object.entries)\n                checkAgreed(this.#options, index, sum);',
+    find: 'for (const { index, sum } of object.entries)\n                this.#agreement.check(witness, index, sum);',
     replace: '',
   },
   {
