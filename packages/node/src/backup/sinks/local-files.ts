@@ -1,7 +1,8 @@
 /**
  * The file operations of a sink in a folder: promises, because a sink runs on the main thread of a
  * node and its disk may be slow. A file operation that hangs in the kernel cannot be interrupted; a
- * network mount needs `soft` or a time limit of its own.
+ * network mount needs `soft` or a time limit of its own. These go to node:fs and not through the
+ * FileSystem of storage, which is synchronous and belongs to the data directory.
  *
  * Invariant: `writeTemporary` has written and synced every byte when it returns; a failed sync is
  * never tried again on the same file, the next attempt writes another one.

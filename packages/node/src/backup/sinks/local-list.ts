@@ -3,7 +3,7 @@
  * taken in pages of the smallest ones, and a folder of more names is read again for the next page.
  *
  * A folder named `a` holds the keys that begin with `a/`, so it sorts as `a/`: after `a-b` and
- * before `a0`, where the keys in it belong.
+ * before `a0`, where the keys in it belong. From node:fs itself, as local-files.ts says.
  */
 import { opendir } from 'node:fs/promises';
 import { join } from 'node:path';

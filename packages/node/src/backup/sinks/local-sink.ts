@@ -5,6 +5,7 @@
  * Invariants: an object is written under a temporary name on the same file system, synced, and then
  * linked (only if absent; the kernel lets exactly one of many links win) or renamed; its folder is
  * synced before `put` returns. Temporary files of a crash are removed once they are a day old.
+ * From node:fs itself, as local-files.ts says.
  */
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
