@@ -44,6 +44,7 @@ function readArguments() {
       ...{ coverage: text, prefill: text },
       list: { type: 'boolean' },
       again: { type: 'boolean' },
+      archive: { type: 'boolean' },
     },
   });
   return values;
@@ -80,6 +81,7 @@ function experimentOf(values: Arguments): Experiment {
     cluster: mode,
     isCoverageJudged: coverage !== 'shown',
     prefillRowCount: values.prefill === undefined ? 0 : positive('prefill', values.prefill, 0),
+    isArchiving: values.archive === true,
   };
   checkNames(experiment, REGISTRY);
   return experiment;

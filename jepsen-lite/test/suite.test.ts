@@ -49,6 +49,21 @@ t.test('the line that reproduces a run says all of it', async (t) => {
   );
 });
 
+t.test('a block may archive, and says so in its seeds, keys and lines', async (t) => {
+  const block = { workloads: ['set'], nemeses: [['kill']] };
+  const [plain] = experimentsOf({ ...SUITE, blocks: [block] }) as [Experiment];
+  const [archiving] = experimentsOf({ ...SUITE, blocks: [{ ...block, archive: true }] }) as [
+    Experiment,
+  ];
+  t.notOk(plain.isArchiving);
+  t.ok(archiving.isArchiving);
+  t.not(archiving.seed, plain.seed);
+  t.match(keyOf(archiving), /\|archive$/);
+  t.match(reproduceLine(archiving), / --archive$/);
+  t.notMatch(reproduceLine(plain), /archive/);
+  t.throws(() => checkNames({ ...archiving, cluster: 'sim', nemeses: [] }, REGISTRY), /--archive/);
+});
+
 t.test('a name that nobody knows is refused with those that are known', async (t) => {
   const [experiment] = experimentsOf(SUITE) as [Experiment];
   checkNames(experiment, REGISTRY);

@@ -110,6 +110,8 @@ export interface Cluster {
   interposerOf(nodeName: NodeName): Interposer | null;
   /** The file system of its own on which the node keeps its data; null: it has none. */
   volumeOf(nodeName: NodeName): Volume | null;
+  /** A folder in which all nodes keep backups and the archive of the log; null: they have none. */
+  readonly storeDirectory: string | null;
   /** Where the node keeps its data. */
   dataDirectoryOf(nodeName: NodeName): string;
   /** Takes the power of these nodes at one moment; they are down then. Only with ext4 volumes. */

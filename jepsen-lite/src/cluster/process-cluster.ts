@@ -8,6 +8,7 @@
  */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { assert, must } from '@holdfast/base';
 import { WaitExpired, waitFor } from '../wait.ts';
 import type {
@@ -60,6 +61,8 @@ export interface ProcessClusterOptions extends SurroundingsOptions {
   readonly directory?: string;
   /** Keeps the scratch directory for a look afterwards. Default false. */
   readonly isKept?: boolean;
+  /** A folder, which is there, for backups and the archive of the log. Default: none. */
+  readonly storeDirectory?: string;
   /** Server configuration, the same on every node. */
   readonly settings?: ServerSettings;
   /** Flags of the Node.js runtime itself, for example `--cpu-prof` to profile the servers. */
@@ -78,6 +81,7 @@ const READY_TIMEOUT_MS = 180_000;
 
 export class ProcessCluster implements Cluster {
   readonly directory: string;
+  readonly storeDirectory: string | null;
   #members: readonly MemberPlan[];
   /** Nodes whose directory may be empty: they start with the address of a running member. */
   readonly #joining = new Set<NodeName>();
@@ -99,7 +103,8 @@ export class ProcessCluster implements Cluster {
     this.#surroundings = surroundings;
     this.directory = directory;
     this.#members = members;
-    this.#settings = options.settings ?? {};
+    this.storeDirectory = options.storeDirectory ?? null;
+    this.#settings = { ...storeSetting(this.storeDirectory), ...options.settings };
     this.#runtimeFlags = options.runtimeFlags ?? [];
     this.#serverEntry = options.serverEntry;
     this.#isNotingFailpoints = options.isNotingFailpoints === true;
@@ -232,11 +237,8 @@ export class ProcessCluster implements Cluster {
 
   /** Names of all places that any node has got to, in order; of all their lives. */
   failpointsSeen(): readonly string[] {
-    const seen = this.nodeNames.flatMap((nodeName) => {
-      const path = this.#seenPathOf(nodeName);
-      return existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
-    });
-    return [...new Set(seen)].filter((name) => name !== '').sort();
+    const seen = this.nodeNames.flatMap((name) => readFailpointsSeen(this.#seenPathOf(name)));
+    return [...new Set(seen)].sort();
   }
 
   #seenPathOf(nodeName: NodeName): string {
@@ -303,7 +305,7 @@ export class ProcessCluster implements Cluster {
         ],
         environment: {
           ...this.interposerOf(nodeName)?.environment,
-          ...(this.#isNotingFailpoints ? { [SEEN_VARIABLE]: this.#seenPathOf(nodeName) } : {}),
+          ...(this.#isNotingFailpoints ? noteFailpoints(this.#seenPathOf(nodeName)) : {}),
           ...environment,
         },
         logPath: this.logPathOf(nodeName),
@@ -432,3 +434,19 @@ export class ProcessCluster implements Cluster {
     return null;
   }
 }
+
+const storeSetting = (directory: string | null): ServerSettings =>
+  directory === null ? {} : { backupSinks: pathToFileURL(directory).href };
+
+/** For a process that is to note there which failpoints it gets to. */
+export const noteFailpoints = (path: string): Readonly<Record<string, string>> => ({
+  [SEEN_VARIABLE]: path,
+});
+
+/** Their names, some more than once. */
+export const readFailpointsSeen = (path: string): readonly string[] =>
+  existsSync(path)
+    ? readFileSync(path, 'utf8')
+        .split('\n')
+        .filter((name) => name !== '')
+    : [];

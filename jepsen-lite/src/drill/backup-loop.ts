@@ -18,13 +18,15 @@ interface RecordView {
 
 export class BackupLoop {
   readonly #cluster: ProcessCluster;
+  readonly #pauseMs: number;
   readonly #made: string[] = [];
   #brokenCount = 0;
   #isStopping = false;
   readonly #running: Promise<void>;
 
-  constructor(cluster: ProcessCluster) {
+  constructor(cluster: ProcessCluster, pauseMs = PAUSE_MS) {
     this.#cluster = cluster;
+    this.#pauseMs = pauseMs;
     this.#running = this.#run();
   }
 
@@ -52,7 +54,7 @@ export class BackupLoop {
         if (backupId === null) this.#brokenCount += 1;
         else this.#made.push(backupId);
       }
-      await pause(PAUSE_MS);
+      await pause(this.#pauseMs);
     }
   }
 }

@@ -6,7 +6,7 @@
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ProcessCluster } from '../cluster/process-cluster.ts';
-import { holdfast } from './holdfast-command.ts';
+import { holdfastWith } from './holdfast-command.ts';
 
 const SECRET_FILE_NAME = 'cluster.secret';
 
@@ -22,6 +22,8 @@ export interface RebuildOptions {
   readonly target?: readonly string[];
   /** Flags of every command that reads the store, such as the key of encrypted backups. */
   readonly storeFlags?: readonly string[];
+  /** Of every command. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Told at the end of each. */
   readonly onPhase?: (phase: RebuildPhase) => void;
 }
@@ -59,10 +61,12 @@ export function removeDataDirectories(cluster: ProcessCluster): void {
  * @throws Error when a command fails, the nodes lay different logs, or they do not come up
  */
 export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
-  const { cluster, onPhase = () => undefined, store, storeFlags = [], target = [] } = options;
+  const { cluster, environment = {}, store, storeFlags = [], target = [] } = options;
+  const { onPhase = () => undefined } = options;
   const planPath = join(cluster.directory, `plan-${Date.now()}.json`);
   const members = cluster.nodeNames.map((name) => `${name}=${cluster.peerAddressOf(name)}`);
-  const said = await holdfast(
+  const said = await holdfastWith(
+    environment,
     ...['restore', 'plan', '--from', store, '--plan', planPath, ...storeFlags, ...target],
     ...['--member', ...members],
   );
@@ -80,14 +84,15 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
 }
 
 async function lay(
-  { cluster, secretPath, store, storeFlags = [] }: RebuildOptions,
+  { cluster, environment = {}, secretPath, store, storeFlags = [] }: RebuildOptions,
   nodeName: string,
   planPath: string,
 ): Promise<string> {
   const directory = cluster.dataDirectoryOf(nodeName);
   mkdirSync(directory, { recursive: true });
   copyFileSync(secretPath, join(directory, SECRET_FILE_NAME));
-  const said = await holdfast(
+  const said = await holdfastWith(
+    environment,
     ...['restore', 'run', '--from', store, '--plan', planPath],
     ...['--node-id', nodeName, '--data-dir', directory, ...storeFlags],
   );

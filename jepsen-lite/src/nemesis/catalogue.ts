@@ -14,6 +14,7 @@ import { PARTITIONS } from './partitions.ts';
 import { powerNemesis } from './power.ts';
 import { processNemesis } from './process.ts';
 import { SQUEEZES, squeezeNemesis } from './squeeze.ts';
+import { storeNemesis } from './store.ts';
 import { WEATHER_KINDS, weatherNemesis } from './weather.ts';
 import { wipeNemesis } from './wipe.ts';
 
@@ -105,6 +106,7 @@ const MAKERS: Readonly<Record<string, Make>> = {
       SQUEEZES.filter((kind) => kind.startsWith('memory-')),
       name,
     ),
+  'store-away': storeNemesis,
   hostile: (name) => hostileNemesis(HOSTILITIES, name),
   ...Object.fromEntries(
     HOSTILITIES.map((kind) => [`hostile-${kind}`, (name: string) => hostileNemesis([kind], name)]),
@@ -116,7 +118,7 @@ const MAKERS: Readonly<Record<string, Make>> = {
  * and from their disks, last what waits until a node is whole again.
  */
 const HEALING_ORDER: readonly NemesisFamily[] = [
-  ...(['network', 'disk', 'clock', 'hostile', 'pause', 'process', 'power'] as const),
+  ...(['network', 'disk', 'store', 'clock', 'hostile', 'pause', 'process', 'power'] as const),
   ...(['moment', 'members', 'wipe', 'files'] as const),
 ];
 

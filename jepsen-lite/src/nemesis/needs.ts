@@ -11,6 +11,8 @@ export interface NemesisNeeds {
   readonly hasClientProxies?: true;
   readonly hasInterposer?: true;
   readonly volume?: 'tmpfs' | 'ext4';
+  /** Nodes that archive; the run says so, because it is judged then. */
+  readonly hasStore?: true;
   /** Of every node, for example checkpoints often enough to be hit. */
   readonly settings?: ServerSettings;
 }

@@ -37,6 +37,7 @@ export type NemesisFamily =
   | 'files'
   | 'wipe'
   | 'power'
+  | 'store'
   | 'hostile';
 
 /** One per run: it remembers what it has harmed. */

@@ -27,6 +27,8 @@ export interface Experiment {
   readonly isCoverageJudged: boolean;
   /** Rows beside the workload, loaded before it: over 65,536 there are segments and graphs. */
   readonly prefillRowCount: number;
+  /** Nodes archive their log and make backups meanwhile; what the store holds is judged. */
+  readonly isArchiving: boolean;
 }
 
 export const EXPERIMENT_DEFAULTS = {
@@ -37,6 +39,7 @@ export const EXPERIMENT_DEFAULTS = {
   cluster: 'process',
   isCoverageJudged: true,
   prefillRowCount: 0,
+  isArchiving: false,
 } as const satisfies Partial<Experiment>;
 
 /** What can be asked for by name. */
@@ -50,12 +53,13 @@ export function reproduceLine(experiment: Experiment): string {
   const { cluster, durationMs, faultIntervalMs, nemeses, nodeCount } = experiment;
   const { seed, workerCount, workload } = experiment;
   const prefill = experiment.prefillRowCount > 0 ? ` --prefill ${experiment.prefillRowCount}` : '';
+  const archive = experiment.isArchiving ? ' --archive' : '';
   const coverage = experiment.isCoverageJudged ? '' : ' --coverage shown';
   return [
     `npm run jepsen -- --workload ${workload} --nemesis ${nemeses.join(',') || 'none'}`,
     `--seed ${seed} --nodes ${nodeCount} --seconds ${durationMs / 1_000}`,
     `--interval-seconds ${faultIntervalMs / 1_000} --workers ${workerCount}`,
-    `--cluster ${cluster}${prefill}${coverage}`,
+    `--cluster ${cluster}${prefill}${archive}${coverage}`,
   ].join(' ');
 }
 
@@ -69,7 +73,8 @@ export function checkNames(experiment: Experiment, registry: Registry): void {
   for (const name of experiment.nemeses) checkName('nemesis', name, Object.keys(registry.nemeses));
 }
 
-function checkSimulated({ nemeses, prefillRowCount, workerCount }: Experiment): void {
+function checkSimulated(experiment: Experiment): void {
+  const { isArchiving, nemeses, prefillRowCount, workerCount } = experiment;
   const isPlan = nemeses.length === 1 && nemeses[0] === SIM_NEMESIS;
   if (nemeses.length > 0 && !isPlan) {
     throw new TypeError(
@@ -82,6 +87,11 @@ function checkSimulated({ nemeses, prefillRowCount, workerCount }: Experiment): 
   }
   if (prefillRowCount > 0) {
     throw new TypeError('the simulator takes no --prefill: it seals segments after few rows');
+  }
+  if (isArchiving) {
+    throw new TypeError(
+      'the simulator takes no --archive: its plans draw whether there is a store',
+    );
   }
 }
 

@@ -5,12 +5,14 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { unreachable } from '@holdfast/base';
+import { ARCHIVE_SETTINGS, type ArchiveOutcome, ArchiveWatch } from '../archive/archive-watch.ts';
 import { coverageOf, describeCoverage } from '../checker/coverage.ts';
 import type { NodeLog } from '../checker/node-logs.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { worstOf } from '../checker/verdict.ts';
 import { launchNetnsCluster } from '../cluster/netns-cluster.ts';
 import { ProcessCluster } from '../cluster/process-cluster.ts';
+import { makeScratchDirectory, removeScratchDirectory } from '../cluster/scratch-directory.ts';
 import type { ServerSettings } from '../cluster/server-command.ts';
 import { whyNotTogether } from '../nemesis/catalogue.ts';
 import { lookAtMachine, planLaunch } from '../nemesis/needs.ts';
@@ -77,6 +79,7 @@ export async function runExperiment(
   const reason = whyNotTogether(nemeses);
   if (reason !== null) throw new TypeError(reason);
   const cluster = await launch(experiment, nemeses, log);
+  const archive = watchArchive(cluster, nemeses);
   try {
     const writer = await RunWriter.create(storeDirectory, factsOf(experiment, cluster, nemeses));
     try {
@@ -88,7 +91,8 @@ export async function runExperiment(
         workerCount: experiment.workerCount,
         follow: (source) => followHistory(writer, source),
       });
-      return await judge(writer, report, { cluster, experiment });
+      const archived = (await archive?.finish()) ?? null;
+      return await judge(writer, report, { archived, cluster, experiment });
     } catch (thrown) {
       log(cluster.describeLogs());
       // What broke the harness is the news; that less of it could be kept is a line beside it.
@@ -99,11 +103,21 @@ export async function runExperiment(
       await writeIndex(storeDirectory);
     }
   } finally {
+    await archive?.stop();
     await cluster.stop();
+    if (cluster.storeDirectory !== null) removeScratchDirectory(cluster.storeDirectory);
   }
 }
 
+function watchArchive(cluster: ProcessCluster, nemeses: readonly Nemesis[]): ArchiveWatch | null {
+  if (cluster.storeDirectory === null) return null;
+  const isGapAllowed = nemeses.some(({ needs }) => needs.hasStore === true);
+  return new ArchiveWatch({ cluster, isGapAllowed });
+}
+
 interface Judged {
+  /** Null: the run does not archive. */
+  readonly archived: ArchiveOutcome | null;
   readonly experiment: Experiment;
   readonly cluster: ProcessCluster;
 }
@@ -111,7 +125,7 @@ interface Judged {
 async function judge(
   writer: RunWriter,
   report: RunReport,
-  { cluster, experiment }: Judged,
+  { archived, cluster, experiment }: Judged,
 ): Promise<ExperimentResult> {
   const { events, samples } = report;
   const { isCoverageJudged } = experiment;
@@ -120,6 +134,7 @@ async function judge(
   const logs = await readLogs(cluster);
   const verdicts = {
     ...report.verdicts,
+    ...(archived === null ? {} : { archive: archived.verdict }),
     ...judgeRun({ events, samples, logs, isCoverageJudged }),
   };
   const summary = summarizeRun(events);
@@ -128,10 +143,12 @@ async function judge(
   await writer.writeVerdicts({ verdicts, summary });
   await writer.close();
   if (worst.kind !== 'valid') {
-    await keepDataDirectories(writer.directory, pathsOf(cluster, 'data'));
+    const store = cluster.storeDirectory === null ? {} : { store: cluster.storeDirectory };
+    await keepDataDirectories(writer.directory, { ...pathsOf(cluster, 'data'), ...store });
   }
   const windows = describeCoverage(coverageOf(events));
-  const failpoints = cluster.failpointsSeen();
+  const seen = [...cluster.failpointsSeen(), ...(archived?.failpoints ?? [])];
+  const failpoints = [...new Set(seen)].sort();
   return { directory: writer.directory, verdicts, worst, summary, windows, failpoints };
 }
 
@@ -169,9 +186,20 @@ async function launch(
   const needs = nemeses.map((nemesis) => nemesis.needs);
   const { missing, options } = planLaunch(needs, lookAtMachine());
   for (const reason of missing) log(reason);
-  const settings = { ...RUN_SETTINGS, ...options.settings };
+  const { isArchiving } = experiment;
+  const archive = isArchiving ? ARCHIVE_SETTINGS : {};
+  const settings = { ...RUN_SETTINGS, ...archive, ...options.settings };
+  const store = isArchiving ? { storeDirectory: makeScratchDirectory('jepsen-store') } : {};
   const name = `jepsen-${workload}`;
-  const common = { ...options, settings, name, nodeCount, seed, isNotingFailpoints: true };
+  const common = {
+    ...options,
+    ...store,
+    settings,
+    name,
+    nodeCount,
+    seed,
+    isNotingFailpoints: true,
+  };
   switch (experiment.cluster) {
     case 'process':
       return ProcessCluster.launch(common);

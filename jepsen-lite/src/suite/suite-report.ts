@@ -34,6 +34,7 @@ export function reportSuite(
   lines: readonly SuiteLine[],
 ): string {
   const newest = newestByKey(lines);
+  const own = new Set(experiments.map(keyOf));
   const { failed, invalid, missing, total, unknown, valid } = countSuite(experiments, lines);
   const commits = [...new Set([...newest.values()].map(({ commit }) => commit))];
   const workloads = new Set(experiments.map(({ workload }) => workload));
@@ -56,7 +57,8 @@ export function reportSuite(
   });
   const reached = new Set([...newest.values()].flatMap((line) => line.failpoints ?? []));
   const missed = FAILPOINTS.filter((name) => !reached.has(name));
-  const repeated = lines.filter((line) => newest.get(line.key) !== line);
+  // Also of runs that the suite had once, with other times.
+  const repeated = lines.filter((line) => !own.has(line.key) || newest.get(line.key) !== line);
   return [
     `# Suite ${suite.name}`,
     '',

@@ -19,6 +19,8 @@ export interface SuiteBlock {
   readonly cluster?: ClusterMode;
   /** Default 0. */
   readonly prefillRowCount?: number;
+  /** Default false. */
+  readonly archive?: boolean;
 }
 
 export interface Suite {
@@ -42,7 +44,9 @@ export function experimentsOf(suite: Suite): readonly Experiment[] {
         for (const nemeses of block.nemeses) {
           const { cluster = EXPERIMENT_DEFAULTS.cluster } = block;
           const where = cluster === EXPERIMENT_DEFAULTS.cluster ? '' : ` in ${cluster}`;
-          const name = `${workload} ${nemeses.join('+')} ${round}${where}`;
+          const isArchiving = block.archive ?? EXPERIMENT_DEFAULTS.isArchiving;
+          const how = isArchiving ? ', archived' : '';
+          const name = `${workload} ${nemeses.join('+')} ${round}${where}${how}`;
           if (seen.has(name)) throw new TypeError(`suite ${suite.name} has '${name}' twice`);
           seen.add(name);
           experiments.push({
@@ -51,7 +55,7 @@ export function experimentsOf(suite: Suite): readonly Experiment[] {
             seed: deriveSeed(suite.seed, name) % 1_000_000,
             durationMs: (block.seconds ?? suite.seconds) * 1_000,
             faultIntervalMs: (block.faultIntervalSeconds ?? suite.faultIntervalSeconds) * 1_000,
-            cluster,
+            ...{ cluster, isArchiving },
             prefillRowCount: block.prefillRowCount ?? EXPERIMENT_DEFAULTS.prefillRowCount,
             isCoverageJudged: suite.coverage !== 'shown',
           });
@@ -63,8 +67,11 @@ export function experimentsOf(suite: Suite): readonly Experiment[] {
 }
 
 /** What a run of a suite is known by, whatever the commit. */
-export const keyOf = ({ durationMs, nemeses, nodeCount, seed, workload }: Experiment): string =>
-  `${workload}|${nemeses.join('+')}|${seed}|${nodeCount}|${durationMs}`;
+export function keyOf(experiment: Experiment): string {
+  const { durationMs, isArchiving, nemeses, nodeCount, seed, workload } = experiment;
+  const archive = isArchiving ? '|archive' : '';
+  return `${workload}|${nemeses.join('+')}|${seed}|${nodeCount}|${durationMs}${archive}`;
+}
 
 /** @throws TypeError when the text is no suite */
 export function parseSuite(text: string): Suite {

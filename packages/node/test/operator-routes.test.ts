@@ -3,11 +3,11 @@
  * over a service that a test decides, and over backups in memory; a tar file unpacked by tar.
  */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeId, SILENT_LOGGER } from '@holdfast/base';
 import { NO_KEYS } from '@holdfast/storage';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { NodeBackup } from '../src/backup/node-backup.ts';
 import { Admission } from '../src/server/admission.ts';
 import { ApiKeyGuard } from '../src/server/api-key.ts';
@@ -114,6 +114,24 @@ t.test('collections have the counts that a backup is compared with', async (t) =
   }
 });
 
+/** `dataDir` holds a node, and is replaced only on demand, once per plan, and kept. */
+async function replacesInPlace(t: Test, flags: readonly string[], dataDir: string): Promise<void> {
+  const secretPath = join(dataDir, 'cluster.secret');
+  writeFileSync(secretPath, 'a secret of some length'.replaceAll(' ', '-'));
+  const again = (...more: readonly string[]) =>
+    run('restore', 'run', ...flags, '--data-dir', dataDir, ...more);
+  t.match(await again(), { code: 1, err: /DATA_DIR_FOREIGN|restore into an empty directory/ });
+  const replaced = await again('--replace');
+  t.match(replaced, { code: 0, out: /before is in .*data\.before-[0-9a-f]{16}; nothing/ });
+  const aside = /is in (\S+);/.exec(replaced.out)?.[1] ?? '';
+  const identityOf = (path: string): string => readFileSync(join(path, 'identity.json'), 'utf8');
+  t.equal(identityOf(aside), identityOf(dataDir), 'it was the same node');
+  t.match(readFileSync(secretPath, 'utf8'), /^a-secret-of-some-length$/m);
+  const third = await again('--replace');
+  t.match(third, { code: 0, out: /laid by an earlier call\n.*nothing of it was removed/ });
+  t.match(await run('restore', 'status', '--data-dir', dataDir), { code: 0, out: /: restored / });
+}
+
 t.test('a snapshot is a backup, and its name a tar file that can be restored from', async (t) => {
   const site = await openSite();
   // As a store without keys: the command is to read it without them.
@@ -148,6 +166,7 @@ t.test('a snapshot is a backup, and its name a tar file that can be restored fro
     out: /node n1 at index \d+, 0 entries/,
     err: /100 % {2}\d+ of \d+ files/,
   });
+  await replacesInPlace(t, [...from, '--node-id', 'n1'], dataDir);
   const backups = await ask('GET', '/api/v1/admin/backups');
   const shown = { backupId: name.replace('.tar', ''), vectorCount: 20 };
   t.match(backups.body.sinks, [{ sink: 'memory', backups: [shown] }]);

@@ -2,8 +2,11 @@
  * Goal: over real sockets, a snapshot goes on behind what the receiver holds, and a receiver that
  * claims nonsense is refused. Method: transports on loopback with a receiver in memory.
  */
-import { groupId } from '@holdfast/base';
+import { groupId, nodeId, SILENT_LOGGER } from '@holdfast/base';
+import { decodePeerFrame, makeSnapshotChunk, type PeerFrame } from '@holdfast/protocol';
 import t, { type Test } from 'tap';
+import type { PeerContext } from '../src/peer/peer-context.ts';
+import { SnapshotTransfer } from '../src/peer/snapshot-transfer.ts';
 import type { OutgoingSnapshot, SnapshotReceiver } from '../src/service-api.ts';
 import { createPeers, type Peer, startPeers, stopPeers } from './support/peer-net.ts';
 import { until } from './support/until.ts';
@@ -116,3 +119,75 @@ for (const [name, heldSizesBytes] of [
     );
   });
 }
+
+// A collection with a hundred shards has hundreds of files of a kilobyte: they all fit into the
+// window of bytes, and filled the receiver's queue, which then said nothing.
+t.test('hundreds of tiny files arrive, however slowly they are written', async (t) => {
+  const fileCount = 1_000;
+  const windowCount = 128;
+  let readCount = 0;
+  let writtenCount = 0;
+  let underWayCountMax = 0;
+  let openGate = (): void => undefined;
+  const gate = new Promise<void>((resolve) => {
+    openGate = resolve;
+  });
+  const [n1, n2] = await pairFor(t, {
+    begin: () => ({
+      async write() {
+        await gate;
+        writtenCount += 1;
+      },
+      finish: () => undefined,
+      abort: () => undefined,
+    }),
+  });
+  const read = (_offset: number, length: number): Uint8Array => {
+    readCount += 1;
+    underWayCountMax = Math.max(underWayCountMax, readCount - writtenCount);
+    if (readCount === windowCount) openGate();
+    return new Uint8Array(length);
+  };
+  await n1.transport.sendSnapshot(n2.id, {
+    ...{ group: groupId(1), id: 'a', meta: new Uint8Array([1]) },
+    files: Array.from({ length: fileCount }, (_, i) => ({
+      ...{ path: `meta/${i}`, sizeBytes: 100, checksum: 'c', read },
+    })),
+  });
+  t.equal(writtenCount, fileCount);
+  t.equal(underWayCountMax, windowCount);
+});
+
+t.test('a sender that ignores the window is told so at once', async (t) => {
+  const replies: PeerFrame[] = [];
+  let abortReason = '';
+  const transfer = new SnapshotTransfer({
+    context: {
+      counters: { snapshotsFailed: 0 },
+      options: { logger: SILENT_LOGGER },
+    } as PeerContext,
+    from: nodeId('n1'),
+    receiver: {
+      begin: () => ({
+        write: () => undefined,
+        finish: () => undefined,
+        abort: (reason) => {
+          abortReason = reason;
+        },
+      }),
+    },
+    send: (bytes) => void replies.push(decodePeerFrame(bytes)),
+  });
+  const files = [{ path: 'meta/0', sizeBytes: 1_000, checksum: new Uint8Array([99]) }];
+  const begin = { transferId: 1, group: 1, meta: new Uint8Array([1]), files };
+  transfer.push({ kind: 'snapshotBegin', ...begin });
+  await until(() => replies.length === 1);
+  const bytes = new Uint8Array(1);
+  for (let offset = 0; offset < 300; offset++) {
+    transfer.push(makeSnapshotChunk({ transferId: 1, fileIndex: 0, offset, bytes }));
+  }
+  t.match(replies.at(-1), { kind: 'snapshotReply', transferId: 1, status: 'failed' });
+  t.match(replies.at(-1), { reason: /window/ });
+  await transfer.close('the test is over');
+  t.match(abortReason, /window/);
+});

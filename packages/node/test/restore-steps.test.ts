@@ -11,16 +11,21 @@ import { armFailpoints, type Failpoint, HoldfastError } from '@holdfast/base';
 import { DATA_FORMAT_VERSION, readIdentity } from '@holdfast/storage';
 import { CrashSignal, type FileOperation, MemoryFileSystem } from '@holdfast/storage/testing';
 import t, { type Test } from 'tap';
-import { layDirectory } from '../src/backup/restore/lay-directory.ts';
-import type { RestorePlan } from '../src/backup/restore/restore-plan.ts';
-import { RESTORING_FILE_NAME, refuseRestoring } from '../src/backup/restore/restoring-marker.ts';
-import { swapDirectory } from '../src/backup/restore/swap-directory.ts';
+import {
+  asidePathOf,
+  replaceDirectory,
+  restoredPathOf,
+} from '../src/backup/restore/replace-directory.ts';
+import { type RestorePlan, restorePlanDigest } from '../src/backup/restore/restore-plan.ts';
+import { refuseRestoring } from '../src/backup/restore/restoring-marker.ts';
 import type { History } from './support/restored.ts';
 import { layOptions, makeHistory, planFor } from './support/restored.ts';
 
 const SEED = Number(process.env.HOLDFAST_TEST_SEED ?? 57);
 const IS_WHOLE = process.env.HOLDFAST_TEST_RESTORE_STEPS === 'all';
-const PLACES = { restored: '/node/restored', dataDirectory: '/node/data', aside: '/node/before' };
+const DATA_DIRECTORY = '/node/data';
+const RESTORED = restoredPathOf(DATA_DIRECTORY);
+const asideOf = (plan: RestorePlan): string => asidePathOf(DATA_DIRECTORY, restorePlanDigest(plan));
 const LIVE = { CHECKPOINT: 'a root', 'identity.json': 'a name', 'wal/1.log': 'entries' };
 const OPERATIONS: readonly FileOperation[] = [
   ...(['open', 'read', 'write', 'sync', 'truncate', 'rename', 'remove'] as const),
@@ -32,7 +37,7 @@ function diskWithLiveData(): MemoryFileSystem {
   const fileSystem = new MemoryFileSystem();
   for (const path of ['/node', '/node/data', '/node/data/wal']) fileSystem.makeDirectory(path);
   for (const [name, content] of Object.entries(LIVE)) {
-    const handle = fileSystem.open(`${PLACES.dataDirectory}/${name}`, 'createNew');
+    const handle = fileSystem.open(`${DATA_DIRECTORY}/${name}`, 'createNew');
     handle.write([Buffer.from(content)], 0);
     handle.sync();
     handle.close();
@@ -56,18 +61,8 @@ interface World {
 }
 
 async function restore({ history, plan }: World, fileSystem: MemoryFileSystem): Promise<void> {
-  const { dataDirectory, restored } = PLACES;
-  const isSwapped = fileSystem.exists(PLACES.aside) && !fileSystem.exists(restored);
-  const isLaid =
-    fileSystem.exists(`${restored}/identity.json`) &&
-    !fileSystem.exists(`${restored}/${RESTORING_FILE_NAME}`);
-  if (!isSwapped && !isLaid) {
-    const options = layOptions(history, plan, 'n1', fileSystem);
-    await layDirectory({ ...options, directory: restored });
-  }
-  if (!isSwapped || !fileSystem.exists(dataDirectory)) {
-    swapDirectory({ fileSystem, ...PLACES });
-  }
+  const options = layOptions(history, plan, 'n1', fileSystem);
+  await replaceDirectory({ ...options, directory: DATA_DIRECTORY });
 }
 
 /** Every file below a directory, without what a life of its own gives it. */
@@ -79,8 +74,9 @@ const filesOf = (fileSystem: MemoryFileSystem, directory: string): string =>
     .join('\n');
 
 /** What must hold at any moment, however the restore ended; words, empty when it does. */
-function flaws(fileSystem: MemoryFileSystem, whole: string): string {
-  const { aside, dataDirectory } = PLACES;
+function flaws(fileSystem: MemoryFileSystem, { plan, whole }: World & { whole: string }): string {
+  const aside = asideOf(plan);
+  const dataDirectory = DATA_DIRECTORY;
   const isOldInPlace = isLive(fileSystem, dataDirectory);
   if (!isOldInPlace && !isLive(fileSystem, aside)) return 'the live data is not there any more';
   if (isOldInPlace && fileSystem.exists(aside)) return 'the live data is there twice';
@@ -92,7 +88,7 @@ function flaws(fileSystem: MemoryFileSystem, whole: string): string {
 
 /** What a node would do with the directory that was being laid. */
 function isStartable(fileSystem: MemoryFileSystem): boolean {
-  const { restored } = PLACES;
+  const restored = RESTORED;
   if (!fileSystem.exists(restored)) return false;
   try {
     refuseRestoring(fileSystem, restored);
@@ -108,7 +104,7 @@ async function makeWorld(seed: number): Promise<World & { readonly whole: string
   const plan = await planFor(history, { kind: 'latest' });
   const fileSystem = diskWithLiveData();
   await restore({ history, plan }, fileSystem);
-  return { history, plan, whole: filesOf(fileSystem, PLACES.dataDirectory) };
+  return { history, plan, whole: filesOf(fileSystem, DATA_DIRECTORY) };
 }
 
 /** The second run, and what it must have made. */
@@ -118,13 +114,13 @@ async function checkEnd(
   fs: MemoryFileSystem,
   at: string,
 ) {
-  const before = flaws(fs, world.whole);
+  const before = flaws(fs, world);
   if (before !== '') t.fail(`${at}: ${before}`);
-  if (isStartable(fs) && filesOf(fs, PLACES.restored) !== world.whole)
+  if (isStartable(fs) && filesOf(fs, RESTORED) !== world.whole)
     t.fail(`${at}: a node would start on what is half done`);
   await restore(world, fs);
-  const after = flaws(fs, world.whole);
-  const isThere = filesOf(fs, PLACES.dataDirectory) === world.whole && isLive(fs, PLACES.aside);
+  const after = flaws(fs, world);
+  const isThere = filesOf(fs, DATA_DIRECTORY) === world.whole && isLive(fs, asideOf(world.plan));
   if (after !== '' || !isThere) t.fail(`${at}: run again it ends otherwise: ${after}`);
 }
 

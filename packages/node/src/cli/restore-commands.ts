@@ -3,11 +3,13 @@
  * cluster carries it out on its own disk.
  */
 import { randomBytes } from 'node:crypto';
+import { join, resolve } from 'node:path';
 import { DEFAULT_GROUP_ID } from '@holdfast/base';
-import { createEntryHasher, NodeFileSystem } from '@holdfast/storage';
+import { createEntryHasher, lockDataDirectory, NodeFileSystem } from '@holdfast/storage';
 import type { Command } from 'commander';
 import type { RestoreTarget } from '../backup/archive/archive-target.ts';
 import { backupSource } from '../backup/restore/backup-source.ts';
+import type { LaidDirectory, LayOptions } from '../backup/restore/lay-directory.ts';
 import { layDirectory } from '../backup/restore/lay-directory.ts';
 import {
   archiveOfPlan,
@@ -17,6 +19,7 @@ import {
   planFromStore,
   type RestoreStore,
 } from '../backup/restore/plan-from-store.ts';
+import { replaceDirectory } from '../backup/restore/replace-directory.ts';
 import type { PlannedMember } from '../backup/restore/restore-plan.ts';
 import {
   readRestorePlan,
@@ -26,6 +29,7 @@ import {
 import { estimateRestoreMs } from '../backup/verification/estimate-restore.ts';
 import { listRestoreTests } from '../backup/verification/restore-test-store.ts';
 import { parseEndpoint } from '../config/endpoint.ts';
+import { CLUSTER_SECRET_FILE_NAME, readSecret, writeSecretFile } from '../config/secrets.ts';
 import { SYSTEM_CLOCK } from '../system-time.ts';
 import { parseTime } from './arguments.ts';
 import { type CliIo, integerOption, UsageError } from './io.ts';
@@ -50,6 +54,7 @@ interface RunFlags extends StoreFlags {
   readonly plan: string;
   readonly nodeId: string;
   readonly dataDir: string;
+  readonly replace?: boolean;
 }
 
 /** Looked through for a good one. */
@@ -79,7 +84,8 @@ export function registerRestore(program: Command, io: CliIo): void {
       .description('make the data directory of one node of the plan')
       .requiredOption('--plan <FILE>', 'made by restore plan')
       .requiredOption('--node-id <ID>', 'which of its nodes this is')
-      .requiredOption('--data-dir <DIR>', 'empty, or not there yet'),
+      .requiredOption('--data-dir <DIR>', 'empty, or not there yet')
+      .option('--replace', 'data may be there: it is kept beside the new one, under another name'),
   ).action((flags: RunFlags) => run(flags, io));
   registerRestoreCollections(restore, io);
   addRestoreVerify(restore, io);
@@ -161,20 +167,52 @@ async function run(flags: RunFlags, io: CliIo): Promise<void> {
     const store = storeFor(open);
     const meter = new RestoreMeter(io, SYSTEM_CLOCK);
     const { manifest, reader } = await backupOfPlan(store, restorePlan);
-    const laid = await layDirectory({
-      ...{ fileSystem, directory: flags.dataDir, plan: restorePlan, nodeId: flags.nodeId },
+    const options: LayOptions = {
+      ...{ fileSystem, directory: resolve(flags.dataDir), plan: restorePlan, nodeId: flags.nodeId },
       clock: SYSTEM_CLOCK,
       source: backupSource(reader, manifest, fileSystem),
       archive: archiveOfPlan(store, restorePlan),
       hasher: store.hasher,
       onStep: (step) => meter.show(step),
-    });
-    const { entryCount, lastIndex, lastSum } = laid;
-    io.out(
-      `${flags.dataDir}: node ${flags.nodeId} at index ${lastIndex}, ${entryCount} entries ` +
-        `replayed, log sum ${lastSum}; it must be the same on every node\n`,
-    );
+    };
+    if (flags.replace === true) await replace(options, io);
+    else sayLaid(await layDirectory(options), options, io);
   });
+}
+
+/** No node may start on the old directory while its place is being taken. */
+async function replace(options: LayOptions, io: CliIo): Promise<void> {
+  const { directory, fileSystem, nodeId } = options;
+  const lock = fileSystem.exists(directory) ? lockDataDirectory(fileSystem, directory) : null;
+  try {
+    const { aside, laid } = await replaceDirectory(options);
+    if (laid === null) io.out(`${directory}: node ${nodeId} was laid by an earlier call\n`);
+    else sayLaid(laid, options, io);
+    if (aside === null) return;
+    carrySecret(fileSystem, aside, directory);
+    io.out(`what was there before is in ${aside}; nothing of it was removed\n`);
+  } finally {
+    lock?.release();
+  }
+}
+
+/** The secret between the nodes is in no backup: the one that was there goes on. */
+function carrySecret(fileSystem: LayOptions['fileSystem'], from: string, to: string): void {
+  const source = join(from, CLUSTER_SECRET_FILE_NAME);
+  const target = join(to, CLUSTER_SECRET_FILE_NAME);
+  if (!fileSystem.exists(source) || fileSystem.exists(target)) return;
+  writeSecretFile(target, readSecret(source, 'clusterSecretFile'));
+}
+
+function sayLaid(
+  { entryCount, lastIndex, lastSum }: LaidDirectory,
+  { directory, nodeId }: LayOptions,
+  io: CliIo,
+): void {
+  io.out(
+    `${directory}: node ${nodeId} at index ${lastIndex}, ${entryCount} entries ` +
+      `replayed, log sum ${lastSum}; it must be the same on every node\n`,
+  );
 }
 
 function targetOf({ index, pointInTime }: PlanFlags): RestoreTarget {

@@ -1,7 +1,7 @@
 /**
  * Streams one checkpoint to one peer over a connection of its own, going on behind what the peer
- * holds of it already. At most a window of bytes is un-acknowledged, so neither side buffers more
- * than that, and the control connection is not delayed.
+ * holds of it already. At most a window of bytes and of chunks is un-acknowledged, so neither side
+ * buffers more than that, and the control connection is not delayed.
  */
 import { assert, HoldfastError, type TimerHandle, toHoldfastError } from '@holdfast/base';
 import {
@@ -20,6 +20,8 @@ import type { PeerContext, PeerMember } from './peer-context.ts';
 export const SNAPSHOT_CHUNK_SIZE_BYTES = 256 * 1024;
 /** Sent but not yet written by the receiver. */
 const WINDOW_SIZE_BYTES = 4 * 1024 * 1024;
+/** Of small files many fit into that; the receiver tells of every 32, and queues at most 256. */
+const WINDOW_CHUNK_COUNT = 128;
 /** One transfer per connection. */
 const TRANSFER_ID = 1;
 
@@ -35,6 +37,8 @@ export class SnapshotSender {
   #failure: HoldfastError | null = null;
   #wake: (() => void) | null = null;
   #sentSizeBytes = 0;
+  /** For each chunk under way what will have been received with it; oldest first. */
+  readonly #underWay: number[] = [];
   #missedPingCount = 0;
 
   constructor(context: PeerContext, member: PeerMember, snapshot: OutgoingSnapshot) {
@@ -120,7 +124,8 @@ export class SnapshotSender {
       this.#send(makeSnapshotChunk({ ...place, bytes }));
       this.#sentSizeBytes += length;
       offset += length;
-      await this.#until(() => this.#unacknowledgedSizeBytes < WINDOW_SIZE_BYTES);
+      this.#underWay.push(this.#sentSizeBytes);
+      await this.#until(() => this.#isWindowOpen());
     }
   }
 
@@ -141,8 +146,11 @@ export class SnapshotSender {
     }
   }
 
-  get #unacknowledgedSizeBytes(): number {
-    return this.#sentSizeBytes - (this.#reply?.receivedSizeBytes ?? 0);
+  #isWindowOpen(): boolean {
+    const receivedSizeBytes = this.#reply?.receivedSizeBytes ?? 0;
+    while ((this.#underWay[0] ?? Infinity) <= receivedSizeBytes) this.#underWay.shift();
+    const isBelow = this.#sentSizeBytes - receivedSizeBytes < WINDOW_SIZE_BYTES;
+    return isBelow && this.#underWay.length < WINDOW_CHUNK_COUNT;
   }
 
   #send(frame: PeerFrame): void {

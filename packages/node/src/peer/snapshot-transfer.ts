@@ -15,8 +15,9 @@ import {
 import type { IncomingSnapshotFile, SnapshotReceiver, SnapshotSink } from '../service-api.ts';
 import type { PeerContext } from './peer-context.ts';
 
-/** The sender's window is four times this. */
+/** The sender's window is four times each of these. */
 const PROGRESS_EVERY_SIZE_BYTES = 1024 * 1024;
+const PROGRESS_EVERY_CHUNK_COUNT = 32;
 /** Frames waiting for the disk; the sender's window keeps an honest peer far below. */
 const QUEUED_FRAME_COUNT_MAX = 256;
 const REASON_LENGTH_MAX = 1_000;
@@ -30,6 +31,7 @@ interface Transfer {
   offset: number;
   receivedSizeBytes: number;
   reportedSizeBytes: number;
+  unreportedChunkCount: number;
 }
 
 const UTF8 = new TextDecoder();
@@ -56,8 +58,10 @@ export class SnapshotTransfer {
   /** Handles the frame after all frames before it. */
   push(frame: PeerFrame): void {
     assert(this.#queuedFrameCount <= QUEUED_FRAME_COUNT_MAX, 'snapshot frame queue is bounded');
+    // The sender was told why; what it had under way is of no use any more.
+    if (this.#isClosed) return;
     if (this.#queuedFrameCount === QUEUED_FRAME_COUNT_MAX) {
-      this.close('the sender ignored the window');
+      this.#refuse('PEER_PROTOCOL: more frames were under way than the window has');
       return;
     }
     this.#queuedFrameCount += 1;
@@ -72,6 +76,13 @@ export class SnapshotTransfer {
     this.#isClosed = true;
     this.#tail = this.#tail.then(() => this.#abort(reason));
     return this.#tail;
+  }
+
+  /** Without an answer the sender would wait for one until its patience ends. */
+  #refuse(reason: string): void {
+    const transferId = this.#transfer?.id ?? 0;
+    void this.close(reason);
+    this.#reply({ transferId, status: 'failed', receivedSizeBytes: 0, reason });
   }
 
   async #handle(frame: PeerFrame): Promise<void> {
@@ -129,6 +140,7 @@ export class SnapshotTransfer {
         offset: heldSizesBytes[0] ?? 0,
         receivedSizeBytes,
         reportedSizeBytes: receivedSizeBytes,
+        unreportedChunkCount: 0,
       },
     };
     skipFullFiles(this.#transfer);
@@ -156,11 +168,19 @@ export class SnapshotTransfer {
     transfer.offset += frame.bytes.byteLength;
     transfer.receivedSizeBytes += frame.bytes.byteLength;
     skipFullFiles(transfer);
-    const { receivedSizeBytes } = transfer;
-    if (receivedSizeBytes - transfer.reportedSizeBytes >= PROGRESS_EVERY_SIZE_BYTES) {
-      transfer.reportedSizeBytes = receivedSizeBytes;
-      this.#reply({ transferId: transfer.id, status: 'progress', receivedSizeBytes });
-    }
+    transfer.unreportedChunkCount += 1;
+    this.#reportProgress(transfer);
+  }
+
+  #reportProgress(transfer: Transfer): void {
+    const { receivedSizeBytes, reportedSizeBytes, unreportedChunkCount } = transfer;
+    const isDue =
+      receivedSizeBytes - reportedSizeBytes >= PROGRESS_EVERY_SIZE_BYTES ||
+      unreportedChunkCount >= PROGRESS_EVERY_CHUNK_COUNT;
+    if (!isDue) return;
+    transfer.reportedSizeBytes = receivedSizeBytes;
+    transfer.unreportedChunkCount = 0;
+    this.#reply({ transferId: transfer.id, status: 'progress', receivedSizeBytes });
   }
 
   async #end(transferId: number): Promise<void> {

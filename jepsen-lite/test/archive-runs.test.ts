@@ -1,0 +1,89 @@
+// Runs that archive: what is asked of a store, on evidence made by hand, and a store that goes away
+// and comes back with all that it held.
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { type ArchiveEvidence, judgeArchive } from '../src/checker/archive.ts';
+import type { Cluster } from '../src/cluster/cluster.ts';
+import { nemesisNamed } from '../src/nemesis/catalogue.ts';
+
+const USERS = { uid: 3, name: 'users', vectorCount: 2, digest: 'ab' };
+const ITEMS = { uid: 9, name: 'items', vectorCount: 5, digest: 'cd' };
+
+const GOOD: ArchiveEvidence = {
+  isGapAllowed: false,
+  newestBackupId: 'b2',
+  madeBackupCount: 2,
+  brokenBackupCount: 1,
+  audit: {
+    ...{ chunkCount: 4, entryCount: 90, gapCount: 0, wrong: [] },
+    backups: [{ backupId: 'b1' }, { backupId: 'b2' }],
+  },
+  index: 88,
+  expected: [USERS, ITEMS],
+  restored: [ITEMS, USERS],
+};
+
+t.test('a store from which the state of the cluster comes back is valid', async (t) => {
+  const verdict = judgeArchive(GOOD);
+  t.equal(verdict.kind, 'valid');
+  t.match(verdict, { summary: { collectionCount: 2, rowCount: 7, gapCount: 0, index: 88 } });
+});
+
+t.test('whatever the store lacks is named', async (t) => {
+  const bad: readonly (readonly [RegExp, Partial<ArchiveEvidence>])[] = [
+    [/not whole: chunk 7 begins/, { audit: { ...GOOD.audit, wrong: ['chunk 7 begins late'] } }],
+    [/1 gaps, although/, { audit: { ...GOOD.audit, gapCount: 1 } }],
+    [/b9 was said to be good and is not there/, { newestBackupId: 'b9' }],
+    [/to index 88: no backup fits/, { restored: 'no backup fits' }],
+    [/1 collections differ/, { restored: [USERS] }],
+    [/1 collections differ/, { restored: [USERS, ITEMS, { ...ITEMS, uid: 10 }] }],
+    [/1 collections differ/, { restored: [USERS, { ...ITEMS, digest: 'ce' }] }],
+    [/1 collections differ/, { restored: [USERS, { ...ITEMS, vectorCount: 4 }] }],
+    [
+      /2 collections differ/,
+      {
+        restored: [
+          { ...USERS, name: 'u' },
+          { ...ITEMS, name: 'i' },
+        ],
+      },
+    ],
+  ];
+  for (const [reason, change] of bad) {
+    const verdict = judgeArchive({ ...GOOD, ...change });
+    t.equal(verdict.kind, 'invalid', String(reason));
+    t.match(verdict, { reason });
+  }
+});
+
+t.test(
+  'a gap is no fault where the store was away, and no backup at all shows nothing',
+  async (t) => {
+    const audit = { ...GOOD.audit, gapCount: 1 };
+    t.equal(judgeArchive({ ...GOOD, audit, isGapAllowed: true }).kind, 'valid');
+    const none = judgeArchive({ ...GOOD, newestBackupId: null });
+    t.match(none, { kind: 'unknown', reason: 'no backup was made' });
+  },
+);
+
+t.test('a store that was away has all it held when it is back', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-store-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(join(folder, 'object'), 'kept');
+  const nemesis = nemesisNamed('store-away');
+  const cluster = { storeDirectory: folder } as unknown as Cluster;
+  const perform = (action: string) => nemesis.perform(action, 0, cluster);
+
+  t.match(await perform('store-back'), { kind: 'installed', detail: 'it was there' });
+  t.equal((await perform('store-away')).kind, 'installed');
+  t.notOk(statSync(folder).isDirectory(), 'nothing can be written to it');
+  t.equal((await perform('store-away')).kind, 'skipped');
+  t.equal((await perform('store-back')).kind, 'installed');
+  t.equal(readFileSync(join(folder, 'object'), 'utf8'), 'kept');
+  t.notOk(existsSync(`${folder}-away`));
+
+  const without = { storeDirectory: null } as unknown as Cluster;
+  t.match(await nemesis.perform('store-away', 0, without), { kind: 'skipped' });
+});
