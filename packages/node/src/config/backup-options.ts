@@ -97,7 +97,7 @@ export const BACKUP_OPTIONS = {
     'Size at which committed entries go to the archive before that age.',
   ),
   archiveHoldSizeBytesMax: bytes(
-    MIB,
+    256 * 1024,
     1024 * 1024 * MIB,
     1_024 * MIB,
     'Log kept until the archive has it; over it the archive gets a gap and a full backup is made.',
