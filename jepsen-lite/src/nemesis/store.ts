@@ -9,13 +9,13 @@ import { type FaultOutcome, installed, type Nemesis, skipped } from './nemesis.t
 
 const HARM = 'store-away';
 const HEAL = 'store-back';
-const MIB = 1024 * 1024;
+const HELD_SIZE_BYTES_MAX = 256 * 1024;
 
 export function storeNemesis(name: string): Nemesis {
   return {
     ...{ name, family: 'store', colour: '#7a7f2e' },
     // So little may be held back for the archive that it gets gaps.
-    needs: { hasStore: true, settings: { archiveHoldSizeBytesMax: MIB } },
+    needs: { hasStore: true, settings: { archiveHoldSizeBytesMax: HELD_SIZE_BYTES_MAX } },
     harmfulActions: [HARM],
     healingAction: HEAL,
     perform: async (action, _pick, { storeDirectory }) => strike(action, storeDirectory),
