@@ -150,11 +150,40 @@ export class ReadRequests {
       const answers = await early;
       if (answers instanceof HoldfastError) {
         if (answers.code === 'REQUEST_TIMEOUT') throw answers;
-      } else if (answers.index >= confirmedIndex) return answers;
+      } else if (answers.index >= confirmedIndex && this.#isStill(definition)) return answers;
     } else {
       await this.#gate(request, deadlineMs);
     }
-    return post(this.#collection(request.collection));
+    return this.#readNamed(request.collection, deadlineMs, post);
+  }
+
+  /**
+   * Names and rows are looked at one after the other, and entries may be applied in between: a
+   * collection that was dropped there still has rows, of a name that leads elsewhere or nowhere at
+   * the index of the answer. So what is found counts only when the name has stood still.
+   */
+  async #readNamed(
+    name: string,
+    deadlineMs: number,
+    post: (definition: CollectionDefinition) => Promise<LaneAnswers>,
+  ): Promise<LaneAnswers> {
+    for (;;) {
+      const definition = this.#replica.meta.catalogue.byName(name);
+      if (definition === undefined) throw collectionNotFound(name);
+      const answers = await orError(() => post(definition));
+      const isError = answers instanceof HoldfastError;
+      if (isError && answers.code !== 'COLLECTION_NOT_FOUND') throw answers;
+      if (this.#isStill(definition)) {
+        if (isError) throw answers;
+        return answers;
+      }
+      if (this.#replica.nowMs() >= deadlineMs) throw keptChanging(name);
+    }
+  }
+
+  /** Each change of a definition, or of who has its name, makes another object of it. */
+  #isStill(definition: CollectionDefinition): boolean {
+    return this.#replica.meta.catalogue.byName(definition.name) === definition;
   }
 
   /** Resolves when a read of this consistency may look at the state of this replica. */
@@ -181,12 +210,6 @@ export class ReadRequests {
       default:
         return unreachable(request.consistency);
     }
-  }
-
-  #collection(name: string): CollectionDefinition {
-    const definition = this.#replica.meta.catalogue.byName(name);
-    if (definition === undefined) throw collectionNotFound(name);
-    return definition;
   }
 }
 
@@ -263,6 +286,13 @@ function searchHit(hit: LaneHit): SearchHit {
   if (vector === null && payload === null) return { id, version, score };
   return { ...storedPoint(hit), score };
 }
+
+const keptChanging = (name: string): HoldfastError =>
+  new HoldfastError(
+    'REQUEST_TIMEOUT',
+    `collection ${name} was changed in every attempt to read it until the deadline; ask again`,
+    { details: { collection: name } },
+  );
 
 const describeMs = (ms: number): string =>
   Number.isFinite(ms) ? `${Math.ceil(ms)} ms` : 'any time';
