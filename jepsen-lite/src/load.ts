@@ -8,7 +8,7 @@
  */
 import { HoldfastError } from '@holdfast/base';
 import type { Generator } from './generator/generator.ts';
-import { History, type Operation } from './history.ts';
+import { History, type Operation, type Outcome } from './history.ts';
 import type { HarnessTime } from './wait.ts';
 import type { WorkerTools, Workload } from './workload/workload.ts';
 
@@ -17,6 +17,11 @@ export interface LoadOptions {
   readonly workerCount: number;
   readonly nodeCount: number;
   readonly time: HarnessTime;
+}
+
+interface Performed {
+  readonly outcome: Outcome;
+  readonly errorCode?: string | undefined;
 }
 
 /** A worker that waits for its turn notices this soon that the load is over. */
@@ -70,7 +75,7 @@ export class Load {
         await this.#options.time.pause(Math.min(leftMs, PAUSE_MS_MAX));
         if (this.#isOver) return;
       }
-      const outcome = await this.#perform(tools, processId, step.operation, dueMs);
+      const { outcome } = await this.#perform(tools, processId, step.operation, dueMs);
       if (outcome === 'info') processId += this.#options.workerCount;
     }
   }
@@ -81,8 +86,10 @@ export class Load {
     let processId = -1;
     for (const operation of workload.finalOperations(this.history.events, nodeCount)) {
       for (let attempt = 0; attempt < FINAL_ATTEMPT_COUNT_MAX; attempt++) {
-        const outcome = await this.#perform(tools, processId, operation, this.nowMs());
-        if (outcome === 'ok') break;
+        const dueMs = this.nowMs();
+        const { errorCode, outcome } = await this.#perform(tools, processId, operation, dueMs);
+        // That there is no such collection is an answer.
+        if (outcome === 'ok' || errorCode === 'COLLECTION_NOT_FOUND') break;
         if (outcome === 'info') processId -= workerCount;
         await time.pause(FINAL_PAUSE_MS);
       }
@@ -94,13 +101,13 @@ export class Load {
     processId: number,
     operation: Operation,
     intendedMs: number,
-  ): Promise<'ok' | 'fail' | 'info'> {
+  ): Promise<Performed> {
     this.history.invoke(processId, operation, this.nowMs(), intendedMs);
     try {
       const done = await this.#options.workload.perform(tools, operation);
       const { outcome, errorCode } = done;
       this.history.finish(processId, outcome, done.operation, this.nowMs(), errorCode);
-      return outcome;
+      return { outcome, errorCode };
     } catch (thrown) {
       if (!(thrown instanceof HoldfastError)) {
         this.#isOver = true;
@@ -108,7 +115,7 @@ export class Load {
       }
       const outcome = thrown.definite ? 'fail' : 'info';
       this.history.finish(processId, outcome, operation, this.nowMs(), thrown.code);
-      return outcome;
+      return { outcome, errorCode: thrown.code };
     }
   }
 }
