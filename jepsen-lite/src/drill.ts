@@ -30,8 +30,13 @@ const WIDTH = 56;
 const row = (name: string, value: string | number): void =>
   print(`${name.padEnd(WIDTH)} ${String(value).padStart(14)}`);
 
-function printReport({ digests, isGood, phases, restoredIndex, rtoMs, verdict }: DrillReport) {
+function printReport(report: DrillReport) {
+  const { digests, drain, isGood, phases, restoredIndex, rtoMs, verdict } = report;
   print('');
+  row(`${drain.nodeName}, which led, out of service in`, milliseconds(drain.stoppedMs));
+  row('  until the others were ready and wrote', milliseconds(drain.healthyMs));
+  row('  from its start until all were ready', milliseconds(drain.returnedMs));
+  row('  digests that were equal then', drain.digests.length);
   row('RTO: from the loss to the first acknowledged write', milliseconds(rtoMs));
   for (const { name, tookMs } of phases) row(`  ${name}`, milliseconds(tookMs));
   row('RPO: acknowledged writes that are lost', verdict.lostCount);

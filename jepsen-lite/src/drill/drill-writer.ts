@@ -21,6 +21,7 @@ export interface DrillWriterOptions {
   readonly pauseMs?: number;
 }
 const ID_COUNT_PER_WORKER = 10_000_000;
+const HELD_POLL_MS = 5;
 
 export interface DrillWrite {
   readonly id: number;
@@ -85,6 +86,17 @@ export class DrillWriter {
     return this.#workers.map(({ story }) => story);
   }
 
+  /** Nothing is under way while `work` runs; afterwards the workers go on. */
+  async whileQuiet<Result>(work: () => Promise<Result>): Promise<Result> {
+    for (const worker of this.#workers) worker.isHeld = true;
+    try {
+      while (!this.#workers.every((worker) => worker.isIdle)) await pause(HELD_POLL_MS);
+      return await work();
+    } finally {
+      for (const worker of this.#workers) worker.isHeld = false;
+    }
+  }
+
   /** What is under way gets its answer; then as `end`. */
   async finish(): Promise<readonly WorkerStory[]> {
     for (const worker of this.#workers) worker.stopAfterThis();
@@ -109,6 +121,8 @@ class DrillWorker {
   #value = 0;
   #unknown: DrillWrite | null = null;
   readonly #pauseMs: number;
+  /** Begins no operation. */
+  isHeld = false;
   #isStopping = false;
   #failure: Error | null = null;
 
@@ -127,9 +141,18 @@ class DrillWorker {
     return this.#failure;
   }
 
+  /** Nothing is under way, and nothing will be while it is held. */
+  get isIdle(): boolean {
+    return this.#failure !== null || (this.isHeld && this.#unknown === null);
+  }
+
   async run(): Promise<void> {
     const docs = this.#client.collection(DRILL_COLLECTION);
     while (this.#failure === null && !this.#isStopping) {
+      if (this.isHeld) {
+        await pause(HELD_POLL_MS);
+        continue;
+      }
       const write = this.#next();
       const { id, value } = write;
       this.#unknown = write;

@@ -1,7 +1,7 @@
 /**
- * The disaster drill: a cluster under writes makes a full backup, goes on, and loses all nodes and
- * all disks in one moment. It is rebuilt from the store through the command line, and judged by
- * what its writers were told.
+ * The disaster drill: a cluster under writes makes a full backup, one node is taken out in order
+ * and comes back, and then all nodes and all disks are lost in one moment. It is rebuilt from the
+ * store through the command line, and judged by what its writers were told.
  *
  * Promised: every write acknowledged up to the restored index is there, nothing else is, all nodes
  * hold the same state, and what is lost is younger than a second.
@@ -11,6 +11,7 @@ import type { NodeDigest } from '../cluster/cluster.ts';
 import type { ProcessCluster } from '../cluster/process-cluster.ts';
 import { pause, waitFor } from '../wait.ts';
 import { clusterIdOf } from './archived.ts';
+import { type DrainReport, drainLeader } from './drain.ts';
 import { DRILL_COLLECTION, DrillWriter, drillVector } from './drill-writer.ts';
 import { holdfast } from './holdfast-command.ts';
 import { judgeRestored, type RestoreVerdict } from './judge-restored.ts';
@@ -35,6 +36,7 @@ export interface DrillPhase {
 }
 
 export interface DrillReport {
+  readonly drain: DrainReport;
   readonly verdict: RestoreVerdict;
   /** From the loss to the first acknowledged write, in order. */
   readonly phases: readonly DrillPhase[];
@@ -60,6 +62,8 @@ export async function runDrill(options: DrillOptions): Promise<DrillReport> {
   onProgress('full backup under writes');
   const made = await holdfast('backup', 'create', '--full', '--nodes', cluster.addressOf('n1'));
   onProgress(made.trim().replaceAll(/\s+/g, ' '));
+  const drain = await drainLeader(cluster, writer);
+  onProgress(`${drain.nodeName} was taken out and is back, its state equal to the others'`);
   await writeFor(writer, writeMs, onProgress);
   refuseFailures(writer);
 
@@ -85,7 +89,8 @@ export async function runDrill(options: DrillOptions): Promise<DrillReport> {
   const verdict = judgeRestored(stories, rows, { index: rebuilt.index, lostAtMs });
   const isGood = verdict.wrong.length === 0 && verdict.oldestLostAgeMs < RPO_MS_MAX;
   const { list, totalMs: rtoMs } = phases;
-  return { verdict, phases: list, rtoMs, restoredIndex: rebuilt.index, digests, isGood };
+  const restoredIndex = rebuilt.index;
+  return { drain, verdict, phases: list, rtoMs, restoredIndex, digests, isGood };
 }
 
 const PHASE_NAMES = {
