@@ -16,7 +16,7 @@ const SPEC = { name: 'docs', dimension: 2, metric: 'l2', shardCount: 1 } as Coll
 const HIDING = { state: 'dropped', sinceMs: 0, purgeAtMs: 1 } as const;
 const DEADLINE_MS = 1_000;
 
-/** Rows of a collection are one point whose id is the uid. What happens before an answer is given. */
+/** Rows of a collection are one point whose id is the uid. */
 class World {
   readonly catalogue = new Catalogue();
   readonly askedUids: number[] = [];
