@@ -1,20 +1,19 @@
 /**
  * A run that archives: full backups all the time beside the load, and afterwards the store is read
- * whole and restored into a node of its own, through the command line, to the state that all nodes
- * have reached.
+ * whole and restored into a node of its own, through commands that are killed on the way, to the
+ * state that all nodes have reached.
  */
-import { join } from 'node:path';
 import { must } from '@holdfast/base';
 import { auditArchive } from '@holdfast/node/testing';
 import { type CollectionView, judgeArchive } from '../checker/archive.ts';
 import { invalid, type Verdict } from '../checker/verdict.ts';
 import { readJson } from '../cluster/node-http.ts';
-import { noteFailpoints, ProcessCluster, readFailpointsSeen } from '../cluster/process-cluster.ts';
+import { ProcessCluster } from '../cluster/process-cluster.ts';
 import type { ServerSettings } from '../cluster/server-command.ts';
 import { untilArchived } from '../drill/archived.ts';
 import { BackupLoop, makeFullBackup } from '../drill/backup-loop.ts';
-import { keepSecret, rebuild, removeDataDirectories } from '../drill/rebuild.ts';
 import { WaitExpired } from '../wait.ts';
+import { restoreOnABadDay } from './bad-day-restore.ts';
 
 /** Work of the schedules too, as often as they can say; a prune has something to remove. */
 export const ARCHIVE_SETTINGS: ServerSettings = {
@@ -114,18 +113,11 @@ export class ArchiveWatch {
     const past = await ProcessCluster.form({
       ...{ name: 'jepsen-restored', nodeCount: 1, isNotingFailpoints: true },
     });
-    const seenPath = join(past.directory, 'commands-seen.txt');
     try {
-      const secretPath = keepSecret(past);
-      removeDataDirectories(past);
-      await rebuild({
-        ...{ cluster: past, store: this.#url, secretPath },
-        environment: noteFailpoints(seenPath),
-        target: ['--cluster', clusterId, '--index', String(index)],
-      });
+      const store = this.#url;
+      const seen = await restoreOnABadDay({ past, store, clusterId, index, seed: index });
       const { collections: restored } = await readReached(past);
-      const failpoints = [...past.failpointsSeen(), ...readFailpointsSeen(seenPath)];
-      return { restored, failpoints };
+      return { restored, failpoints: [...past.failpointsSeen(), ...seen] };
     } catch (thrown) {
       const why = thrown instanceof Error ? thrown.message : String(thrown);
       return { restored: `${why}\n${past.describeLogs()}`, failpoints: [] };

@@ -6,7 +6,7 @@
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ProcessCluster } from '../cluster/process-cluster.ts';
-import { holdfastWith } from './holdfast-command.ts';
+import { holdfast } from './holdfast-command.ts';
 
 const SECRET_FILE_NAME = 'cluster.secret';
 
@@ -22,8 +22,6 @@ export interface RebuildOptions {
   readonly target?: readonly string[];
   /** Flags of every command that reads the store, such as the key of encrypted backups. */
   readonly storeFlags?: readonly string[];
-  /** Of every command. */
-  readonly environment?: Readonly<Record<string, string>>;
   /** Told at the end of each. */
   readonly onPhase?: (phase: RebuildPhase) => void;
 }
@@ -61,12 +59,10 @@ export function removeDataDirectories(cluster: ProcessCluster): void {
  * @throws Error when a command fails, the nodes lay different logs, or they do not come up
  */
 export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
-  const { cluster, environment = {}, store, storeFlags = [], target = [] } = options;
-  const { onPhase = () => undefined } = options;
+  const { cluster, onPhase = () => undefined, store, storeFlags = [], target = [] } = options;
   const planPath = join(cluster.directory, `plan-${Date.now()}.json`);
   const members = cluster.nodeNames.map((name) => `${name}=${cluster.peerAddressOf(name)}`);
-  const said = await holdfastWith(
-    environment,
+  const said = await holdfast(
     ...['restore', 'plan', '--from', store, '--plan', planPath, ...storeFlags, ...target],
     ...['--member', ...members],
   );
@@ -84,15 +80,14 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
 }
 
 async function lay(
-  { cluster, environment = {}, secretPath, store, storeFlags = [] }: RebuildOptions,
+  { cluster, secretPath, store, storeFlags = [] }: RebuildOptions,
   nodeName: string,
   planPath: string,
 ): Promise<string> {
   const directory = cluster.dataDirectoryOf(nodeName);
   mkdirSync(directory, { recursive: true });
   copyFileSync(secretPath, join(directory, SECRET_FILE_NAME));
-  const said = await holdfastWith(
-    environment,
+  const said = await holdfast(
     ...['restore', 'run', '--from', store, '--plan', planPath],
     ...['--node-id', nodeName, '--data-dir', directory, ...storeFlags],
   );
