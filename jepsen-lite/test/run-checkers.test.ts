@@ -135,6 +135,7 @@ t.test('a line that tells of a bug makes the log of a node invalid', async (t) =
     'InvariantViolation: progress: match must stay below next {"match":3}',
     'holdfast: INTERNAL: Error: x; this is a bug, please report it',
     '[UnhandledPromiseRejection] unhandledRejection',
+    'FATAL ERROR: Error::ThrowAsJavaScriptException napi_throw',
     'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory',
     "TypeError: Cannot read properties of undefined (reading 'x')",
   ];

@@ -13,7 +13,8 @@ const FORBIDDEN: Readonly<Record<string, RegExp>> = {
   'unhandled rejection': /unhandled ?(promise ?)?rejection|ERR_UNHANDLED_REJECTION/i,
   'uncaught exception': /uncaught ?exception/i,
   'native crash': /\b(SIGSEGV|SIGABRT|SIGBUS|Segmentation fault|double free or corruption)\b/,
-  'out of memory': /\bFATAL ERROR:|\bheap out of memory\b/,
+  'out of memory': /\bheap out of memory\b/,
+  'fatal error': /\bFATAL ERROR:(?!.*\bheap out of memory\b)/,
   'programming error': /\b(TypeError|ReferenceError|RangeError): /,
 };
 

@@ -30,6 +30,7 @@ import { restoreIfEmpty } from './compose-restore.ts';
 import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
+import { endLanes } from './end-lanes.ts';
 import type { HealLimits } from './heal/node-care.ts';
 import { ScrubThread } from './heal/scrub-thread.ts';
 import type { ProcessSample } from './heal/workers.ts';
@@ -159,7 +160,7 @@ async function openNode(
   opened.push('leadership', () => node.handOver());
   const addresses = { public: server.address, peer: transport.address };
   logger.info(addresses, 'the node is up');
-  return runningNode(addresses, node, failure, opened);
+  return runningNode(addresses, node, failure, { host, opened });
 }
 
 function sampleProcess(opened: ClosingStack): () => ProcessSample {
@@ -172,12 +173,13 @@ function runningNode(
   addresses: RunningNode['addresses'],
   node: BootingNode,
   failure: FailureLatch,
-  opened: ClosingStack,
+  { host, opened }: { readonly host: PiscinaHost; readonly opened: ClosingStack },
 ): RunningNode {
   return {
     addresses,
     membership: () => node.service.status().membership,
     onFailure: (listener) => failure.listen(listener),
+    endThreads: () => endLanes(host, SYSTEM_TIMERS),
     stop: () => opened.close(),
   };
 }

@@ -98,5 +98,6 @@ async function serveOneLife(
     return true;
   }
   // A node that failed its disk must not be used again in this process: nothing is closed in order.
+  await node.endThreads();
   throw new ExitWith(EXIT_FAILED);
 }
