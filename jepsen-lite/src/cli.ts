@@ -4,6 +4,7 @@
  *   npm run jepsen -- --workload register --nemesis kill,pause --seed 7 --nodes 5 --seconds 60
  *   npm run jepsen -- --workload bank --cluster sim --seed 7
  *   npm run jepsen -- --suite fast
+ *   npm run jepsen -- --suite nightly --workload schema --sample 20   (after a mend)
  *   npm run jepsen -- --list
  *
  * Exit code 0: everything valid; 1: something invalid; 3: something unknown; 2: bad usage; 4: the
@@ -24,7 +25,7 @@ import {
 import { REGISTRY } from './suite/registry.ts';
 import { runExperiment, STORE_DIRECTORY } from './suite/run-experiment.ts';
 import { runSuite } from './suite/run-suite.ts';
-import { parseSuite } from './suite/suite.ts';
+import { parseSuite, type RepeatChoice } from './suite/suite.ts';
 
 const EXIT_CODES = { valid: 0, invalid: 1, unknown: 3 } as const;
 const EXIT_USAGE = 2;
@@ -45,6 +46,7 @@ function readArguments() {
       list: { type: 'boolean' },
       again: { type: 'boolean' },
       archive: { type: 'boolean' },
+      sample: text,
     },
   });
   return values;
@@ -119,6 +121,21 @@ async function runOne(values: Arguments): Promise<number> {
   return EXIT_CODES[result.worst.kind];
 }
 
+const namesIn = (list: string | undefined): readonly string[] =>
+  (list ?? '').split(',').filter((name) => name !== '');
+
+/** Beside --suite the flags of one experiment say which of its runs are done again. */
+function repeatOf(values: Arguments): RepeatChoice | null {
+  const { archive, nemesis, sample, workload } = values;
+  const isAsked = [archive, nemesis, sample, workload].some((value) => value !== undefined);
+  if (!isAsked) return null;
+  return {
+    ...{ workloads: namesIn(workload), nemeses: namesIn(nemesis), isArchiving: archive === true },
+    sampleCount: sample === undefined ? 0 : positive('sample', sample, 0),
+    seed: positive('seed', values.seed, 1),
+  };
+}
+
 async function runNamedSuite(name: string, values: Arguments): Promise<number> {
   // One of the project by its name, or any file.
   const path = name.endsWith('.json') ? name : join(SUITES_DIRECTORY, `${name}.json`);
@@ -128,6 +145,7 @@ async function runNamedSuite(name: string, values: Arguments): Promise<number> {
     log: () => {},
     progress: print,
     isRepeatingBad: values.again === true,
+    repeat: repeatOf(values),
     runCountMax: positive('runs', values.runs, Number.MAX_SAFE_INTEGER),
   });
   const { failed, invalid, missing, total, unknown, valid } = counts;

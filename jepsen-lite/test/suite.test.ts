@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import t from 'tap';
 import { checkNames, type Experiment, reproduceLine } from '../src/suite/experiment.ts';
 import { REGISTRY } from '../src/suite/registry.ts';
-import { experimentsOf, keyOf, parseSuite, type Suite } from '../src/suite/suite.ts';
+import {
+  chooseRuns,
+  experimentsOf,
+  keyOf,
+  parseSuite,
+  type RepeatChoice,
+  type Suite,
+} from '../src/suite/suite.ts';
 import { appendSuiteLine, readSuiteLog, type SuiteLine } from '../src/suite/suite-log.ts';
 import { countSuite, reportSuite } from '../src/suite/suite-report.ts';
 
@@ -62,6 +69,24 @@ t.test('a block may archive, and says so in its seeds, keys and lines', async (t
   t.match(reproduceLine(archiving), / --archive$/);
   t.notMatch(reproduceLine(plain), /archive/);
   t.throws(() => checkNames({ ...archiving, cluster: 'sim', nemeses: [] }, REGISTRY), /--archive/);
+});
+
+t.test('after a mend the touched runs are repeated, and some more by chance', async (t) => {
+  const block = { workloads: ['bank'], nemeses: [['pause']] };
+  const archiving = { ...block, archive: true };
+  const experiments = experimentsOf({ ...SUITE, blocks: [...SUITE.blocks, block, archiving] });
+  const nothing = { workloads: [], nemeses: [], isArchiving: false, sampleCount: 0, seed: 1 };
+  const choose = (choice: Partial<RepeatChoice>) =>
+    chooseRuns(experiments, { ...nothing, ...choice });
+  t.same(choose({}), []);
+  t.equal(choose({ workloads: ['register'] }).length, 6);
+  t.equal(choose({ nemeses: ['pause'] }).length, 6);
+  t.same(choose({ isArchiving: true }), experiments.slice(-1));
+  const drawn = choose({ workloads: ['bank'], sampleCount: 3 });
+  t.equal(drawn.length, 5, 'the sample is of the others');
+  t.same(choose({ workloads: ['bank'], sampleCount: 3 }), drawn, 'the seed draws the same');
+  t.notSame(choose({ workloads: ['bank'], sampleCount: 3, seed: 2 }), drawn);
+  t.same(choose({ sampleCount: 100 }), experiments);
 });
 
 t.test('a name that nobody knows is refused with those that are known', async (t) => {

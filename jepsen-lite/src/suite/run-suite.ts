@@ -5,13 +5,15 @@ import { commitName } from '../sim/commit-name.ts';
 import type { Experiment } from './experiment.ts';
 import type { ExperimentTools } from './run-experiment.ts';
 import { runExperiment } from './run-experiment.ts';
-import { experimentsOf, keyOf, type Suite } from './suite.ts';
+import { chooseRuns, experimentsOf, keyOf, type RepeatChoice, type Suite } from './suite.ts';
 import { appendSuiteLine, newestByKey, readSuiteLog, type SuiteLine } from './suite-log.ts';
 import { countSuite, reportSuite, type SuiteCounts } from './suite-report.ts';
 
 export interface SuiteOptions extends ExperimentTools {
   /** Runs that were invalid, unknown or broken are done again. */
   readonly isRepeatingBad: boolean;
+  /** These are done, also when they were valid: after a mend. Null: what is open. */
+  readonly repeat: RepeatChoice | null;
   /** Stops after so many; for a suite that is done in parts. */
   readonly runCountMax: number;
   readonly progress: (line: string) => void;
@@ -27,7 +29,9 @@ export async function runSuite(suite: Suite, options: SuiteOptions): Promise<Sui
     const line = done.get(keyOf(experiment));
     return line === undefined || (options.isRepeatingBad && line.verdict !== 'valid');
   };
-  const open = experiments.filter(isOpen).slice(0, options.runCountMax);
+  const { repeat } = options;
+  const chosen = repeat === null ? experiments.filter(isOpen) : chooseRuns(experiments, repeat);
+  const open = chosen.slice(0, options.runCountMax);
   progress(`suite ${suite.name}: ${experiments.length} runs, ${open.length} to do now`);
   for (const [i, experiment] of open.entries()) {
     const startMs = performance.now();

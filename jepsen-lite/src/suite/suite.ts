@@ -2,7 +2,7 @@
  * Suites are data: which workloads run under which faults, and how long. A suite gives the same
  * experiments in the same order, so a run that was cut off goes on where it was. Pure.
  */
-import { deriveSeed } from '@holdfast/base';
+import { deriveSeed, SeededRandom } from '@holdfast/base';
 import { type ClusterMode, EXPERIMENT_DEFAULTS, type Experiment } from './experiment.ts';
 
 /** Every workload of a block under every set of faults of it. */
@@ -71,6 +71,36 @@ export function keyOf(experiment: Experiment): string {
   const { durationMs, isArchiving, nemeses, nodeCount, seed, workload } = experiment;
   const archive = isArchiving ? '|archive' : '';
   return `${workload}|${nemeses.join('+')}|${seed}|${nodeCount}|${durationMs}${archive}`;
+}
+
+/** Which runs are to be done again, whatever came of them. */
+export interface RepeatChoice {
+  readonly workloads: readonly string[];
+  readonly nemeses: readonly string[];
+  /** All that archive. */
+  readonly isArchiving: boolean;
+  /** So many of the others, drawn by the seed. */
+  readonly sampleCount: number;
+  readonly seed: number;
+}
+
+/** Pure. In the order of the suite. */
+export function chooseRuns(
+  experiments: readonly Experiment[],
+  choice: RepeatChoice,
+): readonly Experiment[] {
+  const isTouched = ({ isArchiving, nemeses, workload }: Experiment): boolean =>
+    choice.workloads.includes(workload) ||
+    nemeses.some((name) => choice.nemeses.includes(name)) ||
+    (choice.isArchiving && isArchiving);
+  const random = new SeededRandom(choice.seed);
+  const others = experiments.filter((one) => !isTouched(one));
+  const drawn = new Set<Experiment>();
+  while (drawn.size < Math.min(choice.sampleCount, others.length)) {
+    const one = others[random.nextBelow(others.length)];
+    if (one !== undefined) drawn.add(one);
+  }
+  return experiments.filter((one) => isTouched(one) || drawn.has(one));
 }
 
 /** @throws TypeError when the text is no suite */
