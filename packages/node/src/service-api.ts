@@ -390,11 +390,7 @@ export interface RunningNode {
   membership(): MembershipState;
   /** Called at most once, when the node fail-stopped; the process should exit with a code not 0. */
   onFailure(listener: (failure: ErrorBody) => void): void;
-  /**
-   * After a failure, before the process exits: threads inside the native graph library come out of
-   * it, because ending them there would abort the process. Writes nothing in order, closes nothing
-   * else, and takes a moment at most.
-   */
+  /** After a failure, before the process exits: threads come out of native code (end-lanes.ts). */
   endThreads(): Promise<void>;
   /** Graceful, in order; resolves when everything is closed. Safe to call twice. */
   stop(): Promise<void>;
