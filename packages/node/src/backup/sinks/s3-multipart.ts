@@ -7,7 +7,7 @@
  * whose name we never heard: the uploads of the key are listed and it is aborted too.
  */
 import type { CompletedPart } from '@aws-sdk/client-s3';
-import { HoldfastError, must } from '@holdfast/base';
+import { must } from '@holdfast/base';
 import type { Part } from './parts-pump.ts';
 import { sendParts } from './parts-pump.ts';
 import { againWhenGone, outcomeOfGone, PartsGone, type PutTask, publish } from './remote-put.ts';
@@ -16,6 +16,7 @@ import type { S3Context } from './s3-context.ts';
 import { abortUpload, abortUploadsOf } from './s3-uploads.ts';
 import type { SinkPutOutcome } from './sink.ts';
 import { metadataOf } from './sink-digest.ts';
+import { ignoreFailure } from './sink-failure.ts';
 
 export const PART_CHECK_KEY_PREFIX = 'check_parts_';
 
@@ -137,7 +138,7 @@ export class PartedUpload {
     });
   }
 
-  /** What made us abort counts more than that the store does not let us. */
+  /** What made us abort counts more than what the store says: `removeAbandoned` finds it later. */
   #abortQuietly(uploadId: string): Promise<void> {
     return abortUpload(this.#context, this.#task.key, uploadId, { isCleanUp: true }).catch(
       ignoreFailure,
@@ -160,9 +161,4 @@ async function unlessGone<T>(what: string, sent: Promise<T>): Promise<T> {
   } catch (error) {
     throw isGone(error) ? uploadGone(what) : error;
   }
-}
-
-/** A store that cannot be reached keeps the upload; `removeAbandoned` finds it later. */
-function ignoreFailure(error: unknown): void {
-  if (!(error instanceof HoldfastError)) throw error;
 }
