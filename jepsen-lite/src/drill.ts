@@ -1,7 +1,7 @@
 /**
- * `npm run drill [-- --store file|s3|URL --seconds 5 --workers 8 --seed 1]`: all nodes and all disks
- * of a cluster are lost during writes, and it is rebuilt from a store of backups: by default a
- * folder, removed afterwards. Exit code 0: everything acknowledged up to the restored moment is
+ * `npm run drill [-- --store file|s3|URL --seconds 5 --workers 8 --seed 1]`: all nodes and all
+ * disks of a cluster are lost during writes, and it is rebuilt from a store of backups: by default
+ * a folder, removed afterwards. Exit code 0: everything acknowledged up to the restored moment is
  * there, nothing else is, and what is lost is younger than a second; 1: something of that does not
  * hold.
  */
