@@ -28,6 +28,7 @@ export {
 } from './cluster/scratch-directory.ts';
 export type { ServerSettings } from './cluster/server-command.ts';
 export { untilArchived } from './drill/archived.ts';
+export { withProofStore } from './drill/proof-store.ts';
 export type { RebuildOptions, RebuildPhase, Rebuilt } from './drill/rebuild.ts';
 export { keepSecret, loseEverything, rebuild } from './drill/rebuild.ts';
 export type { HistoryEvent, Operation, Outcome } from './history.ts';

@@ -8,7 +8,8 @@ import { parseArgs } from 'node:util';
 import { ProcessCluster } from './cluster/process-cluster.ts';
 import type { ArchiveProofReport } from './drill/archive-proof.ts';
 import { PROOF_SETTINGS, proveArchive } from './drill/archive-proof.ts';
-import { openProofStore } from './drill/proof-store.ts';
+import { print, printProgress, printRow, printVerdict } from './drill/proof-output.ts';
+import { withProofStore } from './drill/proof-store.ts';
 
 const { values } = parseArgs({
   options: {
@@ -17,54 +18,42 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
   },
 });
-const startMs = performance.now();
-const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const onProgress = (line: string): void => {
-  print(`${((performance.now() - startMs) / 1_000).toFixed(1).padStart(7)} s  ${line}`);
-};
 
-const WIDTH = 56;
 const WRONG_SHOWN_MAX = 20;
-const row = (name: string, value: string | number): void =>
-  print(`${name.padEnd(WIDTH)} ${String(value).padStart(14)}`);
 
 function printReport(report: ArchiveProofReport): void {
   const { audit, kills, wrong } = report;
   print('');
   const placed = kills.filter(({ how }) => how.includes('=')).length;
-  row('leaders killed', kills.length);
-  row('  of them at a place of archive or backup', placed);
-  row('writes acknowledged', report.acknowledgedCount);
-  row('archive: last index', audit.lastIndex);
-  row('archive: objects, entries', `${audit.chunkCount}, ${audit.entryCount}`);
-  row('archive: gaps (must be 0)', audit.gapCount);
-  row('entries compared with logs of nodes', report.comparedEntryCount);
-  row('backups that can be seen, all complete', audit.backups.length);
-  row('  said to be good by who made them', report.madeBackupCount);
-  row('backups that were broken off', report.brokenBackupCount);
-  row('what is wrong (must be 0)', wrong.length);
+  printRow('leaders killed', kills.length);
+  printRow('  of them at a place of archive or backup', placed);
+  printRow('writes acknowledged', report.acknowledgedCount);
+  printRow('archive: last index', audit.lastIndex);
+  printRow('archive: objects, entries', `${audit.chunkCount}, ${audit.entryCount}`);
+  printRow('archive: gaps (must be 0)', audit.gapCount);
+  printRow('entries compared with logs of nodes', report.comparedEntryCount);
+  printRow('backups that can be seen, all complete', audit.backups.length);
+  printRow('  said to be good by who made them', report.madeBackupCount);
+  printRow('backups that were broken off', report.brokenBackupCount);
+  printRow('what is wrong (must be 0)', wrong.length);
   for (const what of wrong.slice(0, WRONG_SHOWN_MAX)) print(`  ${what}`);
-  print(wrong.length === 0 ? 'GOOD' : 'NOT GOOD');
+  printVerdict(wrong.length === 0);
 }
 
-const store = await openProofStore(values.store);
-try {
-  const settings = { ...PROOF_SETTINGS, backupSinks: store.url };
+await withProofStore(values.store, async (store) => {
+  const settings = { ...PROOF_SETTINGS, backupSinks: store };
   const cluster = await ProcessCluster.form({ name: 'proof-archive', settings });
   try {
-    print(`seed ${values.seed}, store ${store.url}`);
+    print(`seed ${values.seed}, store ${store}`);
     const report = await proveArchive({
-      ...{ cluster, store: store.url, seed: Number(values.seed), onProgress },
+      ...{ cluster, store, seed: Number(values.seed), onProgress: printProgress },
       killCount: Number(values.kills),
     });
     printReport(report);
-    process.exitCode = report.wrong.length === 0 ? 0 : 1;
   } catch (thrown) {
     print(cluster.describeLogs());
     throw thrown;
   } finally {
     await cluster.stop();
   }
-} finally {
-  await store.close();
-}
+});

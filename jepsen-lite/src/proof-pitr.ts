@@ -6,7 +6,8 @@
 import { parseArgs } from 'node:util';
 import { PROOF_SETTINGS } from './drill/archive-proof.ts';
 import { provePitr, type TargetResult } from './drill/pitr-proof.ts';
-import { openProofStore } from './drill/proof-store.ts';
+import { print, printProgress, printVerdict } from './drill/proof-output.ts';
+import { withProofStore } from './drill/proof-store.ts';
 
 const { values } = parseArgs({
   options: {
@@ -16,11 +17,6 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
   },
 });
-const startMs = performance.now();
-const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const onProgress = (line: string): void => {
-  print(`${((performance.now() - startMs) / 1_000).toFixed(1).padStart(7)} s  ${line}`);
-};
 
 const WIDTHS = [8, 26, 8, 9, 7, 34, 6];
 const row = (cells: readonly (string | number)[]): void =>
@@ -31,23 +27,19 @@ function cellsOf(result: TargetResult): readonly (string | number)[] {
   return [history, target, index, replayedEntryCount, rowCount, digest, wrong ?? 'equal'];
 }
 
-const store = await openProofStore(values.store);
-try {
-  print(`seed ${values.seed}, store ${store.url}`);
+await withProofStore(values.store, async (store) => {
+  print(`seed ${values.seed}, store ${store}`);
   const results = await provePitr({
-    ...{ store: store.url, seed: Number(values.seed), onProgress },
+    ...{ store, seed: Number(values.seed), onProgress: printProgress },
     targetCount: Number(values.runs),
     targetsPerHistory: Number(values['per-history']),
-    settings: { ...PROOF_SETTINGS, backupSinks: store.url },
-    onTarget: (result) => onProgress(cellsOf(result).join(' ')),
+    settings: { ...PROOF_SETTINGS, backupSinks: store },
+    onTarget: (result) => printProgress(cellsOf(result).join(' ')),
   });
   print('');
   row(['HISTORY', 'TARGET', 'INDEX', 'REPLAYED', 'ROWS', 'DIGEST OF ROWS', 'EQUAL']);
   for (const result of results) row(cellsOf(result));
   const wrongCount = results.filter(({ wrong }) => wrong !== null).length;
   print(`${results.length} targets, ${wrongCount} of them wrong`);
-  print(wrongCount === 0 ? 'GOOD' : 'NOT GOOD');
-  process.exitCode = wrongCount === 0 ? 0 : 1;
-} finally {
-  await store.close();
-}
+  printVerdict(wrongCount === 0);
+});

@@ -1,14 +1,13 @@
 /**
- * `npm run demo:timetravel [-- --store URL]`: a bad deployment overwrites and deletes rows, and the
- * moment before it comes back as a second cluster on other ports; both states are shown side by
- * side. Exit code 0: the second cluster has exactly the state of the moment, the first one what the
- * deployment left; 1: something of that does not hold.
+ * `npm run demo:timetravel [-- --store file|s3|URL]`: a bad deployment overwrites and deletes rows,
+ * and the moment before it comes back as a second cluster on other ports; both states are shown
+ * side by side. Exit code 0: the second cluster has exactly the state of the moment, the first one
+ * what the deployment left; 1: something of that does not hold.
  */
-import { rmSync } from 'node:fs';
-import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ProcessCluster } from './cluster/process-cluster.ts';
-import { makeScratchDirectory } from './cluster/scratch-directory.ts';
+import { print, printProgress, printVerdict } from './drill/proof-output.ts';
+import { withProofStore } from './drill/proof-store.ts';
 import {
   PRODUCT_COUNT,
   type Product,
@@ -16,12 +15,7 @@ import {
   type TimeTravelReport,
 } from './drill/time-travel.ts';
 
-const { values } = parseArgs({ options: { store: { type: 'string' } } });
-const startMs = performance.now();
-const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const onProgress = (line: string): void => {
-  print(`${((performance.now() - startMs) / 1_000).toFixed(1).padStart(7)} s  ${line}`);
-};
+const { values } = parseArgs({ options: { store: { type: 'string', default: 'file' } } });
 
 const WIDTHS = [4, 22, 22, 22] as const;
 const row = (cells: readonly (string | number)[]): void =>
@@ -42,7 +36,7 @@ function printReport({ before, digests, moment, past, present, wrong }: TimeTrav
     print(`second cluster, ${nodeName}: digest ${digest} at index ${appliedIndex}`);
   }
   for (const what of wrong) print(`WRONG: ${what}`);
-  print(wrong.length === 0 ? 'GOOD' : 'NOT GOOD');
+  printVerdict(wrong.length === 0);
 }
 
 async function travel(store: string): Promise<void> {
@@ -51,9 +45,8 @@ async function travel(store: string): Promise<void> {
   let past: ProcessCluster | null = null;
   try {
     past = await ProcessCluster.form({ name: 'timetravel-past', settings });
-    const report = await runTimeTravel({ present, past, store, onProgress });
+    const report = await runTimeTravel({ present, past, store, onProgress: printProgress });
     printReport(report);
-    process.exitCode = report.wrong.length === 0 ? 0 : 1;
   } catch (thrown) {
     print(present.describeLogs());
     throw thrown;
@@ -63,9 +56,4 @@ async function travel(store: string): Promise<void> {
   }
 }
 
-const folder = values.store === undefined ? makeScratchDirectory('timetravel-store') : null;
-try {
-  await travel(values.store ?? pathToFileURL(folder ?? '').href);
-} finally {
-  if (folder !== null) rmSync(folder, { recursive: true, force: true });
-}
+await withProofStore(values.store, travel);

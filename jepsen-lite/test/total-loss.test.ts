@@ -2,17 +2,13 @@
 // it was last or at a moment before a mistake, and the old history goes on in the new cluster.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import {
-  CEPH_ACCESS_KEY_ID,
-  CEPH_SECRET_ACCESS_KEY,
-  CephServer,
-  cephMissing,
-} from '@holdfast/node/testing';
+import { cephMissing } from '@holdfast/node/testing';
 import t from 'tap';
 import { expectEqualDigests } from '../src/cluster/agreement.ts';
 import { ProcessCluster } from '../src/cluster/process-cluster.ts';
 import { untilArchived } from '../src/drill/archived.ts';
 import { holdfast } from '../src/drill/holdfast-command.ts';
+import { openProofStore } from '../src/drill/proof-store.ts';
 import { keepSecret, loseEverything, type RebuildOptions, rebuild } from '../src/drill/rebuild.ts';
 import { withClient } from '../src/drill/with-client.ts';
 import { waitFor } from '../src/wait.ts';
@@ -106,13 +102,9 @@ t.test('all nodes and disks are lost, and everything archived comes back', async
 });
 
 t.test('the same from an S3 server, encrypted', { skip: cephMissing() }, async (t) => {
-  const server = await CephServer.start();
-  t.teardown(() => server.stop());
-  const bucket = 'total-loss';
-  await server.makeBucket(bucket);
-  process.env.AWS_ACCESS_KEY_ID = CEPH_ACCESS_KEY_ID;
-  process.env.AWS_SECRET_ACCESS_KEY = CEPH_SECRET_ACCESS_KEY;
-  const store = `s3://${bucket}/backups?endpoint=${server.endpoint}&pathStyle=true`;
+  const opened = await openProofStore('s3');
+  t.teardown(() => opened.close());
+  const store = opened.url;
   const key = join(t.testdir({ key: '5'.repeat(64) }), 'key');
   const cluster = await ProcessCluster.launch({
     name: 'test-total-loss-s3',

@@ -6,16 +6,10 @@
 import { must } from '@holdfast/base';
 import type { Collection, HoldfastClient } from '@holdfast/client';
 import type { ProcessCluster } from '@holdfast/jepsen-lite';
-import {
-  expectEqualDigests,
-  keepSecret,
-  loseEverything,
-  pause,
-  rebuild,
-  untilArchived,
-} from '@holdfast/jepsen-lite';
+import { pause, untilArchived } from '@holdfast/jepsen-lite';
 import { backUpNow, backupView } from '../backup/backup-call.ts';
-import { STORE_KINDS, type StoreKind, storeMissing, withStore } from '../backup/store-place.ts';
+import { loseAndRebuild, measureEachStore, SCHEDULES_OFF } from '../backup/each-store.ts';
+import type { StoreKind } from '../backup/store-place.ts';
 import { runClosedLoop, runClosedLoopCount } from '../closed-loop.ts';
 import {
   atLeast,
@@ -43,10 +37,6 @@ const LAG_MS_MAX = 1_000;
 const COST_MAX_PERCENT = 10;
 const REPLAY_RATE_MIN = 20_000;
 const COLLECTION = 'archive';
-const DIGEST_TIMEOUT_MS = 600_000;
-const SETTINGS = {
-  ...{ backupFullSchedule: 'off', backupIncrementalSchedule: 'off', backupVerifySchedule: 'off' },
-};
 
 interface Taken {
   readonly withRates: readonly number[];
@@ -61,33 +51,22 @@ interface Taken {
 export const archiveBench: Bench = {
   name: 'archive',
   description: 'the archive of the log: its cost for writes, its lag, and replaying it',
-  run: async (context) => {
-    const figures: Figure[] = [];
-    const notes: string[] = [];
-    const raw: Record<string, Taken> = {};
-    for (const kind of STORE_KINDS) {
-      const missing = storeMissing(kind);
-      if (missing !== null) {
-        notes.push(missing);
-        continue;
-      }
-      const taken = await withStore(kind, ({ url }) => measure(url, context));
-      raw[kind] = taken;
-      figures.push(...figuresOf(kind, taken));
-    }
-    return { figures, notes, raw };
-  },
+  run: (context) => measureEachStore((_kind, url) => measure(url, context), figuresOf),
 };
 
 function measure(url: string, context: BenchContext): Promise<Taken> {
-  return withCluster('archive-off', SETTINGS, ({ client: plainClient }) =>
-    withCluster('archive-on', { ...SETTINGS, backupSinks: url }, async ({ client, cluster }) => {
-      const plain = await collectionOf(plainClient);
-      const archived = await collectionOf(client);
-      const rates = await inTurns(archived, plain, context);
-      const lagsMs = await lagsUnder(cluster, archived, context);
-      return { ...rates, lagsMs, ...(await replay(cluster, archived, url, context)) };
-    }),
+  return withCluster('archive-off', SCHEDULES_OFF, ({ client: plainClient }) =>
+    withCluster(
+      'archive-on',
+      { ...SCHEDULES_OFF, backupSinks: url },
+      async ({ client, cluster }) => {
+        const plain = await collectionOf(plainClient);
+        const archived = await collectionOf(client);
+        const rates = await inTurns(archived, plain, context);
+        const lagsMs = await lagsUnder(cluster, archived, context);
+        return { ...rates, lagsMs, ...(await replay(cluster, archived, url, context)) };
+      },
+    ),
   );
 }
 
@@ -167,22 +146,11 @@ async function replay(
     lastIndex = Math.max(lastIndex, await write(collection, call));
   });
   await untilArchived(cluster, lastIndex);
-  const secretPath = keepSecret(cluster);
-  await loseEverything(cluster);
-  const startMs = performance.now();
-  const atMs: Record<string, number> = {};
-  const { index } = await rebuild({
-    ...{ cluster, store, secretPath },
-    onPhase: (phase) => {
-      atMs[phase] = performance.now() - startMs;
-    },
-  });
-  await expectEqualDigests(cluster, DIGEST_TIMEOUT_MS);
-  const serveMs = performance.now() - startMs;
+  const { index, phasesMs } = await loseAndRebuild(cluster, store);
+  const { digests: serveMs, laid, planned: planMs } = phasesMs;
   const entryCount = index - backup.index;
   log(`archive: ${entryCount} entries replayed, serving after ${Math.round(serveMs)} ms`);
-  const planMs = must(atMs.planned);
-  return { entryCount, planMs, layMs: must(atMs.laid) - planMs, serveMs };
+  return { entryCount, planMs, layMs: laid - planMs, serveMs };
 }
 
 const costOf = (kind: StoreKind, ratios: readonly number[]): Figure =>

@@ -6,9 +6,14 @@
 import { must } from '@holdfast/base';
 import type { Collection } from '@holdfast/client';
 import type { ProcessCluster } from '@holdfast/jepsen-lite';
-import { expectEqualDigests, keepSecret, loseEverything, rebuild } from '@holdfast/jepsen-lite';
 import { backUpNow, type MadeBackup } from '../backup/backup-call.ts';
-import { STORE_KINDS, type StoreKind, storeMissing, withStore } from '../backup/store-place.ts';
+import {
+  loseAndRebuild,
+  type MadeAnew,
+  measureEachStore,
+  SCHEDULES_OFF,
+} from '../backup/each-store.ts';
+import type { StoreKind } from '../backup/store-place.ts';
 import { runClosedLoop } from '../closed-loop.ts';
 import { clusteredDataset, type Dataset } from '../dataset.ts';
 import { atLeast, atMost, type Bench, type BenchContext, type Figure, figure } from '../result.ts';
@@ -28,15 +33,10 @@ const QUIET_MS = 10_000;
 const QUICK_QUIET_MS = 1_000;
 const INDEX_TIMEOUT_MS = 1_800_000;
 const COLLECTION = 'backup';
-const RESTORE_TIMEOUT_MS = 600_000;
-
 /** The archive has a suite of its own. */
-const SETTINGS = {
-  ...{ backupFullSchedule: 'off', backupIncrementalSchedule: 'off', backupVerifySchedule: 'off' },
-  archiveEnabled: false,
-};
+const SETTINGS = { ...SCHEDULES_OFF, archiveEnabled: false };
 
-interface Taken {
+interface Taken extends Pick<MadeAnew, 'phasesMs'> {
   /** Nothing else to do; the store is empty. */
   readonly first: MadeBackup;
   readonly second: MadeBackup;
@@ -44,7 +44,6 @@ interface Taken {
   readonly loaded: MadeBackup;
   readonly quietP99Ms: number;
   readonly loadedP99Ms: number;
-  readonly phasesMs: Readonly<Record<string, number>>;
   readonly rowCount: number;
 }
 
@@ -56,51 +55,45 @@ export const backupBench: Bench = {
     const dataset = clusteredDataset({
       ...{ seed: 4711, dimension: DIMENSION, vectorCount, queryCount: 1, clusterCount: 20 },
     });
-    const figures: Figure[] = [];
-    const notes: string[] = [];
-    const raw: Record<string, Taken> = {};
-    for (const kind of STORE_KINDS) {
-      const missing = storeMissing(kind);
-      if (missing !== null) {
-        notes.push(missing);
-        continue;
-      }
-      const taken = await measure(kind, dataset, context);
-      raw[kind] = taken;
-      figures.push(...figuresOf(kind, taken));
-    }
+    const { figures, notes, raw } = await measureEachStore(
+      (kind, url) => measure(kind, url, dataset, context),
+      figuresOf,
+    );
     return { figures, notes, raw: { vectorCount, stores: raw } };
   },
 };
 
-function measure(kind: StoreKind, dataset: Dataset, context: BenchContext): Promise<Taken> {
-  return withStore(kind, ({ url }) =>
-    withCluster('backup', { ...SETTINGS, backupSinks: url }, async ({ cluster, client }) => {
-      await client.createCollection({ name: COLLECTION, dimension: DIMENSION, metric: 'l2' });
-      const collection = client.collection(COLLECTION);
-      const backUp = async (what: string): Promise<MadeBackup> => {
-        const { nodeName } = await cluster.waitUntilReady();
-        const made = await backUpNow(cluster, nodeName);
-        const { durationMs, sentSizeBytes } = made;
-        context.log(`backup ${kind}: ${what} ${durationMs} ms, ${sentSizeBytes} bytes sent`);
-        return made;
-      };
-      await loadVectors(collection, dataset.vectors);
-      await settled(cluster, dataset);
-      const first = await backUp('first');
-      const changedCount = Math.max(1, Math.floor(dataset.vectors.length * CHANGED_SHARE));
-      await loadVectors(collection, dataset.vectors.slice(0, changedCount).map(negated));
-      const second = await backUp('second');
-      // Other content for all rows, so that the next backup has to send them all.
-      await loadVectors(collection, dataset.vectors.map(negated));
-      await settled(cluster, dataset);
-      const underWrites = await p99UnderWrites(collection, dataset, context, () =>
-        backUp('under writes'),
-      );
-      const restored = await restore(cluster, url, context);
-      return { first, second, ...underWrites, ...restored };
-    }),
-  );
+function measure(
+  kind: StoreKind,
+  url: string,
+  dataset: Dataset,
+  context: BenchContext,
+): Promise<Taken> {
+  return withCluster('backup', { ...SETTINGS, backupSinks: url }, async ({ cluster, client }) => {
+    await client.createCollection({ name: COLLECTION, dimension: DIMENSION, metric: 'l2' });
+    const collection = client.collection(COLLECTION);
+    const backUp = async (what: string): Promise<MadeBackup> => {
+      const { nodeName } = await cluster.waitUntilReady();
+      const made = await backUpNow(cluster, nodeName);
+      const { durationMs, sentSizeBytes } = made;
+      context.log(`backup ${kind}: ${what} ${durationMs} ms, ${sentSizeBytes} bytes sent`);
+      return made;
+    };
+    await loadVectors(collection, dataset.vectors);
+    await settled(cluster, dataset);
+    const first = await backUp('first');
+    const changedCount = Math.max(1, Math.floor(dataset.vectors.length * CHANGED_SHARE));
+    await loadVectors(collection, dataset.vectors.slice(0, changedCount).map(negated));
+    const second = await backUp('second');
+    // Other content for all rows, so that the next backup has to send them all.
+    await loadVectors(collection, dataset.vectors.map(negated));
+    await settled(cluster, dataset);
+    const underWrites = await p99UnderWrites(collection, dataset, context, () =>
+      backUp('under writes'),
+    );
+    const restored = await restore(cluster, url, context);
+    return { first, second, ...underWrites, ...restored };
+  });
 }
 
 /** Rows that are written again may be in the graph twice for a while. */
@@ -147,23 +140,14 @@ async function p99UnderWrites(
   };
 }
 
-/** All nodes and disks are lost; the cluster serves, its nodes agreeing, when it resolves. */
 async function restore(
   cluster: ProcessCluster,
   store: string,
   { log }: BenchContext,
 ): Promise<Pick<Taken, 'phasesMs' | 'rowCount'>> {
-  const secretPath = keepSecret(cluster);
-  await loseEverything(cluster);
-  const startMs = performance.now();
-  const phasesMs: Record<string, number> = {};
-  const phase = (name: string): void => {
-    phasesMs[name] = performance.now() - startMs;
-    log(`backup restore: ${name} after ${Math.round(performance.now() - startMs)} ms`);
-  };
-  await rebuild({ cluster, store, secretPath, onPhase: phase });
-  await expectEqualDigests(cluster, RESTORE_TIMEOUT_MS);
-  phase('digests');
+  const { phasesMs } = await loseAndRebuild(cluster, store, (phase, afterMs) =>
+    log(`backup restore: ${phase} after ${Math.round(afterMs)} ms`),
+  );
   const rows = must(await cluster.rows(must(cluster.nodeNames[0])), 'a node has rows');
   return { phasesMs, rowCount: rows.liveCount };
 }
@@ -171,7 +155,6 @@ async function restore(
 function figuresOf(kind: StoreKind, taken: Taken): readonly Figure[] {
   const { first, loaded, loadedP99Ms, phasesMs, quietP99Ms, rowCount, second } = taken;
   const rateOf = (made: MadeBackup): number => made.vectorCount / (made.durationMs / 1_000);
-  const restoreMs = must(phasesMs.digests);
   return [
     atLeast(`${kind}: full backup`, rateOf(first), 'vectors/s', RATE_MIN[kind]),
     figure(`${kind}: full backup under writes`, rateOf(loaded), 'vectors/s'),
@@ -191,10 +174,10 @@ function figuresOf(kind: StoreKind, taken: Taken): readonly Figure[] {
     ),
     atLeast(
       `${kind}: restored, three nodes agree and serve`,
-      rowCount / (restoreMs / 1_000),
+      rowCount / (phasesMs.digests / 1_000),
       'vectors/s',
       RESTORE_RATE_MIN,
     ),
-    figure(`${kind}: of it laid by commands`, must(phasesMs.laid), 'ms'),
+    figure(`${kind}: of it laid by commands`, phasesMs.laid, 'ms'),
   ];
 }

@@ -3,9 +3,9 @@
  * to Ceph on loopback. Ours takes two digests of what it sends, and one of what it reads; the plain
  * one trusts everybody. The bytes are made in memory by both, so no disk is in it.
  */
-import { SeededRandom } from '@holdfast/base';
+import { must, SeededRandom } from '@holdfast/base';
 import { openPlainS3, openSinkForTests, PatternSource } from '@holdfast/node/testing';
-import { S3_BUCKET, storeMissing, withCeph } from '../backup/store-place.ts';
+import { storeMissing, withStore } from '../backup/store-place.ts';
 import { atLeast, type Bench, type Figure, figure } from '../result.ts';
 import { median } from '../statistics.ts';
 
@@ -34,10 +34,10 @@ export const sinksBench: Bench = {
     const missing = storeMissing('S3');
     if (missing !== null) return { figures: [], notes: [missing], raw: {} };
     const sizeBytes = isQuick ? QUICK_OBJECT_SIZE_BYTES : OBJECT_SIZE_BYTES;
-    const rounds = await withCeph(async ({ endpoint }) => {
-      const url = `s3://${S3_BUCKET}/sinks?endpoint=${endpoint}&pathStyle=true`;
+    const rounds = await withStore('S3', async (url) => {
       const sink = await openSinkForTests(url, new SeededRandom(Date.now()));
-      const plain = await openPlainS3(endpoint, S3_BUCKET);
+      const { host: bucket, searchParams } = new URL(url);
+      const plain = await openPlainS3(must(searchParams.get('endpoint')), bucket);
       const made: Round[] = [];
       for (let round = 0; round < (isQuick ? 1 : ROUND_COUNT); round++) {
         const source = new PatternSource(sizeBytes, round);

@@ -38,3 +38,16 @@ export async function openProofStore(kind: string): Promise<ProofStore> {
   const url = `s3://${BUCKET}/backups?endpoint=${server.endpoint}&pathStyle=true`;
   return { url, close: () => server.stop() };
 }
+
+/** As openProofStore; the store is let go of whatever happens. */
+export async function withProofStore<Answer>(
+  kind: string,
+  body: (url: string) => Promise<Answer>,
+): Promise<Answer> {
+  const store = await openProofStore(kind);
+  try {
+    return await body(store.url);
+  } finally {
+    await store.close();
+  }
+}

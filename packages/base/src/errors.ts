@@ -1,9 +1,6 @@
 /**
  * The one error class and the one closed table of codes. Callers match `code`, never message or
  * class. When in doubt an error is indefinite: that is always safe.
- * Over 400 lines because it is one table.
- *
- * Over 400 lines because a table in pieces would not be closed.
  *
  * - `definite`: this attempt certainly had no effect and never will.
  * - `retry`: `never` (asking again gives the same answer), `redirect` (ask the named leader),

@@ -4,7 +4,7 @@
  * one that lives, loses its leader and hears requests twice; between them the code that the command
  * line uses.
  */
-import { DEFAULT_GROUP_ID, HoldfastError, must, SeededRandom } from '@holdfast/base';
+import { DEFAULT_GROUP_ID, HoldfastError, logIndex, must, SeededRandom } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 import type { Request, ResultBody } from '@holdfast/protocol';
 import { createEntryHasher, NO_KEYS } from '@holdfast/storage';
@@ -20,6 +20,8 @@ import {
   restoreCollections,
 } from '../src/backup/restore/collections-from-store.ts';
 import type { RestoreStep } from '../src/backup/restore/lay-directory.ts';
+import { withThrowawayState } from '../src/backup/restore/throwaway-state.ts';
+import { sumDigests } from '../src/state/collection-state.ts';
 import { SimCluster } from '../src/testing/sim-cluster.ts';
 import type { History } from './support/restored.ts';
 import { makeHistory } from './support/restored.ts';
@@ -217,6 +219,36 @@ t.test('a past state comes back beside live data, under another leader too', asy
   const digests = await live.cluster.digests();
   t.equal(new Set(digests.map(({ digest }) => digest)).size, 1);
 });
+
+const unasked = async (): Promise<never> => {
+  throw new Error('no cluster is asked');
+};
+const NOBODY: LiveCluster = {
+  ...{ names: unasked, createHidden: unasked, write: unasked },
+  ...{ finish: unasked, publish: unasked, purge: unasked },
+};
+
+t.test(
+  'counts and digests of a state are told without a node, as the nodes had them',
+  async (t) => {
+    const history = await makeHistory(SEED);
+    const backupIndex = history.manifest.root.meta.index;
+    const indexes = [...history.digestAt.keys()].filter((index) => index >= backupIndex);
+    for (const index of indexes.filter((_, i) => i % 4 === 0)) {
+      const target = { kind: 'index', index: logIndex(index) } as const;
+      const { restore } = await prepare(history, target, NOBODY);
+      const { directory, fileSystem, found } = restore;
+      const { nodeId } = must(found.plan.members[0]);
+      const throwaway = { ...restore, plan: found.plan, nodeId, names: null };
+      const states = await withThrowawayState(throwaway, (state) => state.states());
+      const shards = must(history.digestAt.get(index)).split(' ');
+      const digest = sumDigests(shards.map((shard) => must(shard.split('/')[2])));
+      const vectorCount = must(history.rowsAt.get(index)).size;
+      t.match(states, [{ name: COLLECTION, digest, vectorCount }], `after index ${index}`);
+      t.notOk(fileSystem.exists(directory), 'the throwaway is gone');
+    }
+  },
+);
 
 const sorted = (rows: ReadonlyMap<number, number>) => [...rows].sort((a, b) => a[0] - b[0]);
 

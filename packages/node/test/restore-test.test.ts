@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { DEFAULT_GROUP_ID, must, SILENT_LOGGER } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
+import { HoldfastClient } from '@holdfast/client';
 import type { RestoreTestResult } from '@holdfast/storage';
 import { createEntryHasher, NO_KEYS, restoreTestKey } from '@holdfast/storage';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
@@ -298,6 +299,20 @@ async function beginsWithStore(t: Test, place: string, store: string): Promise<v
     const verified = await run('restore', 'verify', ...flags);
     t.equal(verified.code, 0, verified.out + verified.err);
     t.match(verified.out, /collection docs: 50 in the backup, 70 now: different/);
+    const replayed = await run('restore', 'verify', ...flags, '--replay', '--scratch', place);
+    t.equal(replayed.code, 0, replayed.out + replayed.err);
+    t.match(replayed.out, /collection docs: 70 replayed, 70 now: equal, digests too/);
+    t.same(
+      readdirSync(place).filter((name) => name.startsWith('holdfast-verify')),
+      [],
+    );
+    if (what === 'started again') {
+      const client = await HoldfastClient.connect({ nodes: [address] });
+      await client.collection('docs').upsert([{ id: 7_000, vector: new Float32Array(4) }]);
+      await client.close();
+      const changed = await run('restore', 'verify', ...flags, '--replay', '--scratch', place);
+      t.match(changed, { code: 1, out: /WRONG: collection docs: 70 replayed, 71 now/ });
+    }
     t.match((await run('restore', 'status', '--nodes', address)).out, /: restored .*from backup/);
     await node.stop();
   }

@@ -165,6 +165,31 @@ t.test('a thread that dies fails what it worked on, and the next one works', asy
   t.equal(told.length, 2, 'another one was started');
 });
 
+t.test('a file of a dead thread is refused, and its successor is spared', async (t) => {
+  const path = join(root, 'opens.mjs');
+  const text = `import { parentPort } from 'node:worker_threads';
+    const answers = { open: { header: new Uint8Array(1), starts: [1, 2] }, examine: 'facts' };
+    parentPort.on('message', ({ kind, id, file }) => {
+      if (file?.path === 'deadly' || kind === 'frame' || kind === 'digest') throw new Error(kind);
+      if (kind in answers) parentPort.postMessage({ kind: 'answer', id, answer: answers[kind] });
+    });`;
+  writeAtomicFile(fileSystem, path, [Buffer.from(text)]);
+  const { thread, told } = open(pathToFileURL(path));
+  const file = writeFile('alive.seg', 10);
+  const frames = await thread.open(await orderOf(here, file, 'none'));
+  t.equal((await errorOf(() => thread.examine({ ...file, path: 'deadly' })))?.code, 'INTERNAL');
+  t.equal(await thread.examine(file), 'facts', 'another thread');
+  const expected = {
+    code: 'INTERNAL',
+    message: /alive\.seg is not open .* start the backup again/,
+  };
+  t.match(await errorOf(() => frames.frame(0)), expected);
+  t.match(await errorOf(() => frames.digest({ isMd5Needed: false })), expected);
+  frames.close();
+  t.equal(await thread.examine(file), 'facts');
+  t.same(told, ['the sealing thread has died'], 'once');
+});
+
 t.test('the thread ends when nobody has asked for a while, not while a file is open', async (t) => {
   const { clock, thread } = open();
   const file = writeFile('idle.seg', 1_000);

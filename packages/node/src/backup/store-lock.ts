@@ -17,6 +17,7 @@ import { assert, HoldfastError } from '@holdfast/base';
 import { lockKey, lockPrefix } from '@holdfast/storage';
 import type { BackupSink } from './sinks/sink.ts';
 import { bytesSource } from './sinks/sink.ts';
+import { ignoreFailure } from './sinks/sink-failure.ts';
 import { waitFor } from './sinks/sink-retry.ts';
 
 export type StoreWork = 'backup' | 'prune';
@@ -235,8 +236,4 @@ export class StoreLock {
     const { signal } = this.#options;
     return signal === undefined ? {} : { signal };
   }
-}
-
-function ignoreFailure(error: unknown): void {
-  if (!(error instanceof HoldfastError)) throw error;
 }

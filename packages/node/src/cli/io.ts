@@ -55,6 +55,16 @@ export function isCode(thrown: unknown, code: string): boolean {
   return thrown instanceof HoldfastError && thrown.code === code;
 }
 
+/** Aborted by the first signal that ends the command. */
+export function abortWhenStopped(io: CliIo): AbortSignal {
+  const controller = new AbortController();
+  io.untilStopped().then(
+    () => controller.abort(),
+    () => undefined, // nobody listens for signals: nobody stops it
+  );
+  return controller.signal;
+}
+
 export function processIo(): CliIo {
   let stopped: Promise<string> | null = null;
   return {

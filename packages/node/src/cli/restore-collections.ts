@@ -17,7 +17,7 @@ import type { FoundRestore } from '../backup/restore/plan-from-store.ts';
 import { SYSTEM_CLOCK } from '../system-time.ts';
 import { parseTime } from './arguments.ts';
 import { addClientFlags, type ClientFlags, withClient } from './client-flags.ts';
-import { type CliIo, integerOption, UsageError } from './io.ts';
+import { abortWhenStopped, type CliIo, integerOption, UsageError } from './io.ts';
 import { addStoreFlags, onlyCluster, type StoreFlags, withStore } from './store-flags.ts';
 
 interface Flags extends StoreFlags, ClientFlags {
@@ -85,22 +85,13 @@ async function run(flags: Flags, io: CliIo): Promise<void> {
         clock: SYSTEM_CLOCK,
         pause: () => new Promise((resolve) => setImmediate(resolve)),
         onStep: showSteps(io),
-        signal: untilStopped(io),
+        signal: abortWhenStopped(io),
       });
       if (flags.publish === true) return;
       const uids = made.map(({ uid }) => uid).join(' ');
       io.out(`hidden until: holdfast collections publish ${uids}\n`);
     });
   });
-}
-
-function untilStopped(io: CliIo): AbortSignal {
-  const controller = new AbortController();
-  io.untilStopped().then(
-    () => controller.abort(),
-    () => undefined, // nobody listens for signals: nobody stops it
-  );
-  return controller.signal;
 }
 
 function describe({ backup, entryCount, plan }: FoundRestore, io: CliIo): void {

@@ -1,25 +1,34 @@
 /**
  * `holdfast restore verify|status`: whether a cluster that was restored is the one of its plan, on
- * every node the same, and has the counts and digests of its backup.
+ * every node the same, and has the counts and digests of its backup, or, with `--replay`, of the
+ * state that backup and archive lead to.
  */
+import { randomBytes } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { must } from '@holdfast/base';
 import { createEntryHasher, NodeFileSystem } from '@holdfast/storage';
 import type { Command } from 'commander';
-import { backupOfPlan } from '../backup/restore/plan-from-store.ts';
+import { backupOfPlan, type RestoreStore } from '../backup/restore/plan-from-store.ts';
 import type { RestorePlan } from '../backup/restore/restore-plan.ts';
 import { readRestorePlan, restorePlanDigest } from '../backup/restore/restore-plan.ts';
 import { type RestoreState, readRestored } from '../backup/restore/restored-record.ts';
 import { readRestoring } from '../backup/restore/restoring-marker.ts';
+import { withThrowawayState } from '../backup/restore/throwaway-state.ts';
 import type { ClusterStatusBody } from '../server/http-routes.ts';
-import type { CollectionStates } from '../state/collection-state.ts';
+import type { CollectionState, CollectionStates } from '../state/collection-state.ts';
+import { SYSTEM_CLOCK } from '../system-time.ts';
 import { askNode } from './ask-node.ts';
 import { addClientFlags, type ClientFlags, nodeAddresses } from './client-flags.ts';
-import { type CliIo, EXIT_FAILED, ExitWith, UsageError } from './io.ts';
+import { abortWhenStopped, type CliIo, EXIT_FAILED, ExitWith, UsageError } from './io.ts';
 import { addStoreFlags, type StoreFlags, withStore } from './store-flags.ts';
 
 const TIMEOUT_MS = '60000';
 
 interface VerifyFlags extends ClientFlags, StoreFlags {
   readonly plan: string;
+  readonly replay?: boolean;
+  readonly scratch?: string;
 }
 
 interface StatusFlags extends ClientFlags {
@@ -30,7 +39,9 @@ export function addRestoreVerify(restore: Command, io: CliIo): void {
   const verifyCommand = restore
     .command('verify')
     .description('compare a restored cluster, once it runs, with its plan and its backup')
-    .requiredOption('--plan <FILE>', 'made by restore plan');
+    .requiredOption('--plan <FILE>', 'made by restore plan')
+    .option('--replay', 'replay the archive here too, and compare with what comes of it')
+    .option('--scratch <DIR>', 'where that works; default: the place for temporary files');
   addStoreFlags(addClientFlags(verifyCommand, TIMEOUT_MS)).action((flags: VerifyFlags) =>
     verify(flags, io),
   );
@@ -57,7 +68,7 @@ async function verify(flags: VerifyFlags, io: CliIo): Promise<void> {
   const views: NodeView[] = [];
   for (const address of nodeAddresses(flags, io)) views.push(await viewOf(address, flags, io));
   const wrong = [...views.flatMap((view) => wrongOf(view, plan)), ...unequal(views)];
-  const compared = await compareWithBackup(flags, io, plan, views[0]);
+  const compared = await compareWithStore(flags, io, plan, views[0]);
   for (const line of compared.lines) io.out(`  ${line}\n`);
   wrong.push(...compared.wrong);
   for (const line of wrong) io.out(`WRONG: ${line}\n`);
@@ -113,8 +124,11 @@ interface Compared {
   readonly wrong: readonly string[];
 }
 
-/** Exact where nothing was replayed behind the backup and nothing written since. */
-async function compareWithBackup(
+/**
+ * Nothing may have been written since. Without `--replay` it is exact only where nothing was
+ * replayed behind the backup.
+ */
+async function compareWithStore(
   flags: VerifyFlags,
   io: CliIo,
   plan: RestorePlan,
@@ -123,26 +137,63 @@ async function compareWithBackup(
   if (view === undefined) return { lines: [], wrong: ['no node was named'] };
   return withStore(flags, io, async ({ sealing, sink }) => {
     const store = { sink, sealing, hasher: createEntryHasher() };
+    const { collections } = view.states;
+    if (flags.replay === true) {
+      const replayed = await replayedStates(store, plan, flags, io);
+      return compare(replayed, collections, 'replayed', true);
+    }
     const { manifest } = await backupOfPlan(store, plan);
     const replayedCount = plan.parent.index - plan.backupIndex;
     const isExact = replayedCount === 0;
-    const uids = new Set([...manifest.collections, ...view.states.collections].map((c) => c.uid));
-    const lines: string[] = [];
-    const wrong: string[] = [];
-    for (const uid of [...uids].sort((left, right) => left - right)) {
-      const saved = manifest.collections.find((one) => one.uid === uid);
-      const now = view.states.collections.find((one) => one.uid === uid);
-      const isEqual = saved?.digest === now?.digest && saved?.vectorCount === now?.vectorCount;
-      const name = saved?.name ?? now?.name ?? '';
-      const [before, after] = [saved?.vectorCount ?? 'none', now?.vectorCount ?? 'none'];
-      const counts = `${before} in the backup, ${after} now`;
-      const verdict = isEqual ? 'equal, digests too' : 'different';
-      lines.push(`collection ${name}: ${counts}: ${verdict}`);
-      if (!isEqual && isExact) wrong.push(`collection ${name}: ${counts}, digests differ`);
-    }
-    if (!isExact) lines.push(`${replayedCount} entries were replayed behind the backup`);
-    return { lines, wrong };
+    const compared = compare(manifest.collections, collections, 'in the backup', isExact);
+    if (isExact) return compared;
+    const more = `${replayedCount} entries were replayed behind the backup: see --replay`;
+    return { ...compared, lines: [...compared.lines, more] };
   });
+}
+
+type Counted = Pick<CollectionState, 'digest' | 'name' | 'uid' | 'vectorCount'>;
+
+function compare(
+  expected: readonly Counted[],
+  actual: readonly Counted[],
+  where: string,
+  isExact: boolean,
+): Compared {
+  const lines: string[] = [];
+  const wrong: string[] = [];
+  const uids = new Set([...expected, ...actual].map(({ uid }) => uid));
+  for (const uid of [...uids].sort((left, right) => left - right)) {
+    const saved = expected.find((one) => one.uid === uid);
+    const now = actual.find((one) => one.uid === uid);
+    const isEqual = saved?.digest === now?.digest && saved?.vectorCount === now?.vectorCount;
+    const name = saved?.name ?? now?.name ?? '';
+    const counts = `${saved?.vectorCount ?? 'none'} ${where}, ${now?.vectorCount ?? 'none'} now`;
+    const verdict = isEqual ? 'equal, digests too' : 'different';
+    lines.push(`collection ${name}: ${counts}: ${verdict}`);
+    if (!isEqual && isExact) wrong.push(`collection ${name}: ${counts}, digests differ`);
+  }
+  return { lines, wrong };
+}
+
+/** All rows of the state are in memory meanwhile. */
+function replayedStates(
+  store: RestoreStore,
+  plan: RestorePlan,
+  { scratch = tmpdir() }: VerifyFlags,
+  io: CliIo,
+): Promise<readonly Counted[]> {
+  const directory = join(resolve(scratch), `holdfast-verify-${randomBytes(16).toString('hex')}`);
+  io.err(`the state of the plan is laid in ${directory} for the time\n`);
+  const { nodeId } = must(plan.members[0], 'a plan has members');
+  return withThrowawayState(
+    {
+      ...{ store, plan, nodeId, directory, names: null, clock: SYSTEM_CLOCK },
+      ...{ fileSystem: new NodeFileSystem(), signal: abortWhenStopped(io) },
+      pause: () => new Promise((resolved) => setImmediate(resolved)),
+    },
+    (state) => state.states(),
+  );
 }
 
 async function status(flags: StatusFlags, io: CliIo): Promise<void> {

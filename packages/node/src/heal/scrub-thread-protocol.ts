@@ -1,19 +1,18 @@
-/** What the scrub thread is started with, told, and answers. */
-import type { ErrorBody } from '@holdfast/base';
+/** What the scrub thread is started with, told, and tells. */
 import type { ScrubJob } from '@holdfast/storage';
-import type { Looked } from './scrub-reader.ts';
 
 export interface ScrubThreadInput {
   readonly bytesPerSecMax: number;
 }
 
+/** A look is answered by a `Looked`. */
 export type ScrubThreadRequest =
   | { readonly kind: 'look'; readonly id: number; readonly job: ScrubJob }
   | { readonly kind: 'rate'; readonly bytesPerSecMax: number };
 
-export type ScrubThreadReply =
-  | { readonly kind: 'looked'; readonly id: number; readonly looked: Looked }
-  /** Nothing else is wrong with the thread: the disk refused to be read. */
-  | { readonly kind: 'refused'; readonly id: number; readonly error: ErrorBody }
-  /** Once, before anything else; null: it runs when nothing else wants the processor. */
-  | { readonly kind: 'started'; readonly priorityRefusal: string | null };
+/** Without being asked: once, before anything else. */
+export interface ScrubThreadTold {
+  readonly kind: 'started';
+  /** Null: it runs when nothing else wants the processor. */
+  readonly priorityRefusal: string | null;
+}

@@ -6,20 +6,18 @@
  * A thread that dies is no failure of the node: what it was asked is rejected, which ends a pass,
  * and the next one has a new thread after a pause that grows.
  */
-import { Worker } from 'node:worker_threads';
-import type { Clock, Logger, TimerHandle, Timers } from '@holdfast/base';
-import { HoldfastError, unreachable } from '@holdfast/base';
+import type { Clock, Logger, Timers } from '@holdfast/base';
+import { HoldfastError } from '@holdfast/base';
 import type { ScrubJob, ScrubLook } from '@holdfast/storage';
 import type { Pause } from '../replica/slices.ts';
+import { AskedThread } from '../threads/asked-thread.ts';
 import type { Looked, ScrubReader } from './scrub-reader.ts';
 import type {
   ScrubThreadInput,
-  ScrubThreadReply,
   ScrubThreadRequest,
+  ScrubThreadTold,
 } from './scrub-thread-protocol.ts';
 
-/** Longer than the pause in which a finding is confirmed and its repair begins. */
-const IDLE_MS_MAX = 5_000;
 const RESTART_DELAY_MS_MIN = 1_000;
 const RESTART_DELAY_MS_MAX = 60_000;
 /** Bytes pass through buffers, not the heap; what is left is flaws, of a file that is all rot. */
@@ -36,26 +34,35 @@ export interface ScrubThreadOptions {
   readonly worker?: URL;
 }
 
-interface Waiting {
-  resolve(looked: Looked): void;
-  reject(error: HoldfastError): void;
+interface LookQuestion {
+  readonly kind: 'look';
+  readonly job: ScrubJob;
 }
 
 export class ScrubThread implements ScrubReader {
   readonly #options: ScrubThreadOptions;
+  readonly #thread: AskedThread<LookQuestion, ScrubThreadTold>;
   #bytesPerSecMax: number;
-  #worker: Worker | null = null;
-  readonly #waiting = new Map<number, Waiting>();
-  #askedCount = 0;
-  #idleTimer: TimerHandle | null = null;
-  /** In a row, without an answer in between. */
-  #deathCount = 0;
   #mayStartAtMs = 0;
-  #isStopped = false;
 
   constructor(options: ScrubThreadOptions) {
+    const { bytesPerSecMax, logger, timers, worker } = options;
     this.#options = options;
-    this.#bytesPerSecMax = options.bytesPerSecMax;
+    this.#bytesPerSecMax = bytesPerSecMax;
+    this.#thread = new AskedThread({
+      ...{ name: 'holdfast-scrub', title: 'the scrub thread', logger, timers },
+      program: worker ?? new URL('./scrub-worker.js', import.meta.url),
+      resourceLimits: RESOURCE_LIMITS,
+      died: 'the scrub thread has died; the next pass has a new one',
+      stopped: 'the scrubber is stopped',
+      start: () => this.#start(),
+      onDeath: (deathCount) => this.#waitAfter(deathCount),
+      onTold: ({ priorityRefusal }) => {
+        if (priorityRefusal === null) return;
+        const message = 'the scrub thread has the priority of the others';
+        logger.debug({ error: priorityRefusal }, message);
+      },
+    });
   }
 
   get bytesPerSecMax(): number {
@@ -64,12 +71,12 @@ export class ScrubThread implements ScrubReader {
 
   set bytesPerSecMax(bytesPerSecMax: number) {
     this.#bytesPerSecMax = bytesPerSecMax;
-    if (this.#worker !== null) tell(this.#worker, { kind: 'rate', bytesPerSecMax });
+    this.#thread.tell({ kind: 'rate', bytesPerSecMax } satisfies ScrubThreadRequest);
   }
 
   /** True while the thread exists. */
   get isUp(): boolean {
-    return this.#worker !== null;
+    return this.#thread.isUp;
   }
 
   async look(look: ScrubLook): Promise<Looked> {
@@ -78,10 +85,8 @@ export class ScrubThread implements ScrubReader {
     return { flaws: look.judge(flaws), sizeBytes };
   }
 
-  async stop(): Promise<void> {
-    this.#isStopped = true;
-    this.#rejectAll(new HoldfastError('SHUTTING_DOWN', 'the scrubber is stopped'));
-    await this.#letGo()?.terminate();
+  stop(): Promise<void> {
+    return this.#thread.stop();
   }
 
   /** A few kilobytes in all: here, where what they are judged by is. */
@@ -96,98 +101,20 @@ export class ScrubThread implements ScrubReader {
   }
 
   #ask(job: ScrubJob): Promise<Looked> {
-    if (this.#isStopped) {
-      return Promise.reject(new HoldfastError('SHUTTING_DOWN', 'the scrubber is stopped'));
-    }
+    const aborted = 'a look is never aborted';
+    return this.#thread.ask({ kind: 'look', job }, { aborted }).answer as Promise<Looked>;
+  }
+
+  #start(): ScrubThreadInput {
     const waitMs = this.#mayStartAtMs - this.#options.clock.monotonicMs();
-    if (this.#worker === null && waitMs > 0) {
-      const message = `the scrub thread has died; it is started again in ${Math.ceil(waitMs)} ms`;
-      return Promise.reject(new HoldfastError('INTERNAL', message));
-    }
-    this.#worker ??= this.#start();
-    this.#idleTimer?.cancel();
-    this.#idleTimer = null;
-    this.#worker.ref();
-    this.#askedCount += 1;
-    const id = this.#askedCount;
-    tell(this.#worker, { kind: 'look', id, job });
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-    });
+    if (waitMs <= 0) return { bytesPerSecMax: this.#bytesPerSecMax };
+    const message = `the scrub thread has died; it is started again in ${Math.ceil(waitMs)} ms`;
+    throw new HoldfastError('INTERNAL', message);
   }
 
-  #start(): Worker {
-    const { worker: program = new URL('./scrub-worker.js', import.meta.url) } = this.#options;
-    const workerData: ScrubThreadInput = { bytesPerSecMax: this.#bytesPerSecMax };
-    const worker = new Worker(program, {
-      ...{ workerData, name: 'holdfast-scrub', resourceLimits: RESOURCE_LIMITS },
-    });
-    worker.on('message', (message: ScrubThreadReply) => this.#onReply(message));
-    worker.on('error', (error) => this.#onDeath(worker, error));
-    worker.on('exit', () => this.#onDeath(worker, null));
-    return worker;
-  }
-
-  #onReply(reply: ScrubThreadReply): void {
-    switch (reply.kind) {
-      case 'looked':
-        this.#settle(reply.id)?.resolve(reply.looked);
-        return;
-      case 'refused':
-        this.#settle(reply.id)?.reject(HoldfastError.fromBody(reply.error));
-        return;
-      case 'started': {
-        const { priorityRefusal } = reply;
-        if (priorityRefusal === null) return;
-        const message = 'the scrub thread has the priority of the others';
-        this.#options.logger.debug({ error: priorityRefusal }, message);
-        return;
-      }
-      default:
-        unreachable(reply);
-    }
-  }
-
-  /** Nothing is waited for any more after the thread was let go of. */
-  #settle(id: number): Waiting | undefined {
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    this.#deathCount = 0;
-    if (this.#waiting.size > 0 || this.#worker === null) return waiting;
-    this.#worker.unref();
-    this.#idleTimer = this.#options.timers.after(IDLE_MS_MAX, () => {
-      void this.#letGo()?.terminate();
-    });
-    return waiting;
-  }
-
-  #onDeath(worker: Worker, cause: unknown): void {
-    if (worker !== this.#worker) return;
-    const { clock, logger } = this.#options;
-    this.#deathCount += 1;
-    const delayMs = RESTART_DELAY_MS_MIN * 2 ** Math.min(this.#deathCount - 1, 16);
-    this.#mayStartAtMs = clock.monotonicMs() + Math.min(RESTART_DELAY_MS_MAX, delayMs);
-    logger.error({ error: String(cause), deaths: this.#deathCount }, 'the scrub thread has died');
-    this.#letGo();
-    this.#rejectAll(
-      new HoldfastError('INTERNAL', 'the scrub thread has died; the next pass has a new one', {
-        ...(cause === null ? {} : { cause }),
-      }),
-    );
-  }
-
-  #letGo(): Worker | null {
-    const worker = this.#worker;
-    this.#worker = null;
-    this.#idleTimer?.cancel();
-    this.#idleTimer = null;
-    return worker;
-  }
-
-  #rejectAll(reason: HoldfastError): void {
-    for (const { reject } of this.#waiting.values()) reject(reason);
-    this.#waiting.clear();
+  #waitAfter(deathCount: number): void {
+    const delayMs = RESTART_DELAY_MS_MIN * 2 ** Math.min(deathCount - 1, 16);
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#mayStartAtMs = nowMs + Math.min(RESTART_DELAY_MS_MAX, delayMs);
   }
 }
-
-const tell = (worker: Worker, request: ScrubThreadRequest): void => worker.postMessage(request);

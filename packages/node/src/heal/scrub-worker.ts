@@ -3,16 +3,16 @@
  * looks. It asks the system to run it only when nothing else wants a processor.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { HoldfastError, must, unreachable } from '@holdfast/base';
-import type { ScrubJob } from '@holdfast/storage';
+import { must, unreachable } from '@holdfast/base';
 import { lookAtFile, lowerThreadPriority, NodeFileSystem } from '@holdfast/storage';
 import { SYSTEM_CLOCK, SYSTEM_TIMERS } from '../system-time.ts';
+import { answerQuestion } from '../threads/thread-reply.ts';
 import { ScrubPace } from './scrub-pace.ts';
 import { InlineScrubReader } from './scrub-reader.ts';
 import type {
   ScrubThreadInput,
-  ScrubThreadReply,
   ScrubThreadRequest,
+  ScrubThreadTold,
 } from './scrub-thread-protocol.ts';
 
 const port = must(parentPort, 'the scrub thread must be a worker');
@@ -25,23 +25,12 @@ const pace = new ScrubPace(input.bytesPerSecMax, {
   ...{ clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS, pause },
 });
 const reader = new InlineScrubReader(new NodeFileSystem(), pace);
-const reply = (message: ScrubThreadReply): void => port.postMessage(message);
-
-async function look(id: number, job: ScrubJob): Promise<void> {
-  try {
-    reply({ kind: 'looked', id, looked: await reader.look(lookAtFile(job)) });
-  } catch (error) {
-    // Anything else is a bug, and ends the thread.
-    if (!(error instanceof HoldfastError)) throw error;
-    reply({ kind: 'refused', id, error: error.toBody() });
-  }
-}
-
-reply({ kind: 'started', priorityRefusal: lowerThreadPriority() });
+const started: ScrubThreadTold = { kind: 'started', priorityRefusal: lowerThreadPriority() };
+port.postMessage(started);
 port.on('message', (request: ScrubThreadRequest) => {
   switch (request.kind) {
     case 'look':
-      void look(request.id, request.job);
+      void answerQuestion(port, request.id, () => reader.look(lookAtFile(request.job)));
       return;
     case 'rate':
       pace.bytesPerSecMax = request.bytesPerSecMax;

@@ -14,8 +14,9 @@ import { fromHex } from '@holdfast/storage';
 import { ArchiveReader } from '../backup/archive/archive-reader.ts';
 import { findTimeline } from '../backup/archive/find-timeline.ts';
 import type { SourcePoint } from '../state/site.ts';
+import { LAST_INDEX } from './entries-behind.ts';
 import { superseded } from './promotion.ts';
-import type { SiteReplica } from './site-replica.ts';
+import { PROPOSE_TIMEOUT_MS, type SiteReplica } from './site-replica.ts';
 import type { SiteStores } from './site-stores.ts';
 
 export type FollowerState = 'idle' | 'following' | 'backingOff' | 'alarmed';
@@ -42,12 +43,10 @@ export interface ArchiveFollowerOptions {
 /** Proposed at once: a few milliseconds of the log. */
 const SLICE_ENTRY_COUNT_MAX = 256;
 const SLICE_SIZE_BYTES_MAX = 1024 * 1024;
-const PROPOSE_TIMEOUT_MS = 10_000;
 /** Timelines of a primary change when people restore; looking costs requests. */
 const READER_AGE_MAX_MS = 10_000;
 const EPOCH_LOOK_INTERVAL_MS = 5_000;
 const BACK_OFF_MS = { first: 500, most: 30_000 } as const;
-const LAST_INDEX = logIndex(Number.MAX_SAFE_INTEGER);
 
 /** Asking again does not help: somebody has to do something. */
 const ALARM_CODES: ReadonlySet<string> = new Set([

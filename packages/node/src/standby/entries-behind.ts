@@ -6,7 +6,7 @@ import { ArchiveReader, type ReplayStart } from '../backup/archive/archive-reade
 import type { ArchiveStore } from '../backup/archive/archive-store.ts';
 
 const READ_SIZE_BYTES = 1024 * 1024;
-const LAST_INDEX = logIndex(Number.MAX_SAFE_INTEGER);
+export const LAST_INDEX = logIndex(Number.MAX_SAFE_INTEGER);
 
 type ReadableLog = Pick<GroupLog, 'base' | 'entries' | 'lastIndex'>;
 

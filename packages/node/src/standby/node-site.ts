@@ -31,7 +31,7 @@ import type {
   SiteService,
   SiteStatus,
 } from './site-api.ts';
-import type { SiteReplica } from './site-replica.ts';
+import { PROPOSE_TIMEOUT_MS, type SiteReplica } from './site-replica.ts';
 import type { SiteStores } from './site-stores.ts';
 import { waitFor } from './wait-for.ts';
 import { WriteGate } from './write-gate.ts';
@@ -56,7 +56,6 @@ export interface NodeSiteOptions {
 
 const TICK_INTERVAL_MS = 100;
 const READY_TIMEOUT_MS = 5_000;
-const PROPOSE_TIMEOUT_MS = 10_000;
 /** A takeover that meets a store that is away is carried on by the leader, not by who asked. */
 const RETRY_MS = 1_000;
 

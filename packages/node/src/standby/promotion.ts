@@ -13,7 +13,7 @@ import { fromHex } from '@holdfast/storage';
 import type { BackupSink } from '../backup/sinks/sink.ts';
 import type { Site, SiteChange, SourcePoint, Takeover } from '../state/site.ts';
 import { OWN_EPOCH } from '../state/site.ts';
-import type { SiteReplica } from './site-replica.ts';
+import { PROPOSE_TIMEOUT_MS, type SiteReplica } from './site-replica.ts';
 import type { SiteStores } from './site-stores.ts';
 
 export interface PromotionParts {
@@ -39,7 +39,6 @@ export interface Promoted {
   readonly timeline: string;
 }
 
-const PROPOSE_TIMEOUT_MS = 10_000;
 /** Both clocks may run wrong by one in a hundred, one fast and one slow. */
 const CLOCK_RATE_MARGIN = 1.03;
 

@@ -6,6 +6,9 @@ import type { Site } from '../state/site.ts';
 
 export type SiteCommand = Extract<Command, { kind: 'site' | 'follow' }>;
 
+/** Of one command about the site. */
+export const PROPOSE_TIMEOUT_MS = 10_000;
+
 export interface SiteReplica {
   /** As this node has applied it. */
   site(): Site;

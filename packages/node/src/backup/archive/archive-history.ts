@@ -7,6 +7,7 @@ import { HoldfastError, logIndex } from '@holdfast/base';
 import type { TimelineObject } from '@holdfast/storage';
 import { timelineKey } from '@holdfast/storage';
 import type { ArchiveStore } from './archive-store.ts';
+import { TIMELINE_COUNT_MAX } from './find-timeline.ts';
 
 export interface TimelineSpan {
   /** Of this timeline. */
@@ -17,9 +18,6 @@ export interface TimelineSpan {
   /** The last of its entries that belongs to the history; null for the newest timeline. */
   readonly throughIndex: LogIndex | null;
 }
-
-/** A cluster that is restored every day for a year has fewer. */
-const TIMELINE_COUNT_MAX = 1_000;
 
 /**
  * Spans of the history that ends in the timeline of `store`, oldest first.

@@ -19,6 +19,9 @@ export type RestoreTarget =
   /** Milliseconds since the Unix epoch, on the clock of the leaders: log time. */
   | { readonly kind: 'time'; readonly timestampMs: number };
 
+/** The kinds, where a target is stored. */
+export const TARGET_KIND_PATTERN = /^(latest|index|time)$/;
+
 export interface ResolvedTarget {
   readonly index: LogIndex;
   /** Log time there; null for an index that nobody had to look up. */

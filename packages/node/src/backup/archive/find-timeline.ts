@@ -12,7 +12,7 @@ import type { ArchiveStore } from './archive-store.ts';
 /** Of a cluster that was not made out of another. */
 export const FIRST_TIMELINE = 'main';
 /** Every promotion adds one. */
-const TIMELINE_COUNT_MAX = 1_000;
+export const TIMELINE_COUNT_MAX = 1_000;
 
 export interface FoundTimeline {
   readonly timeline: string;

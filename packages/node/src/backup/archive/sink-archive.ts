@@ -5,41 +5,21 @@
  *
  * No timers of its own: `tick` is called some ten times a second.
  */
-import type {
-  Clock,
-  ClusterId,
-  EntryHasher,
-  ErrorBody,
-  HoldfastError,
-  LogIndex,
-  Random,
-} from '@holdfast/base';
+import type { ClusterId, ErrorBody, HoldfastError, LogIndex } from '@holdfast/base';
 import { logIndex, toHoldfastError } from '@holdfast/base';
-import type { LogGap } from '@holdfast/storage';
 import type { BackupSink } from '../sinks/sink.ts';
 import type { ArchiverState, ArchiverStatus } from './archive-progress.ts';
 import { ArchiveCounters, backOffMs } from './archive-progress.ts';
 import type { ArchiveSealing } from './archive-store.ts';
 import { ArchiveStore, endOf } from './archive-store.ts';
-import type { CommittedLog } from './committed-log.ts';
 import { entryTimestampMs } from './entry-time.ts';
 import { type FoundTimeline, findTimeline } from './find-timeline.ts';
-import { ARCHIVER_LIMITS, type ArchiverLimits, LogArchiver } from './log-archiver.ts';
+import { ARCHIVER_LIMITS, LogArchiver, type LogArchiverOptions } from './log-archiver.ts';
 
-export interface SinkArchiveOptions {
+export interface SinkArchiveOptions extends Omit<LogArchiverOptions, 'parent' | 'store'> {
   readonly sink: BackupSink;
   readonly clusterId: ClusterId;
   readonly sealing: ArchiveSealing;
-  readonly log: CommittedLog;
-  readonly hasher: EntryHasher;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly onGap: (gap: LogGap) => void;
-  /** Nothing is archived here until somebody mends this. Told once for each reason. */
-  readonly onAlarm: (error: HoldfastError) => void;
-  /** It was mended, and archiving goes on. */
-  readonly onAlarmEnded: () => void;
-  readonly limits?: Partial<ArchiverLimits>;
   /** Of a cluster that took over; asked when the timeline is looked for. Null: the sink knows. */
   readonly origin?: () => FoundTimeline | null;
 }

@@ -5,18 +5,15 @@
  * happens, and the store is only read.
  */
 import type { Clock, GroupId } from '@holdfast/base';
-import { HoldfastError } from '@holdfast/base';
 import type { FileSystem, WalOptions } from '@holdfast/storage';
 import type { RestoreTarget } from '../archive/archive-target.ts';
 import { BackupReader } from '../backup-reader.ts';
-import { backupSource } from './backup-source.ts';
 import type { BesideStep, HiddenTarget, LiveCluster } from './beside-live.ts';
 import { checkNames, restoreBeside } from './beside-live.ts';
 import type { RestoreStep } from './lay-directory.ts';
-import { layDirectory } from './lay-directory.ts';
-import { openOffline } from './offline-state.ts';
 import type { FoundRestore, RestoreStore } from './plan-from-store.ts';
-import { archiveOfPlan, backupOfPlan, planFromStore } from './plan-from-store.ts';
+import { planFromStore } from './plan-from-store.ts';
+import { withThrowawayState } from './throwaway-state.ts';
 
 /** It is in no configuration but its own, and nothing listens there. */
 const THROWAWAY = { nodeId: 'throwaway', address: '127.0.0.1:1', clientAddress: null };
@@ -83,29 +80,16 @@ export async function restoreCollections(
   const { cluster, directory, fileSystem, found, names, pause, prefix, store } = restore;
   // A name that is taken is told before anything is fetched.
   await checkNames(cluster, names, prefix);
-  if (fileSystem.exists(directory)) {
-    const message = `${directory} is there already: a throwaway directory is made anew`;
-    throw new HoldfastError('DATA_DIR_FOREIGN', message, { details: { directory } });
-  }
-  const { onStep, signal, wal } = restore;
+  const { isPublished, onStep, signal, wal } = restore;
   const optional = {
     ...(onStep === undefined ? {} : { onStep }),
     ...(signal === undefined ? {} : { signal }),
   };
-  const files = { fileSystem, directory, ...(wal === undefined ? {} : { wal }) };
-  try {
-    const { manifest, reader } = await backupOfPlan(store, found.plan);
-    await layDirectory({
-      ...{ ...files, ...optional, plan: found.plan, nodeId: THROWAWAY.nodeId },
-      source: backupSource(reader, manifest, fileSystem),
-      archive: archiveOfPlan(store, found.plan),
-      ...{ hasher: store.hasher, clock: restore.clock },
-    });
-    const { group, parent } = found.plan;
-    const source = await openOffline({ ...files, group, names, pause, index: parent.index });
-    const { isPublished } = restore;
-    return await restoreBeside({ ...{ source, cluster, prefix, isPublished }, ...optional });
-  } finally {
-    fileSystem.removeTree(directory);
-  }
+  return withThrowawayState(
+    {
+      ...{ store, plan: found.plan, nodeId: THROWAWAY.nodeId, names, fileSystem, directory },
+      ...{ clock: restore.clock, pause, ...optional, ...(wal === undefined ? {} : { wal }) },
+    },
+    (source) => restoreBeside({ ...{ source, cluster, prefix, isPublished }, ...optional }),
+  );
 }

@@ -30,6 +30,7 @@ import {
 } from '@holdfast/storage';
 import { manifestReferences } from '../../replica/checkpointer.ts';
 import type { ArchiveReader } from '../archive/archive-reader.ts';
+import { forEachBounded } from '../bounded.ts';
 import type { RestoredLog } from './restore-log.ts';
 import { restoreLog } from './restore-log.ts';
 import type { RestorePlan } from './restore-plan.ts';
@@ -220,24 +221,16 @@ function clearOwn({ directory, fileSystem, nodeId }: LayOptions, planDigest: str
 async function fetchFiles(options: LayOptions): Promise<void> {
   const { directory, fileSystem, onStep, signal, source } = options;
   const { files } = source;
-  const left = [...files];
   const bytesTotal = sizeOf(files);
   let [done, bytesDone] = [0, 0];
-  const work = async (): Promise<void> => {
-    for (let file = left.shift(); file !== undefined; file = left.shift()) {
-      refuseAborted(signal);
-      failpoint('restore.before-file');
-      await source.fetchFile(file, joinPath(directory, file.path));
-      done += 1;
-      bytesDone += file.sizeBytes;
-      onStep?.({ kind: 'files', done, total: files.length, bytesDone, bytesTotal });
-    }
-  };
-  const workers = Array.from({ length: FETCH_CONCURRENCY }, work);
-  // All of them end before the failure of one is told: nothing writes behind the caller's back.
-  const outcomes = await Promise.allSettled(workers);
-  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
+  await forEachBounded(files, FETCH_CONCURRENCY, async (file) => {
+    refuseAborted(signal);
+    failpoint('restore.before-file');
+    await source.fetchFile(file, joinPath(directory, file.path));
+    done += 1;
+    bytesDone += file.sizeBytes;
+    onStep?.({ kind: 'files', done, total: files.length, bytesDone, bytesTotal });
+  });
   for (const parent of new Set(files.map(({ path }) => parentDirectory(path)))) {
     fileSystem.syncDirectory(joinPath(directory, parent));
   }

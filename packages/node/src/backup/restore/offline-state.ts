@@ -19,6 +19,7 @@ import { manifestReferences } from '../../replica/checkpointer.ts';
 import { loadMeta } from '../../replica/meta-file.ts';
 import { shardCommand } from '../../replica/shard-step.ts';
 import type { Pause } from '../../replica/slices.ts';
+import { type CollectionState, collectionState } from '../../state/collection-state.ts';
 import { MetaMachine } from '../../state/meta-machine.ts';
 import type { MetaStep } from '../../state/meta-step.ts';
 
@@ -35,8 +36,8 @@ export interface OfflineOptions {
   readonly group: GroupId;
   /** The state after this entry. */
   readonly index: LogIndex;
-  /** Collections that are wanted, by the names they have then. */
-  readonly names: readonly string[];
+  /** Collections that are wanted, by the names they have then; null: all that are not hidden. */
+  readonly names: readonly string[] | null;
   readonly pause: Pause;
   readonly wal?: Partial<WalOptions>;
 }
@@ -85,6 +86,17 @@ export class OfflineState {
     }
   }
 
+  /** Counts and digests, as a node that serves this state tells them. */
+  states(): readonly CollectionState[] {
+    const { appliedIndex: expectedIndex } = this.#engine;
+    const reply = run(this.#engine, { kind: 'digest', epoch: EPOCH, expectedIndex });
+    assert(reply.kind === 'digests', 'a lane that is asked for digests tells them');
+    return this.definitions.map((definition) => {
+      const shards = reply.digests.filter(({ uid }) => uid === definition.uid);
+      return collectionState(definition, shards);
+    });
+  }
+
   #walk(uid: number, shard: number, fromRow: number): WalkedRows {
     const { appliedIndex: expectedIndex } = this.#engine;
     const walk = { kind: 'walk', uid, shard, fromRow, withPoints: true } as const;
@@ -109,6 +121,7 @@ function wanted(
   { catalogue }: MetaMachine,
   { index, names }: OfflineOptions,
 ): readonly CollectionDefinition[] {
+  if (names === null) return catalogue.all();
   return names.map((name) => {
     const definition = catalogue.byName(name);
     if (definition !== undefined) return definition;

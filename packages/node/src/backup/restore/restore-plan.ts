@@ -31,11 +31,10 @@ import {
   toHex,
   writeAtomicJson,
 } from '@holdfast/storage';
-import type { RestoreTarget } from '../archive/archive-target.ts';
+import { type RestoreTarget, TARGET_KIND_PATTERN } from '../archive/archive-target.ts';
 
 const PLAN_FORMAT = { format: 'holdfast-restore-plan', version: 1 } as const;
 const SUM_PATTERN = /^[0-9a-f]{32}$/;
-const TARGET_KIND_PATTERN = /^(latest|index|time)$/;
 
 export interface RestorePlan {
   /** Of the cluster that is made. */

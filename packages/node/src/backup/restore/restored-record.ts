@@ -6,12 +6,11 @@
 import { type Logger, toHoldfastError } from '@holdfast/base';
 import type { FileSystem } from '@holdfast/storage';
 import { JsonFields, joinPath, readAtomicJson, writeAtomicJson } from '@holdfast/storage';
-import type { RestoreTarget } from '../archive/archive-target.ts';
+import { type RestoreTarget, TARGET_KIND_PATTERN } from '../archive/archive-target.ts';
 
 export const RESTORED_FILE_NAME = 'RESTORED';
 const FORMAT = { format: 'holdfast-restored', version: 1 } as const;
 const DIGEST_PATTERN = /^[0-9a-f]{64}$/;
-const TARGET_KIND_PATTERN = /^(latest|index|time)$/;
 
 export interface RestoredRecord {
   readonly planDigest: string;

@@ -1,5 +1,4 @@
 /** What the sealing thread is asked, and answers. Frames change hands, they are not copied. */
-import type { ErrorBody } from '@holdfast/base';
 import type { PinnedFile } from '../checkpoint-source.ts';
 import type { FileFacts } from '../file-facts.ts';
 import type { ContentDigest } from '../sinks/sink.ts';
@@ -40,7 +39,3 @@ export interface SealAnswers {
   readonly frame: Uint8Array;
   readonly digest: ContentDigest;
 }
-
-export type SealThreadReply =
-  | { readonly kind: 'answer'; readonly id: number; readonly answer: unknown }
-  | { readonly kind: 'refused'; readonly id: number; readonly error: ErrorBody };

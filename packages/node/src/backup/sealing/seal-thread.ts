@@ -1,27 +1,23 @@
 /**
  * Sealing on a thread of its own, so that no backup holds back the event loop of the node by
  * hashing, compressing or encrypting. One thread for all stores: it is started by the first
- * question and ended when no file is open and nobody has asked for a while, so between two backups
- * a node pays nothing. A thread that dies fails the backups that it worked for; the next question
- * has a new one.
+ * question and ended when no file is open and nobody has asked for a while. A thread that dies
+ * fails the backups that it worked for, also those that had asked nothing at that moment.
  */
-import { Worker } from 'node:worker_threads';
-import type { Logger, TimerHandle, Timers } from '@holdfast/base';
-import { HoldfastError, unreachable } from '@holdfast/base';
+import type { Logger, Timers } from '@holdfast/base';
+import { HoldfastError } from '@holdfast/base';
+import { AskedThread } from '../../threads/asked-thread.ts';
 import type { PinnedFile } from '../checkpoint-source.ts';
 import type { FileFacts } from '../file-facts.ts';
 import type { ContentDigest, DigestOptions } from '../sinks/sink.ts';
 import type { SealedFrames, SealingPlace, SealOrder } from './file-frames.ts';
-import { throwAborted } from './file-frames.ts';
 import type {
   OpenedFrames,
   SealAnswers,
   SealQuestion,
-  SealThreadReply,
   SealThreadRequest,
 } from './seal-thread-protocol.ts';
 
-const IDLE_MS_MAX = 5_000;
 /** Frames pass through buffers, not the heap. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 128 };
 
@@ -32,29 +28,28 @@ export interface SealThreadOptions {
   readonly worker?: URL;
 }
 
-interface Waiting {
-  resolve(answer: unknown): void;
-  reject(error: HoldfastError): void;
-}
-
 type Unnumbered<Question> = Question extends unknown ? Omit<Question, 'id'> : never;
 
 export class SealThread implements SealingPlace {
-  readonly #options: SealThreadOptions;
-  #worker: Worker | null = null;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #thread: AskedThread<Unnumbered<SealQuestion>>;
+  /** Of the thread that is up: they die with it. */
   readonly #openFiles = new Set<number>();
-  #askedCount = 0;
-  #idleTimer: TimerHandle | null = null;
-  #isStopped = false;
 
-  constructor(options: SealThreadOptions) {
-    this.#options = options;
+  constructor({ logger, timers, worker }: SealThreadOptions) {
+    this.#thread = new AskedThread({
+      ...{ name: 'holdfast-seal', title: 'the sealing thread', logger, timers },
+      program: worker ?? new URL('./seal-worker.js', import.meta.url),
+      resourceLimits: RESOURCE_LIMITS,
+      died: 'the thread that seals backups has died: start the backup again',
+      stopped: 'the node stops: no backup goes on',
+      isHeld: () => this.#openFiles.size > 0,
+      onDeath: () => this.#openFiles.clear(),
+    });
   }
 
   /** True while the thread exists. */
   get isUp(): boolean {
-    return this.#worker !== null;
+    return this.#thread.isUp;
   }
 
   async examine(file: PinnedFile, signal?: AbortSignal): Promise<FileFacts> {
@@ -63,9 +58,8 @@ export class SealThread implements SealingPlace {
 
   async open(order: SealOrder, signal?: AbortSignal): Promise<SealedFrames> {
     const asked = this.#ask('open', { kind: 'open', order }, order.fullPath, signal);
-    const worker = this.#worker;
     // Also one that was aborted meanwhile, or opened after that.
-    const close = (): void => this.#close(worker, asked.id);
+    const close = (): void => this.#close(asked.id);
     this.#openFiles.add(asked.id);
     try {
       return new FramesThere(this, asked.id, order.fullPath, await asked.answer, close);
@@ -75,20 +69,20 @@ export class SealThread implements SealingPlace {
     }
   }
 
-  frame(fileId: number, number: number, path: string): Promise<Uint8Array> {
+  async frame(fileId: number, number: number, path: string): Promise<Uint8Array> {
+    this.#mustBeOpen(fileId, path);
     return this.#ask('frame', { kind: 'frame', fileId, number }, path).answer;
   }
 
-  digest(fileId: number, options: DigestOptions, path: string): Promise<ContentDigest> {
+  async digest(fileId: number, options: DigestOptions, path: string): Promise<ContentDigest> {
     const { isMd5Needed, signal } = options;
+    this.#mustBeOpen(fileId, path);
     return this.#ask('digest', { kind: 'digest', fileId, isMd5Needed }, path, signal).answer;
   }
 
   /** Rejects what is under way. */
-  async stop(): Promise<void> {
-    this.#isStopped = true;
-    this.#rejectAll(new HoldfastError('SHUTTING_DOWN', 'the node stops: no backup goes on'));
-    await this.#letGo()?.terminate();
+  stop(): Promise<void> {
+    return this.#thread.stop();
   }
 
   #ask<Kind extends SealQuestion['kind']>(
@@ -97,99 +91,23 @@ export class SealThread implements SealingPlace {
     path: string,
     signal?: AbortSignal,
   ): { readonly id: number; readonly answer: Promise<SealAnswers[Kind]> } {
-    if (this.#isStopped) throw new HoldfastError('SHUTTING_DOWN', 'the node stops');
-    throwAborted(path, signal);
-    this.#worker ??= this.#start();
-    const worker = this.#worker;
-    this.#idleTimer?.cancel();
-    this.#idleTimer = null;
-    worker.ref();
-    this.#askedCount += 1;
-    const id = this.#askedCount;
-    tell(worker, { ...question, id });
-    const onAbort = (): void => {
-      tell(worker, { kind: 'abort', id });
-      const reason = new HoldfastError('ABORTED', `the transfer of ${path} was aborted`);
-      this.#settle(id)?.reject(reason);
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const answer = new Promise<unknown>((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-    }).finally(() => signal?.removeEventListener('abort', onAbort));
+    const aborted = `the transfer of ${path} was aborted`;
+    const { answer, id } = this.#thread.ask(question, { aborted, signal });
     return { id, answer: answer as Promise<SealAnswers[Kind]> };
   }
 
-  /** The file is open in that thread or, when it has died since, nowhere. */
-  #close(worker: Worker | null, fileId: number): void {
-    if (!this.#openFiles.delete(fileId) || worker === null || worker !== this.#worker) return;
-    tell(worker, { kind: 'close', fileId });
-    this.#rest();
+  /** The file of a thread that has died: its successor does not know it, and is not to be asked. */
+  #mustBeOpen(fileId: number, path: string): void {
+    if (this.#openFiles.has(fileId)) return;
+    const message = `${path} is not open in the sealing thread any more: start the backup again`;
+    throw new HoldfastError('INTERNAL', message);
   }
 
-  #start(): Worker {
-    const { worker: program = new URL('./seal-worker.js', import.meta.url) } = this.#options;
-    const worker = new Worker(program, {
-      ...{ name: 'holdfast-seal', resourceLimits: RESOURCE_LIMITS },
-    });
-    worker.on('message', (message: SealThreadReply) => this.#onReply(message));
-    worker.on('error', (error) => this.#onDeath(worker, error));
-    worker.on('exit', () => this.#onDeath(worker, null));
-    return worker;
-  }
-
-  #onReply(reply: SealThreadReply): void {
-    switch (reply.kind) {
-      case 'answer':
-        this.#settle(reply.id)?.resolve(reply.answer);
-        return;
-      case 'refused':
-        this.#settle(reply.id)?.reject(HoldfastError.fromBody(reply.error));
-        return;
-      default:
-        unreachable(reply);
-    }
-  }
-
-  /** Undefined when it was aborted before. */
-  #settle(id: number): Waiting | undefined {
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    this.#rest();
-    return waiting;
-  }
-
-  /** When there is nothing left to do. */
-  #rest(): void {
-    if (this.#waiting.size > 0 || this.#worker === null) return;
-    this.#worker.unref();
-    if (this.#openFiles.size > 0 || this.#idleTimer !== null) return;
-    this.#idleTimer = this.#options.timers.after(IDLE_MS_MAX, () => {
-      void this.#letGo()?.terminate();
-    });
-  }
-
-  #onDeath(worker: Worker, cause: unknown): void {
-    if (worker !== this.#worker) return;
-    this.#options.logger.error({ error: String(cause) }, 'the sealing thread has died');
-    this.#letGo();
-    this.#openFiles.clear();
-    const message = 'the thread that seals backups has died: start the backup again';
-    this.#rejectAll(
-      new HoldfastError('INTERNAL', message, { ...(cause === null ? {} : { cause }) }),
-    );
-  }
-
-  #letGo(): Worker | null {
-    const worker = this.#worker;
-    this.#worker = null;
-    this.#idleTimer?.cancel();
-    this.#idleTimer = null;
-    return worker;
-  }
-
-  #rejectAll(reason: HoldfastError): void {
-    for (const { reject } of this.#waiting.values()) reject(reason);
-    this.#waiting.clear();
+  /** Nothing is told of a file that has died with its thread. */
+  #close(fileId: number): void {
+    if (!this.#openFiles.delete(fileId)) return;
+    this.#thread.tell({ kind: 'close', fileId } satisfies SealThreadRequest);
+    this.#thread.rest();
   }
 }
 
@@ -229,5 +147,3 @@ class FramesThere implements SealedFrames {
     this.#close();
   }
 }
-
-const tell = (worker: Worker, request: SealThreadRequest): void => worker.postMessage(request);

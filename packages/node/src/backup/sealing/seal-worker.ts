@@ -4,16 +4,12 @@
  * there are is bounded by who asks.
  */
 import { parentPort } from 'node:worker_threads';
-import { HoldfastError, must, unreachable } from '@holdfast/base';
+import { must, unreachable } from '@holdfast/base';
 import { NodeFileSystem } from '@holdfast/storage';
+import { answerQuestion } from '../../threads/thread-reply.ts';
 import type { SealedFrames } from './file-frames.ts';
 import { sealingHere } from './file-frames.ts';
-import type {
-  SealAnswers,
-  SealQuestion,
-  SealThreadReply,
-  SealThreadRequest,
-} from './seal-thread-protocol.ts';
+import type { SealAnswers, SealQuestion, SealThreadRequest } from './seal-thread-protocol.ts';
 
 const port = must(parentPort, 'the sealing thread must be a worker');
 const pause = (): Promise<void> =>
@@ -57,20 +53,11 @@ async function work(question: SealQuestion): Promise<void> {
   const abort = new AbortController();
   underWay.set(id, abort);
   try {
-    const found = await answer(question, abort.signal);
-    const moved = found instanceof Uint8Array ? [found.buffer as ArrayBuffer] : [];
-    reply({ kind: 'answer', id, answer: found }, moved);
-  } catch (error) {
-    // Anything else is a bug, and ends the thread.
-    if (!(error instanceof HoldfastError)) throw error;
-    reply({ kind: 'refused', id, error: error.toBody() });
+    await answerQuestion(port, id, () => answer(question, abort.signal));
   } finally {
     underWay.delete(id);
   }
 }
-
-const reply = (message: SealThreadReply, moved: readonly ArrayBuffer[] = []): void =>
-  port.postMessage(message, moved);
 
 port.on('message', (request: SealThreadRequest) => {
   switch (request.kind) {

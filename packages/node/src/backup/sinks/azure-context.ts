@@ -1,47 +1,36 @@
-/** What the parts of the Azure sink share: the client, the names, calls that are tried again. */
-import type { BlobGetPropertiesResponse, BlockBlobClient } from '@azure/storage-blob';
+/** Single requests to Azure, and the names of its blobs. */
+import type { BlockBlobClient } from '@azure/storage-blob';
 import type { AzureHandle, AzureSinkOptions } from './azure-client.ts';
-import { azureAnswerOf, classifyAzure } from './azure-client.ts';
-import type { SinkAttempt, SinkEnvironment } from './sink-retry.ts';
-import { withRetry } from './sink-retry.ts';
+import { azureAnswerOf, classifyAzure, isConditionUnmet } from './azure-client.ts';
+import type { ContentAnswer, HeadAnswer, OpenVerdict, StoreRequests } from './remote-store.ts';
+import { RemoteStore } from './remote-store.ts';
+import type { SinkEnvironment } from './sink-retry.ts';
 
-export class AzureContext {
+export class AzureContext implements StoreRequests {
   readonly handle: AzureHandle;
   readonly options: AzureSinkOptions;
-  readonly environment: SinkEnvironment;
+  readonly name: string;
+  readonly store: RemoteStore;
   readonly keyPrefix: string;
+  readonly classify = classifyAzure;
 
   constructor(handle: AzureHandle, options: AzureSinkOptions, environment: SinkEnvironment) {
     this.handle = handle;
     this.options = options;
-    this.environment = environment;
+    this.name = options.name;
+    this.store = new RemoteStore(this, environment);
     this.keyPrefix = options.prefix === '' ? '' : `${options.prefix}/`;
-  }
-
-  get name(): string {
-    return this.options.name;
   }
 
   blob(key: string): BlockBlobClient {
     return this.handle.container.getBlockBlobClient(`${this.keyPrefix}${key}`);
   }
 
-  call<T>(
-    what: string,
-    options: { readonly signal?: AbortSignal | undefined; readonly sizeBytes?: number },
-    run: (attempt: SinkAttempt) => Promise<T>,
-  ): Promise<T> {
-    const { signal, sizeBytes = 0 } = options;
-    return withRetry(this.environment, { what, signal, sizeBytes, classify: classifyAzure, run });
-  }
-
-  /** One request; null when there is no such object. */
-  async propertiesOnce(
-    key: string,
-    signal: AbortSignal,
-  ): Promise<BlobGetPropertiesResponse | null> {
+  async head(key: string, signal: AbortSignal): Promise<HeadAnswer | null> {
     try {
-      return await this.blob(key).getProperties({ abortSignal: signal });
+      const found = await this.blob(key).getProperties({ abortSignal: signal });
+      const { contentLength, lastModified, metadata } = found;
+      return { metadata, sizeBytes: contentLength, modified: lastModified };
     } catch (error) {
       const answer = azureAnswerOf(error);
       // the header of the answer tells a missing container from a missing object
@@ -50,7 +39,25 @@ export class AzureContext {
     }
   }
 
-  async isMarked(key: string, writer: string, signal: AbortSignal): Promise<boolean> {
-    return (await this.propertiesOnce(key, signal))?.metadata?.writer === writer;
+  async open(
+    key: string,
+    offset: number,
+    entityTag: string | null,
+    signal: AbortSignal,
+  ): Promise<ContentAnswer> {
+    const answer = await this.blob(key).download(offset, undefined, {
+      abortSignal: signal,
+      maxRetryRequests: 0,
+      conditions: entityTag === null ? {} : { ifMatch: entityTag },
+    });
+    const { contentLength, etag, metadata, readableStreamBody } = answer;
+    return { metadata, sizeBytes: contentLength, entityTag: etag, body: readableStreamBody };
+  }
+
+  verdictOf(error: unknown): OpenVerdict | null {
+    const answer = azureAnswerOf(error);
+    if (answer?.name === 'BlobNotFound') return 'missing';
+    if (isConditionUnmet(error)) return 'replaced';
+    return answer?.status === 416 ? 'shorter' : null;
   }
 }

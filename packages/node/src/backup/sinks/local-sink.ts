@@ -9,7 +9,6 @@
  */
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { HoldfastError } from '@holdfast/base';
 import { createStreamDigest } from '@holdfast/storage';
 import { classifyFileError } from './local-failure.ts';
 import {
@@ -37,10 +36,10 @@ import type {
 } from './sink.ts';
 import { checkSink } from './sink-check.ts';
 import {
-  collectPieces,
-  PIECE_SIZE_BYTES,
+  collectVerified,
   randomMark,
   type SinkDigest,
+  sourcePieces,
   verifiedPieces,
 } from './sink-digest.ts';
 import { aborted, notFound, refusal, sinkError } from './sink-failure.ts';
@@ -99,20 +98,15 @@ export class LocalSink implements BackupSink {
   ): Promise<Uint8Array | null> {
     const path = this.#pathOf(key);
     const what = `get of ${key} from ${this.name}`;
+    const object = this.#objectName(key);
     const limits = { signal: options.signal, sizeBytes: sizeBytesMax };
     return this.#retried(what, limits, async () => {
       const handle = await openOrNull(path);
       if (handle === null) return null;
       try {
-        const digest = await readTrailer(handle, this.#objectName(key));
-        const { sizeBytes } = digest;
-        if (sizeBytes > sizeBytesMax)
-          throw refusal(what, `it has ${sizeBytes} bytes, at most ${sizeBytesMax} are asked for`);
-        const chunks = contentPieces(handle, sizeBytes);
-        return await collectPieces(
-          verifiedPieces(chunks, digest, this.#objectName(key)),
-          sizeBytes,
-        );
+        const digest = await readTrailer(handle, object);
+        const chunks = contentPieces(handle, digest.sizeBytes);
+        return await collectVerified(chunks, digest, sizeBytesMax, { object, what });
       } finally {
         await handle.close();
       }
@@ -310,13 +304,7 @@ class WrittenSource {
   }
 
   async *pieces(): AsyncGenerator<Uint8Array> {
-    const { sizeBytes } = this.#source;
-    for (let offset = 0; offset < sizeBytes; offset += PIECE_SIZE_BYTES) {
-      if (this.#signal.aborted) throw aborted(this.#what);
-      const length = Math.min(PIECE_SIZE_BYTES, sizeBytes - offset);
-      const piece = await this.#source.read(offset, length);
-      if (piece.byteLength !== length)
-        throw new HoldfastError('FILE_CORRUPT', `${this.#what}: the source is cut at ${offset}`);
+    for await (const piece of sourcePieces(this.#source, this.#what, this.#signal)) {
       this.#digest.update(piece);
       yield piece;
     }

@@ -1,37 +1,29 @@
-/** What the parts of the S3 sink share: the client, the names, and calls that are tried again. */
-import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
+/** Single requests to S3, and the names of its objects. */
+
+import type { ContentAnswer, HeadAnswer, OpenVerdict, StoreRequests } from './remote-store.ts';
+import { RemoteStore } from './remote-store.ts';
 import type { S3Handle, S3SinkOptions } from './s3-client.ts';
-import { classifyS3, isStatus } from './s3-client.ts';
-import type { SinkAttempt, SinkEnvironment } from './sink-retry.ts';
-import { withRetry } from './sink-retry.ts';
+import { classifyS3, isNamed, isStatus } from './s3-client.ts';
+import type { SinkEnvironment } from './sink-retry.ts';
 
-export interface S3CallOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly sizeBytes?: number;
-  /** After a failure or an abort: somebody waits for it to end, so it is given little time. */
-  readonly isCleanUp?: boolean;
-}
-
-/** What is left when the store does not answer in this time is found by `removeAbandoned`. */
-const CLEAN_UP_POLICY = { attemptCountMax: 5, attemptMsMax: 5_000, totalMsMax: 15_000 };
-
-export class S3Context {
+export class S3Context implements StoreRequests {
   readonly handle: S3Handle;
   readonly options: S3SinkOptions;
-  readonly environment: SinkEnvironment;
+  readonly name: string;
+  readonly store: RemoteStore;
+  readonly classify = classifyS3;
   /** Multipart uploads that puts of this sink are filling: never abandoned. */
   readonly uploadsUnderWay = new Set<string>();
+  /** A request that named the bucket has been answered: a missing object is missing by itself. */
+  isBucketThere = false;
   readonly #keyPrefix: string;
 
   constructor(handle: S3Handle, options: S3SinkOptions, environment: SinkEnvironment) {
     this.handle = handle;
     this.options = options;
-    this.environment = environment;
+    this.name = options.name;
+    this.store = new RemoteStore(this, environment);
     this.#keyPrefix = options.prefix === '' ? '' : `${options.prefix}/`;
-  }
-
-  get name(): string {
-    return this.options.name;
   }
 
   /** Bucket and key of the store, for a key of the sink. */
@@ -49,34 +41,40 @@ export class S3Context {
     return storeKey.slice(this.#keyPrefix.length);
   }
 
-  call<T>(
-    what: string,
-    options: S3CallOptions,
-    run: (attempt: SinkAttempt) => Promise<T>,
-  ): Promise<T> {
-    const { signal, sizeBytes = 0, isCleanUp = false } = options;
-    const { environment } = this;
-    const retryPolicy = { ...environment.retryPolicy, ...(isCleanUp ? CLEAN_UP_POLICY : {}) };
-    return withRetry(
-      { ...environment, retryPolicy },
-      { what, signal, sizeBytes, classify: classifyS3, run },
-    );
-  }
-
-  /** One request; null when there is no such object. */
-  async headOnce(key: string, signal: AbortSignal): Promise<HeadObjectCommandOutput | null> {
+  async head(key: string, signal: AbortSignal): Promise<HeadAnswer | null> {
     const { client, library } = this.handle;
     try {
       const command = new library.HeadObjectCommand(this.place(key));
-      return await client.send(command, { abortSignal: signal });
+      const found = await client.send(command, { abortSignal: signal });
+      const { ContentLength, LastModified, Metadata } = found;
+      return { metadata: Metadata, sizeBytes: ContentLength, modified: LastModified };
     } catch (error) {
       if (isStatus(error, 404)) return null;
       throw error;
     }
   }
 
-  /** Whether the object under the key carries this mark of a writer. */
-  async isMarked(key: string, writer: string, signal: AbortSignal): Promise<boolean> {
-    return (await this.headOnce(key, signal))?.Metadata?.writer === writer;
+  async open(
+    key: string,
+    offset: number,
+    entityTag: string | null,
+    signal: AbortSignal,
+  ): Promise<ContentAnswer> {
+    const { client, library } = this.handle;
+    const command = new library.GetObjectCommand({
+      ...this.place(key),
+      ...(offset === 0 ? {} : { Range: `bytes=${offset}-` }),
+      ...(entityTag === null ? {} : { IfMatch: entityTag }),
+    });
+    const found = await client.send(command, { abortSignal: signal });
+    this.isBucketThere = true;
+    const { Body, ContentLength, ETag, Metadata } = found;
+    return { metadata: Metadata, sizeBytes: ContentLength, entityTag: ETag, body: Body };
+  }
+
+  verdictOf(error: unknown): OpenVerdict | null {
+    if (isNamed(error, 'NoSuchKey')) return 'missing';
+    if (isStatus(error, 412)) return 'replaced';
+    return isStatus(error, 416) ? 'shorter' : null;
   }
 }

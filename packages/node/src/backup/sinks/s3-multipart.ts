@@ -7,27 +7,20 @@
  * whose name we never heard: the uploads of the key are listed and it is aborted too.
  */
 import type { CompletedPart } from '@aws-sdk/client-s3';
-import { HoldfastError, must } from '@holdfast/base';
+import { must } from '@holdfast/base';
 import type { Part } from './parts-pump.ts';
 import { sendParts } from './parts-pump.ts';
+import { againWhenGone, outcomeOfGone, PartsGone, type PutTask, publish } from './remote-put.ts';
 import { classifyS3, isNamed, isStatus } from './s3-client.ts';
 import type { S3Context } from './s3-context.ts';
 import { abortUpload, abortUploadsOf } from './s3-uploads.ts';
-import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
-import { metadataOf, type SinkDigest } from './sink-digest.ts';
-import { putOnce } from './sink-retry.ts';
+import type { SinkPutOutcome } from './sink.ts';
+import { metadataOf } from './sink-digest.ts';
+import { ignoreFailure } from './sink-failure.ts';
 
 export const PART_CHECK_KEY_PREFIX = 'check_parts_';
-/** How often an upload is begun again after somebody aborted it. */
-const RESTART_COUNT_MAX = 3;
 
-export interface MultipartTask {
-  readonly key: string;
-  readonly what: string;
-  readonly writer: string;
-  readonly source: SinkSource;
-  readonly digest: SinkDigest;
-  readonly options: SinkPutOptions;
+export interface MultipartTask extends PutTask {
   /** What keeps the upload from replacing an object: nothing, the server, or looking. */
   readonly guard: 'none' | 'condition' | 'head';
 }
@@ -42,16 +35,8 @@ export class PartedUpload {
     this.#task = task;
   }
 
-  async run(): Promise<SinkPutOutcome> {
-    for (let restartCount = 0; ; restartCount++) {
-      try {
-        return await this.#runOnce();
-      } catch (error) {
-        // somebody cleaned up what looked abandoned, or two writers took each other for it
-        const isGone = error instanceof UploadGone;
-        if (!isGone || restartCount >= RESTART_COUNT_MAX) throw isGone ? error.asFailure() : error;
-      }
-    }
+  run(): Promise<SinkPutOutcome> {
+    return againWhenGone(() => this.#runOnce());
   }
 
   async #runOnce(): Promise<SinkPutOutcome> {
@@ -73,10 +58,10 @@ export class PartedUpload {
   async #begin(): Promise<string> {
     const { key, digest, writer, options, what } = this.#task;
     const { client, library } = this.#context.handle;
-    const beganMs = this.#context.environment.clock.wallMs();
+    const beganMs = this.#context.store.environment.clock.wallMs();
     let isUnsure = false;
     try {
-      const uploadId = await this.#context.call(
+      const uploadId = await this.#context.store.call(
         what,
         { signal: options.signal },
         async (attempt) => {
@@ -112,7 +97,7 @@ export class PartedUpload {
     // Stores count from 1.
     const PartNumber = number + 1;
     const limits = { signal: stop, sizeBytes };
-    const sent = await this.#context.call(
+    const sent = await this.#context.store.call(
       `${what}, part ${PartNumber}`,
       limits,
       async (attempt) => {
@@ -129,40 +114,31 @@ export class PartedUpload {
   }
 
   #end(uploadId: string, parts: readonly CompletedPart[]): Promise<SinkPutOutcome> {
-    const { key, guard, options, source, what, writer } = this.#task;
-    const { client, library } = this.#context.handle;
-    const isOurs = (signal: AbortSignal) => this.#context.isMarked(key, writer, signal);
-    return putOnce(this.#context.environment, {
-      ...{ what, signal: options.signal, sizeBytes: source.sizeBytes, classify: classifyS3 },
-      run: async ({ signal, mayHaveHappened }) => {
-        if (guard === 'head' && !mayHaveHappened && (await this.#isTaken(signal))) return 'exists';
-        const command = new library.CompleteMultipartUploadCommand({
-          ...this.#context.place(key),
-          ...{ UploadId: uploadId, MultipartUpload: { Parts: [...parts] } },
-          ...(guard === 'condition' ? { IfNoneMatch: '*' } : {}),
-        });
-        try {
-          await client.send(command, { abortSignal: signal });
-        } catch (error) {
-          if (guard === 'condition' && isStatus(error, 412)) return 'exists';
-          if (!isGone(error)) throw error;
-          // ended by an attempt whose answer was lost, or aborted by somebody
-          if (mayHaveHappened && (await isOurs(signal))) return 'stored';
-          if (options.ifAbsent && (await this.#isTaken(signal))) return 'exists';
-          throw new UploadGone(what);
-        }
-        if (guard === 'head' && !(await isOurs(signal))) return 'exists';
-        return 'stored';
-      },
-      isOurs,
+    const { key, guard, what, writer } = this.#task;
+    const { handle, store } = this.#context;
+    return publish(store, this.#task, async (attempt) => {
+      const { mayHaveHappened, signal } = attempt;
+      if (guard === 'head' && !mayHaveHappened && (await store.isThere(key, signal)))
+        return 'exists';
+      const command = new handle.library.CompleteMultipartUploadCommand({
+        ...this.#context.place(key),
+        ...{ UploadId: uploadId, MultipartUpload: { Parts: [...parts] } },
+        ...(guard === 'condition' ? { IfNoneMatch: '*' } : {}),
+      });
+      try {
+        await handle.client.send(command, { abortSignal: signal });
+      } catch (error) {
+        if (guard === 'condition' && isStatus(error, 412)) return 'exists';
+        if (!isGone(error)) throw error;
+        // ended by an attempt whose answer was lost, or aborted by somebody
+        return outcomeOfGone(store, this.#task, attempt, uploadGone(what));
+      }
+      if (guard === 'head' && !(await store.isMarked(key, writer, signal))) return 'exists';
+      return 'stored';
     });
   }
 
-  async #isTaken(signal: AbortSignal): Promise<boolean> {
-    return (await this.#context.headOnce(this.#task.key, signal)) !== null;
-  }
-
-  /** What made us abort counts more than that the store does not let us. */
+  /** What made us abort counts more than what the store says: `removeAbandoned` finds it later. */
   #abortQuietly(uploadId: string): Promise<void> {
     return abortUpload(this.#context, this.#task.key, uploadId, { isCleanUp: true }).catch(
       ignoreFailure,
@@ -171,31 +147,18 @@ export class PartedUpload {
 }
 
 /** The store does not know the upload any more. */
-class UploadGone extends HoldfastError {
-  readonly #what: string;
-
-  constructor(what: string) {
-    super('SINK_UNAVAILABLE', `${what}: its upload is gone`);
-    this.#what = what;
-  }
-
-  asFailure(): HoldfastError {
-    const reason = 'its upload was aborted again and again; is there a clean-up that is too eager?';
-    return new HoldfastError('SINK_UNAVAILABLE', `${this.#what} failed: ${reason}`);
-  }
-}
-
 const isGone = (error: unknown): boolean => isNamed(error, 'NoSuchUpload');
+
+const uploadGone = (what: string): PartsGone =>
+  new PartsGone(
+    what,
+    'its upload was aborted again and again; is there a clean-up that is too eager?',
+  );
 
 async function unlessGone<T>(what: string, sent: Promise<T>): Promise<T> {
   try {
     return await sent;
   } catch (error) {
-    throw isGone(error) ? new UploadGone(what) : error;
+    throw isGone(error) ? uploadGone(what) : error;
   }
-}
-
-/** A store that cannot be reached keeps the upload; `removeAbandoned` finds it later. */
-function ignoreFailure(error: unknown): void {
-  if (!(error instanceof HoldfastError)) throw error;
 }

@@ -11,32 +11,23 @@
  */
 import { Readable } from 'node:stream';
 import type { PutObjectCommandInput } from '@aws-sdk/client-s3';
-import { PARTS_FROM_SIZE_BYTES, planParts } from './part-size.ts';
-import { classifyS3, isStatus } from './s3-client.ts';
+import {
+  beginPut,
+  type PutTask,
+  publish,
+  putTask,
+  putWhole,
+  type WantedPut,
+} from './remote-put.ts';
+import { isStatus } from './s3-client.ts';
 import type { S3Context } from './s3-context.ts';
 import { type MultipartTask, PART_CHECK_KEY_PREFIX, PartedUpload } from './s3-multipart.ts';
 import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
-import {
-  digestSource,
-  metadataOf,
-  randomMark,
-  type SourceDigest,
-  SourceReader,
-} from './sink-digest.ts';
-import { refusal } from './sink-failure.ts';
-import { putOnce } from './sink-retry.ts';
+import { bytesSource } from './sink.ts';
+import { metadataOf, randomMark, SourceReader } from './sink-digest.ts';
 
 /** Of S3 and of Ceph (`rgw max put size`). */
 const SINGLE_PUT_SIZE_BYTES_MAX = 5 * 1024 ** 3;
-
-interface PutTask {
-  readonly key: string;
-  readonly what: string;
-  readonly writer: string;
-  readonly source: SinkSource;
-  readonly digest: SourceDigest;
-  readonly options: SinkPutOptions;
-}
 
 export class S3Putter {
   readonly #context: S3Context;
@@ -48,18 +39,11 @@ export class S3Putter {
   }
 
   async put(key: string, source: SinkSource, options: SinkPutOptions): Promise<SinkPutOutcome> {
-    const context = this.#context;
-    const what = `put of ${key} to ${context.name}`;
-    if (source.sizeBytes > 0 && planParts(source.sizeBytes) === null)
-      throw refusal(what, `an object of ${source.sizeBytes} bytes is too large`);
-    const isLarge = source.sizeBytes > PARTS_FROM_SIZE_BYTES;
-    // spares reading and sending what is there already; the condition decides all the same
-    if (isLarge && options.ifAbsent && (await this.#isThere(key, options))) return 'exists';
-    const way = await this.#wayOf(source.sizeBytes, options);
-    const { signal } = options;
-    const digest = await digestSource(source, what, { signal, isMd5Needed: way === 'stream' });
-    const writer = randomMark(context.environment.random);
-    const task: PutTask = { key, what, writer, source, digest, options };
+    const { store } = this.#context;
+    const wanted = await beginPut(store, key, source, options);
+    if (wanted === null) return 'exists';
+    const way = await this.#wayOf(wanted);
+    const task = await putTask(store, wanted, way === 'stream');
     switch (way) {
       case 'whole':
         return this.#putWhole(task);
@@ -70,34 +54,22 @@ export class S3Putter {
     }
   }
 
-  async #wayOf(
-    sizeBytes: number,
-    { ifAbsent, signal }: SinkPutOptions,
-  ): Promise<MultipartTask['guard'] | 'stream' | 'whole'> {
-    if (sizeBytes <= PARTS_FROM_SIZE_BYTES) return 'whole';
+  async #wayOf({
+    isLarge,
+    options: { ifAbsent, signal },
+    source: { sizeBytes },
+  }: WantedPut): Promise<MultipartTask['guard'] | 'stream' | 'whole'> {
+    if (!isLarge) return 'whole';
     if (!ifAbsent) return 'none';
     if (await this.#canEndConditionally(signal)) return 'condition';
     return sizeBytes <= SINGLE_PUT_SIZE_BYTES_MAX ? 'stream' : 'head';
   }
 
-  #isThere(key: string, options: SinkPutOptions): Promise<boolean> {
-    const what = `head of ${key} in ${this.#context.name}`;
-    return this.#context.call(what, { signal: options.signal }, async ({ signal }) => {
-      return (await this.#context.headOnce(key, signal)) !== null;
+  #putWhole(task: PutTask): Promise<SinkPutOutcome> {
+    return putWhole(task, ({ bytes, md5 }) => {
+      const md5Base64 = Buffer.from(md5).toString('base64');
+      return this.#putObject(task, (signal) => this.#send(task, bytes, md5Base64, signal));
     });
-  }
-
-  /** The bytes are in memory, so an attempt sends exactly what the digest was taken of. */
-  async #putWhole(task: PutTask): Promise<SinkPutOutcome> {
-    const { source, digest, options } = task;
-    const reader = new SourceReader(source, digest, task.what, options.signal);
-    const { bytes, md5 } = await reader.take(source.sizeBytes);
-    const md5Base64 = Buffer.from(md5).toString('base64');
-    const outcome = await this.#putObject(task, (signal) =>
-      this.#send(task, bytes, md5Base64, signal),
-    );
-    if (outcome === 'stored') options.onProgress?.(source.sizeBytes);
-    return outcome;
   }
 
   #putStream(task: PutTask): Promise<SinkPutOutcome> {
@@ -133,19 +105,14 @@ export class S3Putter {
   }
 
   #putObject(task: PutTask, send: (signal: AbortSignal) => Promise<void>): Promise<SinkPutOutcome> {
-    const { key, options, source, what, writer } = task;
-    return putOnce(this.#context.environment, {
-      ...{ what, signal: options.signal, sizeBytes: source.sizeBytes, classify: classifyS3 },
-      run: async ({ signal }) => {
-        try {
-          await send(signal);
-          return 'stored';
-        } catch (error) {
-          if (options.ifAbsent && isStatus(error, 412)) return 'exists';
-          throw error;
-        }
-      },
-      isOurs: (signal) => this.#context.isMarked(key, writer, signal),
+    return publish(this.#context.store, task, async ({ signal }) => {
+      try {
+        await send(signal);
+        return 'stored';
+      } catch (error) {
+        if (task.options.ifAbsent && isStatus(error, 412)) return 'exists';
+        throw error;
+      }
     });
   }
 
@@ -181,25 +148,21 @@ export class S3Putter {
 
   /** Ends a multipart upload onto an object that is there, and looks whether it is replaced. */
   async #probeEnd(signal: AbortSignal | undefined): Promise<boolean> {
-    const context = this.#context;
-    const writer = randomMark(context.environment.random);
-    const key = `${PART_CHECK_KEY_PREFIX}${writer}`;
-    const source: SinkSource = {
-      sizeBytes: 1,
-      read: async () => new Uint8Array(1),
-    };
-    const what = `check of conditional uploads at ${context.name}`;
-    const digest = await digestSource(source, what, { signal, isMd5Needed: false });
+    const { handle, name, store } = this.#context;
+    const { random } = store.environment;
+    const key = `${PART_CHECK_KEY_PREFIX}${randomMark(random)}`;
+    const source = bytesSource(new Uint8Array(1));
+    const what = `check of conditional uploads at ${name}`;
     const options: SinkPutOptions = { ifAbsent: true, ...(signal === undefined ? {} : { signal }) };
-    const task: PutTask = { key, what, writer, source, digest, options };
+    const task = await putTask(store, { key, what, source, options, isLarge: false });
     try {
       await this.#putWhole(task);
-      const second = { ...task, writer: randomMark(context.environment.random) };
+      const second = { ...task, writer: randomMark(random) };
       return (await this.#putParts(second, 'condition')) === 'exists';
     } finally {
-      await context.call(what, {}, ({ signal: attemptSignal }) => {
-        const command = new context.handle.library.DeleteObjectCommand(context.place(key));
-        return context.handle.client.send(command, { abortSignal: attemptSignal });
+      await store.call(what, {}, (attempt) => {
+        const command = new handle.library.DeleteObjectCommand(this.#context.place(key));
+        return handle.client.send(command, { abortSignal: attempt.signal });
       });
     }
   }

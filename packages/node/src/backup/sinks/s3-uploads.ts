@@ -3,8 +3,9 @@
  * somebody aborts them: every put aborts its own, and `removeAbandoned` what crashes have left.
  */
 import type { ListMultipartUploadsCommandOutput, MultipartUpload } from '@aws-sdk/client-s3';
+import type { CallOptions } from './remote-store.ts';
 import { isNamed } from './s3-client.ts';
-import type { S3CallOptions, S3Context } from './s3-context.ts';
+import type { S3Context } from './s3-context.ts';
 
 /** Between our clock and the store's: an upload that seems older was not begun by this put. */
 const CLOCK_DIFFERENCE_MS_MAX = 15 * 60_000;
@@ -14,22 +15,18 @@ export async function abortUpload(
   context: S3Context,
   key: string,
   uploadId: string,
-  options: S3CallOptions,
+  options: CallOptions,
 ): Promise<void> {
-  const { client, library } = context.handle;
+  const { handle, name, store } = context;
   const input = { ...context.place(key), UploadId: uploadId };
-  await context.call(
-    `abort of an upload of ${key} to ${context.name}`,
-    options,
-    async (attempt) => {
-      try {
-        const command = new library.AbortMultipartUploadCommand(input);
-        await client.send(command, { abortSignal: attempt.signal });
-      } catch (error) {
-        if (!isNamed(error, 'NoSuchUpload')) throw error;
-      }
-    },
-  );
+  await store.call(`abort of an upload of ${key} to ${name}`, options, async ({ signal }) => {
+    try {
+      const command = new handle.library.AbortMultipartUploadCommand(input);
+      await handle.client.send(command, { abortSignal: signal });
+    } catch (error) {
+      if (!isNamed(error, 'NoSuchUpload')) throw error;
+    }
+  });
 }
 
 /**
@@ -55,9 +52,9 @@ export async function abortUploadsOf(
 export async function abortUploadsOlderThan(
   context: S3Context,
   ageMs: number,
-  options: S3CallOptions,
+  options: CallOptions,
 ): Promise<number> {
-  const latestMs = context.environment.clock.wallMs() - ageMs;
+  const latestMs = context.store.environment.clock.wallMs() - ageMs;
   let count = 0;
   for await (const upload of uploads(context, '', options)) {
     const key = context.sinkKey(upload.Key);
@@ -74,9 +71,9 @@ export async function abortUploadsOlderThan(
 async function* uploads(
   context: S3Context,
   prefix: string,
-  options: S3CallOptions,
+  options: CallOptions,
 ): AsyncGenerator<MultipartUpload> {
-  const { client, library } = context.handle;
+  const { handle, store } = context;
   const what = `list of uploads of ${prefix}* in ${context.name}`;
   let markers: { readonly KeyMarker?: string; readonly UploadIdMarker?: string } = {};
   for (;;) {
@@ -84,8 +81,9 @@ async function* uploads(
       ...{ Bucket: context.options.bucket, Prefix: context.storeKey(prefix) },
       ...markers,
     };
-    const page: ListMultipartUploadsCommandOutput = await context.call(what, options, (attempt) =>
-      client.send(new library.ListMultipartUploadsCommand(input), { abortSignal: attempt.signal }),
+    const command = new handle.library.ListMultipartUploadsCommand(input);
+    const page: ListMultipartUploadsCommandOutput = await store.call(what, options, ({ signal }) =>
+      handle.client.send(command, { abortSignal: signal }),
     );
     yield* page.Uploads ?? [];
     if (page.IsTruncated !== true || page.NextKeyMarker === undefined) return;

@@ -10,7 +10,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HoldfastError, type Random } from '@holdfast/base';
 import { createStreamDigest, type StreamDigest } from '@holdfast/storage';
 import type { ContentDigest, DigestOptions, SinkSource } from './sink.ts';
-import { aborted } from './sink-failure.ts';
+import { aborted, refusal } from './sink-failure.ts';
 
 export const PIECE_SIZE_BYTES = 1024 * 1024;
 
@@ -83,8 +83,7 @@ export async function digestSource(
   }
   const sha256 = createStreamDigest();
   const md5 = createHash('md5');
-  for (let offset = 0; offset < source.sizeBytes; offset += PIECE_SIZE_BYTES) {
-    const piece = await readPiece(source, offset, what, signal);
+  for await (const piece of sourcePieces(source, what, signal)) {
     sha256.update(piece);
     if (isMd5Needed) md5.update(piece);
     await nextTurn();
@@ -92,6 +91,16 @@ export async function digestSource(
   const { sizeBytes } = source;
   const md5Base64 = isMd5Needed ? md5.digest('base64') : '';
   return { sha256: sha256.finishHex(), sizeBytes, md5Base64 };
+}
+
+/** All of a source, in order, 1 MiB at a time. @throws HoldfastError ABORTED, of the source */
+export async function* sourcePieces(
+  source: SinkSource,
+  what: string,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  for (let offset = 0; offset < source.sizeBytes; offset += PIECE_SIZE_BYTES)
+    yield await readPiece(source, offset, what, signal);
 }
 
 /** At most 1 MiB from `offset`. */
@@ -205,14 +214,22 @@ export async function* verifiedPieces(
   if (held !== null) yield held;
 }
 
-/** All pieces as one array. */
-export async function collectPieces(
-  pieces: AsyncIterable<Uint8Array>,
-  sizeBytes: number,
+/**
+ * All of what a store gave, checked. `what` is for messages.
+ * @throws HoldfastError SINK_REFUSED before it is read when it is larger; BACKUP_CORRUPT
+ */
+export async function collectVerified(
+  chunks: AsyncIterable<Uint8Array>,
+  expected: SinkDigest,
+  sizeBytesMax: number,
+  { object, what }: { readonly what: string; readonly object: string },
 ): Promise<Uint8Array> {
+  const { sizeBytes } = expected;
+  if (sizeBytes > sizeBytesMax)
+    throw refusal(what, `it has ${sizeBytes} bytes and at most ${sizeBytesMax} are asked for`);
   const bytes = new Uint8Array(sizeBytes);
   let offset = 0;
-  for await (const piece of pieces) {
+  for await (const piece of verifiedPieces(chunks, expected, object)) {
     bytes.set(piece, offset);
     offset += piece.byteLength;
   }

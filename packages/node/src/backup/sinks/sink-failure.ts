@@ -165,6 +165,11 @@ export const refusal = (what: string, reason: string): HoldfastError =>
 export const aborted = (what: string): HoldfastError =>
   new HoldfastError('ABORTED', `${what} was aborted`);
 
+/** For what another time mends, or somebody else: only a failure, never a bug. */
+export function ignoreFailure(error: unknown): void {
+  if (!(error instanceof HoldfastError)) throw error;
+}
+
 export const notFound = (key: string, sink: string): HoldfastError =>
   new HoldfastError('BACKUP_NOT_FOUND', `there is no object ${key} in ${sink}`);
 

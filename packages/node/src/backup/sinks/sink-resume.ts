@@ -5,8 +5,8 @@
  */
 import { HoldfastError } from '@holdfast/base';
 import type { SinkDigest } from './sink-digest.ts';
-import { collectPieces, verifiedPieces } from './sink-digest.ts';
-import { aborted, refusal, type SinkFailure, sinkError } from './sink-failure.ts';
+import { collectVerified, verifiedPieces } from './sink-digest.ts';
+import { aborted, type SinkFailure, sinkError } from './sink-failure.ts';
 import type { SinkEnvironment } from './sink-retry.ts';
 import { retryDelayMs, waitFor, withRetry } from './sink-retry.ts';
 
@@ -53,13 +53,12 @@ export async function getVerified(
 ): Promise<Uint8Array | null> {
   const first = await openAt(environment, read, 0, null);
   if (first === null) return null;
-  const { sizeBytes } = first.digest;
-  if (sizeBytes > sizeBytesMax) {
+  try {
+    const chunks = resumedChunks(environment, read, first);
+    return await collectVerified(chunks, first.digest, sizeBytesMax, read);
+  } finally {
     first.close();
-    throw refusal(read.what, `it has ${sizeBytes} bytes and at most ${sizeBytesMax} are asked for`);
   }
-  const chunks = resumedChunks(environment, read, first);
-  return collectPieces(verifiedPieces(chunks, first.digest, read.object), sizeBytes);
 }
 
 const openAt = (

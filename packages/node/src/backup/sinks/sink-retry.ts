@@ -7,6 +7,7 @@
  */
 import type { Clock, Random, Timers } from '@holdfast/base';
 import { HoldfastError } from '@holdfast/base';
+import { waitUnless } from '../../wait-unless.ts';
 import type { SinkPutOutcome } from './sink.ts';
 import type { SinkFailure } from './sink-failure.ts';
 import { aborted, sinkError } from './sink-failure.ts';
@@ -150,24 +151,12 @@ function startLimit<T>(
 }
 
 /** @throws HoldfastError ABORTED as soon as the signal says so */
-export async function waitFor(
+export function waitFor(
   timers: Timers,
   delayMs: number,
   call: { readonly what: string; readonly signal?: AbortSignal | undefined },
 ): Promise<void> {
-  const { signal, what } = call;
-  if (signal?.aborted) throw aborted(what);
-  await new Promise<void>((resolve, reject) => {
-    const timer = timers.after(delayMs, () => {
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
-    });
-    const onAbort = (): void => {
-      timer.cancel();
-      reject(aborted(what));
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-  });
+  return waitUnless(call.signal, delayMs, timers, () => aborted(call.what));
 }
 
 export interface ConditionalPut extends RetriedCall<SinkPutOutcome> {
