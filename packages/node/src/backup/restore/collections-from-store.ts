@@ -103,6 +103,7 @@ export async function restoreCollections(
     });
     const { group, parent } = found.plan;
     const source = await openOffline({ ...files, group, names, pause, index: parent.index });
+    onStep?.({ kind: 'opened', pointCount: source.pointCount });
     const { isPublished } = restore;
     return await restoreBeside({ ...{ source, cluster, prefix, isPublished }, ...optional });
   } finally {
