@@ -47,7 +47,6 @@ const PROPOSE_TIMEOUT_MS = 10_000;
 const READER_AGE_MAX_MS = 10_000;
 const EPOCH_LOOK_INTERVAL_MS = 5_000;
 const BACK_OFF_MS = { first: 500, most: 30_000 } as const;
-const LAST_INDEX = logIndex(Number.MAX_SAFE_INTEGER);
 
 /** Asking again does not help: somebody has to do something. */
 const ALARM_CODES: ReadonlySet<string> = new Set([
@@ -206,18 +205,12 @@ export class ArchiveFollower {
     const from = { index: logIndex(index), term: term(source.term), sum: fromHex(sum) };
     this.#isAtObjectEnd = false;
     let before: Uint8Array = from.sum;
-    try {
-      for await (const { entries } of reader.entries(from, LAST_INDEX)) {
-        this.#seenIndex = Math.max(this.#seenIndex, entries.at(-1)?.index ?? 0);
-        for (const slice of slicesOf(entries)) {
-          refuseEnded(signal);
-          before = await this.#propose(slice, before);
-        }
+    for await (const { entries } of reader.entries(from, 'end')) {
+      this.#seenIndex = Math.max(this.#seenIndex, entries.at(-1)?.index ?? 0);
+      for (const slice of slicesOf(entries)) {
+        refuseEnded(signal);
+        before = await this.#propose(slice, before);
       }
-    } catch (thrown) {
-      const error = toHoldfastError(thrown);
-      // The end of the archive: that is where a standby should be.
-      if (error.code !== 'RESTORE_TARGET') throw error;
     }
     this.#isAtObjectEnd = this.#open?.timeline === timeline;
   }
