@@ -4,7 +4,7 @@
  * Order of stop is the reverse: clients are drained first, the lock is released last.
  */
 import { randomBytes } from 'node:crypto';
-import type { ErrorBody, HoldfastError, Logger } from '@holdfast/base';
+import type { HoldfastError, Logger } from '@holdfast/base';
 import { HoldfastError as HoldfastFailure, incarnation, SeededRandom } from '@holdfast/base';
 import { decodeRaftMessage, encodeRaftMessage } from '@holdfast/raft';
 import { PiscinaHost } from '@holdfast/shard-worker';
@@ -27,10 +27,12 @@ import { ClosingStack } from './closing-stack.ts';
 import { openBackupPlace } from './compose-backup.ts';
 import { joinIfEmpty, joinSeeds } from './compose-join.ts';
 import { restoreIfEmpty } from './compose-restore.ts';
+import { makeRestores } from './compose-restores.ts';
 import { formatEndpoint } from './config/endpoint.ts';
 import type { NodeConfig } from './config/options.ts';
 import { readApiKey, readClusterSecret } from './config/secrets.ts';
 import { endLanes } from './end-lanes.ts';
+import { FailureLatch } from './failure-latch.ts';
 import type { HealLimits } from './heal/node-care.ts';
 import { ScrubThread } from './heal/scrub-thread.ts';
 import type { ProcessSample } from './heal/workers.ts';
@@ -126,10 +128,7 @@ async function openNode(
   const node = new BootingNode(identity, (onRecovery) =>
     assembleNode(
       {
-        ...{ ...config, identity, dataDirectory: config.data, limits: config, ...healOf(config) },
-        retainedEntryCount: config.logRetentionEntryCount,
-        ...{ searchCache: searchCacheOf(config), writeRetry: writeRetryOf(config) },
-        publicAddress: () => publicAddress,
+        ...{ ...assembleOptionsOf(config), identity, publicAddress: () => publicAddress },
         joinAddresses: joinAddresses(fileSystem, config),
       },
       {
@@ -143,8 +142,10 @@ async function openNode(
     }),
   );
   await node.servable();
-  const server = new PublicServer({
-    ...{ ...common, config, apiKey, service: node.service, restored },
+  const place = { ...backup, service: node.service, address: () => server.address };
+  const restores = makeRestores(config, { ...common, fileSystem }, place);
+  const server: PublicServer = new PublicServer({
+    ...{ ...common, config, apiKey, service: node.service, restored, restores },
     peerStats: () => transport.stats(),
     hasProcessMetrics: overrides.hasProcessMetrics ?? true,
   });
@@ -158,10 +159,17 @@ async function openNode(
   opened.pushBelow('public port', 'replica', () => node.stop());
   // First of all: while clients are still served, another takes over the leadership.
   opened.push('leadership', () => node.handOver());
+  opened.push('restores', async () => restores?.stop());
   const addresses = { public: server.address, peer: transport.address };
   logger.info(addresses, 'the node is up');
   return runningNode(addresses, node, failure, { host, opened });
 }
+
+const assembleOptionsOf = (config: NodeConfig) => ({
+  ...{ ...config, dataDirectory: config.data, limits: config, ...healOf(config) },
+  retainedEntryCount: config.logRetentionEntryCount,
+  ...{ searchCache: searchCacheOf(config), writeRetry: writeRetryOf(config) },
+});
 
 function sampleProcess(opened: ClosingStack): () => ProcessSample {
   const sampling = startProcessSampling();
@@ -377,21 +385,4 @@ function checkFreeSpace(fileSystem: NodeFileSystem, config: NodeConfig): void {
       'free space',
     { details: { directory: config.data, freeBytes, neededBytes } },
   );
-}
-
-/** The first failure of a node; told to listeners once, also to those that come later. */
-class FailureLatch {
-  #error: ErrorBody | null = null;
-  readonly #listeners: ((error: ErrorBody) => void)[] = [];
-
-  readonly set = (error: HoldfastError): void => {
-    if (this.#error !== null) return;
-    this.#error = error.toBody();
-    for (const listener of this.#listeners) listener(this.#error);
-  };
-
-  listen(listener: (error: ErrorBody) => void): void {
-    if (this.#error === null) this.#listeners.push(listener);
-    else listener(this.#error);
-  }
 }

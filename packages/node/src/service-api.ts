@@ -40,6 +40,8 @@ export interface StateDigest {
   /** Lower-case hex; equal on every replica at equal `appliedIndex`. */
   readonly digest: string;
   readonly appliedIndex: number;
+  /** Live points of this replica at `appliedIndex`, of hidden collections too. */
+  readonly liveRowCount: number;
 }
 
 /** Implemented by the replica, called by the server. */

@@ -3,9 +3,14 @@
  * error, and are closed to whoever has no key.
  * Method: the routes over a service that the test controls.
  */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { SILENT_LOGGER } from '@holdfast/base';
+import { WAL_WRITES_FINE } from '@holdfast/storage';
+import { getRequestListener } from '@hono/node-server';
 import t from 'tap';
-import type { CareService, CareSettings, CareStatus } from '../src/heal/care-api.ts';
+import type { BreakerStatus, CareService, CareSettings, CareStatus } from '../src/heal/care-api.ts';
 import type { ScrubReport } from '../src/heal/scrub-report.ts';
 import { Admission } from '../src/server/admission.ts';
 import { ApiKeyGuard } from '../src/server/api-key.ts';
@@ -13,6 +18,7 @@ import { createHttpRoutes } from '../src/server/http-routes.ts';
 import { Metrics } from '../src/server/metrics.ts';
 import { SYSTEM_CLOCK } from '../src/system-time.ts';
 import { FakeService } from './support/fake-service.ts';
+import { run } from './support/run-cli.ts';
 
 const KEY = 'correct-horse-battery';
 const REPORT: ScrubReport = {
@@ -61,6 +67,22 @@ class FakeCare implements CareService {
     ] as const;
   }
 
+  probeCount = 0;
+  breaker: BreakerStatus = { name: 'wal', ...WAL_WRITES_FINE, state: 'open', type: 'io_error' };
+  /** What a probe comes to. */
+  afterProbe: BreakerStatus = this.breaker;
+
+  breakers() {
+    return [this.breaker];
+  }
+
+  probeBreaker() {
+    this.probeCount += 1;
+    const before = this.breaker;
+    this.breaker = this.afterProbe;
+    return before;
+  }
+
   operations() {
     return { count: 3, oldest: [] };
   }
@@ -94,7 +116,7 @@ function world(care: CareService | null = new FakeCare()) {
     });
     return { status: response.status, text: await response.text() };
   };
-  return { ask };
+  return { app, ask };
 }
 
 t.test(
@@ -118,6 +140,7 @@ t.test('without the key every page is closed', async (t) => {
     ['GET', '/api/v1/admin/recovery'],
     ['GET', '/api/v1/admin/workers'],
     ['GET', '/api/v1/admin/operations'],
+    ['POST', '/api/v1/admin/circuit-breakers/wal/reset'],
   ] as const) {
     t.equal((await ask(method, path, undefined, 'wrong')).status, 401, `${method} ${path}`);
   }
@@ -156,6 +179,41 @@ t.test('an integrity check answers with a line per file, or at once', async (t) 
   t.match(JSON.parse((await ask('GET', '/api/v1/admin/integrity-check')).text), {
     isRunning: false,
   });
+});
+
+t.test('a breaker is asked to probe by its name, and others are refused by theirs', async (t) => {
+  const care = new FakeCare();
+  const { ask } = world(care);
+  const reset = await ask('POST', '/api/v1/admin/circuit-breakers/wal/reset');
+  t.equal(reset.status, 202);
+  t.match(JSON.parse(reset.text), { before: { name: 'wal', state: 'open' }, isProbed: true });
+  t.equal(care.probeCount, 1);
+  const unknown = await ask('POST', '/api/v1/admin/circuit-breakers/disk/reset');
+  t.equal(unknown.status, 400);
+  t.match(JSON.parse(unknown.text).error.message, /no breaker is named 'disk'; there are: wal$/);
+  t.equal(care.probeCount, 1);
+  const { text } = await ask('GET', '/api/v1/admin/circuit-breakers');
+  t.match(JSON.parse(text).breakers, [{ name: 'wal', state: 'open', type: 'io_error' }]);
+});
+
+t.test('the command says what its probe of a breaker came to', async (t) => {
+  const care = new FakeCare();
+  const server = createServer(getRequestListener(world(care).app.fetch));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const keyFile = join(t.testdir({ key: KEY }), 'key');
+  const reset = (name: string) => {
+    const flags = ['--name', name, '--nodes', address, '--api-key-file', keyFile];
+    return run('admin', 'reset-circuit-breaker', ...flags);
+  };
+  care.afterProbe = { ...care.breaker, retries: 1 };
+  const refused = await reset('wal');
+  t.match(refused, { code: 1, out: /was open \(io_error\), .* the disk refused it/ });
+  care.afterProbe = { ...care.breaker, state: 'closed', type: null, retries: 2 };
+  t.match(await reset('wal'), { code: 0, out: /is closed: the disk took it/ });
+  t.match(await reset('wal'), { code: 0, out: /wal is closed: there is nothing to try/ });
+  t.match(await reset('disk'), { code: 1, out: '', err: /no breaker .* there are: wal/ });
 });
 
 t.test('events are given from a number on', async (t) => {

@@ -1,6 +1,7 @@
 /**
  * Goal: what is shipped for operators to run works as it stands: the smoke test of a deployment,
- * and the process in which a leader tries its newest backup. Method: one node in this process with
+ * and the processes in which a leader tries its newest backup and restores
+ * collections. Method: one node in this process with
  * a folder as its store, real commands beside it.
  */
 import { spawn } from 'node:child_process';
@@ -72,4 +73,16 @@ t.test('the smoke test and the try of a backup run as real commands', async (t) 
   t.match(none, { failure: { code: 'BACKUP_NOT_FOUND' }, by: 'node n1' });
   const ended = tester.test({ sink: 'here', clusterId, signal: AbortSignal.abort() });
   await t.rejects(ended, { code: 'ABORTED' });
+  const restore = async (collection: string) => {
+    const body = JSON.stringify({ collections: [collection], target_prefix: 'old_' });
+    const url = `http://${client.address}/api/v1/admin/restore?mode=sync`;
+    const response = await fetch(url, { method: 'POST', body });
+    return { status: response.status, body: await response.json() };
+  };
+  const restored = await restore('docs');
+  t.match(restored, { status: 200, body: { outcome: { made: [{ pointCount: 1 }] } } });
+  t.match(await client.collection('old_docs').get([1]), [{ id: 1 }]);
+  const unknown = await restore('nobody');
+  t.match(unknown, { status: 404, body: { error: { code: 'COLLECTION_NOT_FOUND' } } });
+  t.same(readdirSync(join(dataDir, 'backup', 'collections')), [], 'the past state is gone');
 });

@@ -14,6 +14,8 @@ import { ApiKeyGuard } from '../src/server/api-key.ts';
 import { createHttpRoutes } from '../src/server/http-routes.ts';
 import { Metrics } from '../src/server/metrics.ts';
 import { type SloFacts, sloReport } from '../src/server/slo.ts';
+import type { NodeService } from '../src/service-api.ts';
+import { SimCluster } from '../src/testing/sim-cluster.ts';
 import { openSite } from './support/backup-node.ts';
 import { FakeService } from './support/fake-service.ts';
 import { run } from './support/run-cli.ts';
@@ -24,6 +26,10 @@ const HOUR_MS = 60 * MINUTE_MS;
 function pagesOf(backup: NodeBackup | null, nowMs: () => number = () => 0) {
   const service = new FakeService();
   service.backup = backup;
+  return { ...pagesOver(service, nowMs), service };
+}
+
+function pagesOver(service: NodeService, nowMs: () => number = () => 0) {
   const admission = new Admission({ maxConnections: 1, inflightRequestCountMax: 1 } as never);
   const metrics = new Metrics({ service, admission, hasProcessMetrics: false });
   const guard = new ApiKeyGuard(null);
@@ -34,7 +40,7 @@ function pagesOf(backup: NodeBackup | null, nowMs: () => number = () => 0) {
     const response = await app.request(path, { method, ...text });
     return { status: response.status, body: JSON.parse(await response.text()) };
   };
-  return { app, ask, service };
+  return { app, ask };
 }
 
 t.test('a tier of recovery is met when nothing speaks against it, and not by hope', async (t) => {
@@ -193,4 +199,19 @@ t.test('a snapshot is a backup, and its name a tar file that can be restored fro
     t.equal((await ask(method, '/qdrant/snapshots/recover', { location: 7 })).status, 400);
   }
   await backup.stop();
+});
+
+t.test('the status counts the points of its digest, also right after a write', async (t) => {
+  const cluster = new SimCluster({ nodeCount: 1, seed: 5 });
+  await cluster.start();
+  const leader = await cluster.leader();
+  const shape = { dimension: 2, metric: 'l2', shardCount: 2 } as const;
+  await cluster.execute(leader, { id: 1, kind: 'createCollection', name: 'docs', ...shape });
+  const { ask } = pagesOver(leader.node.service);
+  const page = () => cluster.scheduler.resolve(ask('GET', '/api/v1/cluster/status'));
+  t.match(await page(), { body: { rows: { live: 0 } } });
+  const points = [1, 2, 3].map((id) => ({ id, vector: Float32Array.from([id, 0]) }));
+  await cluster.execute(leader, { id: 2, kind: 'upsert', collection: 'docs', points });
+  const { appliedIndex } = leader.node.replica.applier;
+  t.match(await page(), { body: { rows: { live: 3 }, stateDigest: { appliedIndex } } });
 });

@@ -486,7 +486,7 @@ t.test('the HTTP pages: health is open, the others ask for the key', async (t) =
     commitIndex: 12,
     appliedIndex: 10,
     stateDigest: { digest: 'ab12', appliedIndex: 10 },
-    rows: { live: 5, tail: 1, graph: 4, deleted: 2 },
+    rows: { live: 6, tail: 1, graph: 4, deleted: 2 },
     members: [{ nodeId: 'n1' }, { nodeId: 'n2', publicAddress: '127.0.0.1:7102' }],
   });
   const metrics = await (await fetch(`http://${address}/metrics`, { headers })).text();

@@ -144,6 +144,14 @@ t.test(
     t.ok(sink.keys.includes(timeline), 'its own timeline');
     t.equal(own.status().archive[0]?.gapCount, 1);
     t.notOk(sink.keys.some((key) => key.startsWith(`${standby.clusterId}/main/`)));
+    // The history of its parent is whole, and its own is not: nobody can follow it from nothing.
+    const late = await TestSite.start([sink], { seed: SEED + 9, nodeCount: 1, site: QUICK });
+    const begun = late.begin(standby);
+    await t.rejects(begun, {
+      code: 'RESTORE_TARGET',
+      message: /never reached it: make the standby/,
+    });
+    t.equal(late.cluster.node(0).node.replica.meta.site.kind, 'primary', 'and nothing was begun');
 
     // What was promoted can be restored, by its own id; what it was says nothing about the new one.
     const again = await restored(sink, { of: standby.clusterId, isStandby: false, seed: SEED + 6 });
@@ -215,6 +223,9 @@ t.test('a gap or damage stops a standby with the next step, and mended it goes o
   await store.putLogObject((before.index + 1) as typeof before.index, gap.bytes);
   await standby.advance(1_000);
   t.match(site.status().follower, { state: 'alarmed', lastError: { code: 'ARCHIVE_GAP' } });
+  const message = site.status().follower.lastError?.message ?? '';
+  const what = `the archive cannot be followed from index ${before.index} to its end: `;
+  t.ok(message.startsWith(what), message);
   t.equal(await codeOf(standby.resolve(site.promote({ isForced: false }))), 'ARCHIVE_GAP');
   const promoted = await standby.resolve(site.promote({ isForced: true }));
   t.equal(promoted.index, before.index, 'by force with what is there');

@@ -11,6 +11,9 @@ import { CrashSignal } from '../src/testing/fault-plan.ts';
 import { MemoryFileSystem } from '../src/testing/memory-fs.ts';
 import { InlineWal } from '../src/wal/inline-wal.ts';
 import { recoverWal } from '../src/wal/recovery.ts';
+import { createRingMemory, RingConsumer, RingProducer } from '../src/wal/shared-ring.ts';
+import { runWalThread } from '../src/wal/thread-loop.ts';
+import { FRAME_APPEND, FRAME_CLOSE } from '../src/wal/thread-protocol.ts';
 import { DEFAULT_WAL_OPTIONS, type WalOptions } from '../src/wal/types.ts';
 import { WriteRetry } from '../src/wal/write-retry.ts';
 import { classifyWriteError } from '../src/write-errors.ts';
@@ -86,6 +89,62 @@ t.test('a full disk opens the breaker at once, other errors after three in a row
   const impatient = new WriteRetry({ ...options, retryAttempts: 0 });
   impatient.refused(io, 0);
   t.equal(impatient.writes.state, 'open', 'no attempts, so the first one opens it');
+});
+
+t.test('who asks for a probe gets it at once, and nothing is told before the disk', async (t) => {
+  const fileSystem = new MemoryFileSystem();
+  const writeRetry = {
+    ...{ retryAttempts: 0, circuitBreakerThreshold: 1, circuitBreakerTimeoutMs: 60_000 },
+  };
+  const { clock, wal, durable, failures, states, appendNext } = openWal(fileSystem, { writeRetry });
+  appendNext();
+  clock.advance(0);
+  wal.probeWrites();
+  t.equal(wal.writes().retries, 0, 'a closed one has nothing to try');
+  fileSystem.faults.add({ operation: 'write', fault: 'EIO' });
+  appendNext();
+  clock.advance(1_000);
+  t.match(wal.writes(), { state: 'open', retries: 0 });
+  fileSystem.faults.add({ operation: 'write', fault: 'EIO' });
+  wal.probeWrites();
+  t.same(durable, [1], 'asking makes nothing durable');
+  clock.advance(1_000);
+  t.match(wal.writes(), { state: 'open', retries: 1, opened: 1 }, 'one probe');
+  t.same(durable, [1]);
+  wal.probeWrites();
+  clock.advance(1_000);
+  t.match(wal.writes(), { state: 'closed', retries: 2 });
+  t.same(durable, [1, 2]);
+  t.same([states, failures], [['open', 'closed'], []]);
+  await wal.close();
+});
+
+t.test('the thread of the log is woken for a probe while it waits for its disk', async (t) => {
+  const fileSystem = new MemoryFileSystem();
+  const options = {
+    ...{ ...DEFAULT_WAL_OPTIONS, ...SMALL_WAL },
+    writeRetry: { retryAttempts: 0, circuitBreakerThreshold: 1, circuitBreakerTimeoutMs: 60_000 },
+  };
+  let nowMs = 0;
+  const clock = { monotonicMs: () => (nowMs += 1_000) };
+  const { writer } = recoverWal(fileSystem, WAL_DIRECTORY, options, clock);
+  const memory = createRingMemory(4_096);
+  const producer = new RingProducer(memory);
+  // Asked while all is well: it is no probe of a refusal that comes later.
+  producer.hurry();
+  producer.push(FRAME_APPEND, new Uint8Array(0));
+  producer.push(FRAME_CLOSE, new Uint8Array(0));
+  fileSystem.faults.add({ operation: 'write', fault: 'EIO', times: 2 });
+  const told: string[] = [];
+  runWalThread(new RingConsumer(memory), writer, options, clock, (reply) => {
+    if (reply.kind !== 'writes') told.push(reply.kind);
+    else {
+      told.push(reply.writes.state);
+      if (reply.writes.state === 'open') producer.hurry();
+    }
+  });
+  t.same(told, ['open', 'open', 'closed', 'durable', 'closed']);
+  t.ok(nowMs < 60_000, `${nowMs} ms, and not the time of the breaker`);
 });
 
 for (const fault of ['EIO', 'ENOSPC'] as const) {

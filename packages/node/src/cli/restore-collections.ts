@@ -2,22 +2,26 @@
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { DEFAULT_GROUP_ID, logIndex } from '@holdfast/base';
+import { DEFAULT_GROUP_ID, HoldfastError } from '@holdfast/base';
 import type { HoldfastClient } from '@holdfast/client';
 import { parsePayload } from '@holdfast/protocol';
 import type { CollectionDefinition, PointRecord } from '@holdfast/shard-worker';
-import { createEntryHasher, isBackupId, NodeFileSystem } from '@holdfast/storage';
+import { createEntryHasher, NodeFileSystem } from '@holdfast/storage';
 import type { Command } from 'commander';
 import type { BesideStep, HiddenTarget, LiveCluster } from '../backup/restore/beside-live.ts';
 import { checkNames } from '../backup/restore/beside-live.ts';
 import type { CollectionsTarget } from '../backup/restore/collections-from-store.ts';
 import { planCollections, restoreCollections } from '../backup/restore/collections-from-store.ts';
+import {
+  COLLECTIONS_TARGET_TEXT,
+  parseCollectionsTarget,
+} from '../backup/restore/collections-target.ts';
 import type { RestoreStep } from '../backup/restore/lay-directory.ts';
 import type { FoundRestore } from '../backup/restore/plan-from-store.ts';
+import { formatStepLine } from '../backup/restore/step-lines.ts';
 import { SYSTEM_CLOCK } from '../system-time.ts';
-import { parseTime } from './arguments.ts';
 import { addClientFlags, type ClientFlags, withClient } from './client-flags.ts';
-import { abortWhenStopped, type CliIo, integerOption, UsageError } from './io.ts';
+import { abortWhenStopped, type CliIo, UsageError } from './io.ts';
 import { addStoreFlags, onlyCluster, type StoreFlags, withStore } from './store-flags.ts';
 
 interface Flags extends StoreFlags, ClientFlags {
@@ -29,12 +33,15 @@ interface Flags extends StoreFlags, ClientFlags {
   readonly publish?: boolean;
   readonly dryRun?: boolean;
   readonly workDir?: string;
+  readonly json?: boolean;
 }
 
 /** An election plus a restart fits into this, and so does comparing a large collection. */
 const TIMEOUT_MS_DEFAULT = '120000';
 /** A line for each so many points. */
 const POINTS_PER_LINE = 50_000;
+/** Whoever reads these draws what is done. */
+const POINTS_PER_JSON_LINE = 5_000;
 
 export function registerRestoreCollections(restore: Command, io: CliIo): void {
   const command = restore
@@ -51,13 +58,26 @@ export function registerRestoreCollections(restore: Command, io: CliIo): void {
     .option('--timeline <NAME>', 'of that cluster; default: the newest')
     .option('--publish', 'make them visible at the end; without it they stay hidden')
     .option('--work-dir <DIR>', 'where the past state is laid for the time; default: of the system')
-    .option('--dry-run', 'write nothing, and say what would happen');
+    .option('--dry-run', 'write nothing, and say what would happen')
+    .option('--json', 'each step as a line of JSON, and nothing else');
   addClientFlags(addStoreFlags(command), TIMEOUT_MS_DEFAULT).action((flags: Flags) =>
-    run(flags, io),
+    flags.json === true ? runForProgram(flags, io) : run(flags, io, io),
   );
 }
 
-async function run(flags: Flags, io: CliIo): Promise<void> {
+/** The last line of what fails says why, with its code. */
+async function runForProgram(flags: Flags, io: CliIo): Promise<void> {
+  try {
+    await run(flags, io, { out: () => undefined, err: () => undefined });
+  } catch (thrown) {
+    if (!(thrown instanceof HoldfastError)) throw thrown;
+    io.out(`${formatStepLine({ kind: 'failed', error: thrown })}\n`);
+    throw thrown;
+  }
+}
+
+/** `text`: where words for people go. */
+async function run(flags: Flags, io: CliIo, text: Pick<CliIo, 'out' | 'err'>): Promise<void> {
   const names = flags.collections.split(',').map((name) => name.trim());
   const target = targetOf(flags.target);
   const { targetPrefix: prefix } = flags;
@@ -69,32 +89,32 @@ async function run(flags: Flags, io: CliIo): Promise<void> {
       timeline: flags.timeline ?? null,
       mintHexId: hexId,
     });
-    describe(found, io);
+    describe(found, text);
     await withClient(flags, io, async (client) => {
       const cluster = liveCluster(client);
       const targets = await checkNames(cluster, names, prefix);
       if (flags.dryRun === true) {
-        io.out(`would make ${targets.join(', ')}; dry run: nothing was written\n`);
+        text.out(`would make ${targets.join(', ')}; dry run: nothing was written\n`);
         return;
       }
       const directory = join(resolve(flags.workDir ?? tmpdir()), `holdfast-restore-${hexId()}`);
-      io.err(`the past state is laid in ${directory} for the time\n`);
+      text.err(`the past state is laid in ${directory} for the time\n`);
       const made = await restoreCollections({
         ...{ store, found, names, prefix, cluster, directory },
         ...{ isPublished: flags.publish === true, fileSystem: new NodeFileSystem() },
         clock: SYSTEM_CLOCK,
         pause: () => new Promise((resolve) => setImmediate(resolve)),
-        onStep: showSteps(io),
+        onStep: flags.json === true ? printSteps(io) : showSteps(io),
         signal: abortWhenStopped(io),
       });
       if (flags.publish === true) return;
       const uids = made.map(({ uid }) => uid).join(' ');
-      io.out(`hidden until: holdfast collections publish ${uids}\n`);
+      text.out(`hidden until: holdfast collections publish ${uids}\n`);
     });
   });
 }
 
-function describe({ backup, entryCount, plan }: FoundRestore, io: CliIo): void {
+function describe({ backup, entryCount, plan }: FoundRestore, io: Pick<CliIo, 'out'>): void {
   const { parent } = plan;
   const time = new Date(parent.timestampMs).toISOString();
   io.out(
@@ -103,6 +123,18 @@ function describe({ backup, entryCount, plan }: FoundRestore, io: CliIo): void {
       `(${backup.files.length} files, ${backup.storedSizeBytes} bytes to fetch), ` +
       `and ${entryCount} entries of the archive\n`,
   );
+}
+
+function printSteps(io: CliIo): (step: RestoreStep | BesideStep) => void {
+  let toldCount = 0;
+  return (step) => {
+    if (step.kind === 'created') toldCount = 0;
+    if (step.kind === 'rows') {
+      if (step.pointCount - toldCount < POINTS_PER_JSON_LINE) return;
+      toldCount = step.pointCount;
+    }
+    io.out(`${formatStepLine({ kind: 'step', step })}\n`);
+  };
 }
 
 /** What scripts wait for goes to `out`, progress to `err`. */
@@ -117,6 +149,7 @@ function showSteps(io: CliIo): (step: RestoreStep | BesideStep) => void {
         io.err(`log: index ${step.index} of ${step.through}\n`);
         return;
       case 'done':
+      case 'opened':
         return;
       case 'created':
         toldCount = 0;
@@ -194,14 +227,7 @@ function pointInput({ id, payload, vector }: PointRecord) {
 }
 
 function targetOf(text: string): CollectionsTarget {
-  if (text === 'latest') return { kind: 'latest' };
-  // Ids of backups are longer than any index.
-  if (/^\d{1,16}$/.test(text)) {
-    const index = integerOption(text, '--target', 1, Number.MAX_SAFE_INTEGER);
-    return { kind: 'index', index: logIndex(index) };
-  }
-  if (isBackupId(text)) return { kind: 'backup', backupId: text };
-  if (text.includes('T')) return { kind: 'time', timestampMs: parseTime(text, '--target') };
-  const message = `must be latest, an index, a time or the id of a backup, got '${text}'`;
-  throw new UsageError(`--target: ${message}`);
+  const target = parseCollectionsTarget(text);
+  if (target !== null) return target;
+  throw new UsageError(`--target: must be ${COLLECTIONS_TARGET_TEXT}, got '${text}'`);
 }

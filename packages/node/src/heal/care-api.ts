@@ -2,6 +2,7 @@
  * What pages, metrics and the command line see of the care of a node for its disk, and what of it
  * they may change. Only types: neither side imports the other's files.
  */
+import type { WalWrites } from '@holdfast/storage';
 import type { OpenOperation } from '../replica/proposals.ts';
 import type { RecoveryEvent } from './recovery-events.ts';
 import type { RecoveryCause } from './recovery-manager.ts';
@@ -30,6 +31,13 @@ export interface CareStatus {
   readonly unrecovered: readonly string[];
 }
 
+/** `wal`: of the log. */
+export type BreakerName = 'wal';
+
+export interface BreakerStatus extends WalWrites {
+  readonly name: BreakerName;
+}
+
 export interface CareService {
   status(): CareStatus;
   /** The newest last; from `sinceNumber` on, which is not among them. */
@@ -38,6 +46,13 @@ export interface CareService {
   check(): Promise<ScrubReport>;
   /** Every worker of this node, looked at now. */
   workers(): readonly WorkerReport[];
+  /** Of what keeps work away from a disk that refuses it. */
+  breakers(): readonly BreakerStatus[];
+  /**
+   * Asks whether what opened a breaker is gone: what was refused is tried now, once, as the probe
+   * that would come later anyway. That alone closes it. Answers how it stood before.
+   */
+  probeBreaker(name: BreakerName): BreakerStatus;
   /** Writes under way on this node as leader: how many, and the oldest of them. */
   operations(): { readonly count: number; readonly oldest: readonly OpenOperation[] };
   /** Another part of the node has found a cause. */

@@ -30,7 +30,7 @@ import { TransferBudget } from '../replica/transfer-budget.ts';
 import type { CareAddress, PeerTransport } from '../service-api.ts';
 import { BlockClient } from './block-client.ts';
 import { BlockResponder, NO_FILE } from './block-responder.ts';
-import type { CareService, CareSettings } from './care-api.ts';
+import type { BreakerStatus, CareService, CareSettings } from './care-api.ts';
 import { Divergence } from './divergence.ts';
 import { EntryFetcher } from './entry-fetcher.ts';
 import type { HealedCheckpointer } from './file-healer.ts';
@@ -335,10 +335,20 @@ export class NodeCare {
         return scrubber.run();
       },
       workers: () => this.#workers.look(),
+      breakers: () => [this.#walBreaker],
+      probeBreaker: () => {
+        const before = this.#walBreaker;
+        this.#parts.wal.probeWrites();
+        return before;
+      },
       operations: () => must(this.#replica).operations(OPERATION_COUNT_MAX),
       configure: (settings) => this.#configure(scrubber, settings),
       recover: (cause) => recoveries.submit(cause),
     };
+  }
+
+  get #walBreaker(): BreakerStatus {
+    return { name: 'wal', ...this.#parts.wal.writes() };
   }
 
   #settings(scrubber: Scrubber): CareSettings {

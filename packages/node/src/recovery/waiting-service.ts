@@ -130,7 +130,7 @@ export class WaitingService implements NodeService {
   }
 
   stateDigest(): Promise<StateDigest> {
-    return Promise.resolve({ digest: '', appliedIndex: 0 });
+    return Promise.resolve({ digest: '', appliedIndex: 0, liveRowCount: 0 });
   }
 
   collectionStates(): Promise<CollectionStates> {

@@ -190,8 +190,8 @@ export class ReplicaService implements NodeService {
 
   /** Digest of the whole replicated state at one applied index, equal on every replica there. */
   async stateDigest(): Promise<StateDigest> {
-    const { appliedIndex, digest } = await this.#digest('state');
-    return { digest, appliedIndex };
+    const { appliedIndex, digest, liveRowCount } = await this.#digest('state');
+    return { digest, appliedIndex, liveRowCount };
   }
 
   /** Equal on a standby and its primary at an equal index of the primary. */
@@ -210,7 +210,8 @@ export class ReplicaService implements NodeService {
       );
       const lines = shards.map((shard) => `${shard.uid}/${shard.shard}/${shard.digest}\n`);
       const digest = xxh128([new TextEncoder().encode([metaDigest, ...lines].join('\n'))]);
-      return { digest: toHex(digest), appliedIndex, contentIndex };
+      const liveRowCount = shards.reduce((sum, shard) => sum + shard.liveRowCount, 0);
+      return { digest: toHex(digest), appliedIndex, contentIndex, liveRowCount };
     });
   }
 

@@ -5,7 +5,7 @@
 import { HoldfastError } from '@holdfast/base';
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
-import type { CareService } from '../heal/care-api.ts';
+import type { BreakerName, CareService } from '../heal/care-api.ts';
 import type { RecoveryStats } from '../heal/recovery-stats.ts';
 import type { NodeService, ReplicaActivity } from '../service-api.ts';
 
@@ -49,6 +49,14 @@ export function addCareRoutes(app: Hono, service: NodeService): void {
   app.get('/api/v1/admin/workers', (context) =>
     context.json({ workers: careOf(service).workers() }),
   );
+  app.get('/api/v1/admin/circuit-breakers', (context) =>
+    context.json({ breakers: careOf(service).breakers() }),
+  );
+  app.post('/api/v1/admin/circuit-breakers/:name/reset', (context) => {
+    const care = careOf(service);
+    const before = care.probeBreaker(breakerNamed(context.req.param('name'), care));
+    return context.json({ before, isProbed: before.state !== 'closed' }, 202);
+  });
   app.get('/api/v1/admin/operations', (context) => context.json(careOf(service).operations()));
   app.post('/api/v1/admin/integrity-check', async (context) => {
     const care = careOf(service);
@@ -88,6 +96,14 @@ const REPAIR_ACTIONS: ReadonlySet<string> = new Set([
   ...['rewriteTermAndVote', 'rewriteEntries', 'mendLogFile', 'resync'],
   ...['openDamagedState', 'fetchEntries'],
 ]);
+
+function breakerNamed(text: string, care: CareService): BreakerName {
+  const names = care.breakers().map(({ name }) => name);
+  const name = names.find((known) => known === text);
+  if (name !== undefined) return name;
+  const message = `no breaker is named '${text}'; there are: ${names.join(', ')}`;
+  throw new HoldfastError('REQUEST_INVALID', message);
+}
 
 /** Begins it and answers at once; the report is read with GET. */
 function start(context: Context, care: CareService): Response {

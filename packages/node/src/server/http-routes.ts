@@ -9,7 +9,8 @@ import {
   toHoldfastError,
 } from '@holdfast/base';
 import { Hono } from 'hono';
-import { type RestoredRecord, restoreStateOf } from '../backup/restore/restored-record.ts';
+import type { RestoredRecord } from '../backup/restore/restored-record.ts';
+import type { RestoresService } from '../backup/restore/restores-api.ts';
 import type { NodeService } from '../service-api.ts';
 import { addAdminRoutes } from './admin-routes.ts';
 import type { ApiKeyGuard } from './api-key.ts';
@@ -19,6 +20,7 @@ import { addCollectionRoutes } from './collection-routes.ts';
 import { healthOf } from './health.ts';
 import { addLogCheckRoutes } from './log-check-routes.ts';
 import type { Metrics } from './metrics.ts';
+import { addRestoreRoutes } from './restore-routes.ts';
 import { addSnapshotRoutes } from './snapshot-routes.ts';
 import { addStandbyRoutes } from './standby-routes.ts';
 
@@ -30,6 +32,8 @@ export interface HttpRoutesOptions {
   readonly logger: Logger;
   /** What the data directory was restored from; null: it was not. */
   readonly restored?: RestoredRecord | null;
+  /** Restores of collections; null: no store is set. */
+  readonly restores?: RestoresService | null;
 }
 
 /** Of what is not 503. */
@@ -47,7 +51,7 @@ const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 404 | 409 | 500 
 const BEARER = /^Bearer (.+)$/i;
 
 export function createHttpRoutes(options: HttpRoutesOptions): Hono {
-  const { service, guard, metrics, logger, clock, restored = null } = options;
+  const { service, guard, metrics, logger, clock, restored = null, restores = null } = options;
   const app = new Hono();
   for (const path of ['/health', '/api/v1/health']) {
     app.get(path, (context) => {
@@ -71,7 +75,7 @@ export function createHttpRoutes(options: HttpRoutesOptions): Hono {
   addCollectionRoutes(app, { service, clock });
   addAdminRoutes(app, service, clock);
   addSnapshotRoutes(app, service, clock);
-  app.get('/api/v1/admin/restore/status', (context) => context.json(restoreStateOf(restored)));
+  addRestoreRoutes(app, { restored, restores });
   app.notFound((context) => {
     const message =
       'no such path; GET /health, /metrics, /api/v1/cluster/status or connect a ' +
@@ -112,6 +116,7 @@ export interface ClusterStatusBody {
   readonly failure: string | null;
   readonly collections: number;
   readonly sessions: number;
+  /** `live` at the index of `stateDigest`; the others as of a look some seconds ago. */
   readonly rows: {
     readonly live: number;
     readonly tail: number;
@@ -135,14 +140,13 @@ export interface ClusterStatusBody {
 }
 
 async function statusBody(service: NodeService): Promise<ClusterStatusBody> {
-  const stateDigest = await service.stateDigest();
+  const { liveRowCount, ...stateDigest } = await service.stateDigest();
   const status = service.status();
   const { nodeId, clusterId, incarnation, epoch, role, term, leader, lanes } = status;
   const { membership, confIndex, recovery, failure } = status;
   const { commitIndex, appliedIndex, lastIndex, durableIndex, isReady } = status;
-  const rows = { live: 0, tail: 0, graph: 0, deleted: 0 };
+  const rows = { live: liveRowCount, tail: 0, graph: 0, deleted: 0 };
   for (const lane of lanes) {
-    rows.live += lane.liveRowCount;
     rows.tail += lane.tailRowCount;
     rows.graph += lane.graphRowCount;
     rows.deleted += lane.deletedRowCount;

@@ -8,6 +8,7 @@ import type { Clock, Logger, Timers } from '@holdfast/base';
 import { assert } from '@holdfast/base';
 import { getRequestListener } from '@hono/node-server';
 import type { RestoredRecord } from '../backup/restore/restored-record.ts';
+import type { RestoresService } from '../backup/restore/restores-api.ts';
 import { type Endpoint, formatEndpoint } from '../config/endpoint.ts';
 import type { NodeConfig } from '../config/options.ts';
 import type { NodeService, PeerTransportStats } from '../service-api.ts';
@@ -41,6 +42,8 @@ export interface PublicServerOptions {
   readonly service: NodeService;
   /** What the data directory was restored from; null: it was not. */
   readonly restored?: RestoredRecord | null;
+  /** Restores of collections; null: no store is set. */
+  readonly restores?: RestoresService | null;
   readonly peerStats?: () => PeerTransportStats;
   /** False for nodes that share their process with others. */
   readonly hasProcessMetrics: boolean;
@@ -68,7 +71,7 @@ export class PublicServer {
     const admission: Admission = new Admission(config, () =>
       service.care?.recover(connectionsExhausted(admission)),
     );
-    const { peerStats, hasProcessMetrics, restored = null } = options;
+    const { peerStats, hasProcessMetrics, restored = null, restores = null } = options;
     const metrics = new Metrics({
       ...{ service, admission, hasProcessMetrics, restored },
       ...(peerStats === undefined ? {} : { peerStats }),
@@ -76,7 +79,7 @@ export class PublicServer {
     const common = { service, admission, guard, metrics, clock, timers, logger };
     this.#clients = new ClientServer({ ...common, limits: config });
     const routes = createHttpRoutes({
-      ...{ service, guard, metrics, clock, logger, restored },
+      ...{ service, guard, metrics, clock, logger, restored, restores },
     });
     this.#http = createServer(
       { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },

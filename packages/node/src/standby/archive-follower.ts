@@ -14,7 +14,6 @@ import { fromHex } from '@holdfast/storage';
 import { ArchiveReader } from '../backup/archive/archive-reader.ts';
 import { findTimeline } from '../backup/archive/find-timeline.ts';
 import type { SourcePoint } from '../state/site.ts';
-import { LAST_INDEX } from './entries-behind.ts';
 import { superseded } from './promotion.ts';
 import { PROPOSE_TIMEOUT_MS, type SiteReplica } from './site-replica.ts';
 import type { SiteStores } from './site-stores.ts';
@@ -205,18 +204,12 @@ export class ArchiveFollower {
     const from = { index: logIndex(index), term: term(source.term), sum: fromHex(sum) };
     this.#isAtObjectEnd = false;
     let before: Uint8Array = from.sum;
-    try {
-      for await (const { entries } of reader.entries(from, LAST_INDEX)) {
-        this.#seenIndex = Math.max(this.#seenIndex, entries.at(-1)?.index ?? 0);
-        for (const slice of slicesOf(entries)) {
-          refuseEnded(signal);
-          before = await this.#propose(slice, before);
-        }
+    for await (const { entries } of reader.entries(from, 'end')) {
+      this.#seenIndex = Math.max(this.#seenIndex, entries.at(-1)?.index ?? 0);
+      for (const slice of slicesOf(entries)) {
+        refuseEnded(signal);
+        before = await this.#propose(slice, before);
       }
-    } catch (thrown) {
-      const error = toHoldfastError(thrown);
-      // The end of the archive: that is where a standby should be.
-      if (error.code !== 'RESTORE_TARGET') throw error;
     }
     this.#isAtObjectEnd = this.#open?.timeline === timeline;
   }

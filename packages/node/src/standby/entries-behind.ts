@@ -1,12 +1,11 @@
 /** The entries behind a cut: from the log, and from the archive where the log was compacted. */
-import type { Entry, LogIndex } from '@holdfast/base';
-import { HoldfastError, logIndex, toHoldfastError } from '@holdfast/base';
+import type { Entry } from '@holdfast/base';
+import { HoldfastError, logIndex } from '@holdfast/base';
 import type { GroupLog, SiteEpoch } from '@holdfast/storage';
-import { ArchiveReader, type ReplayStart } from '../backup/archive/archive-reader.ts';
+import { ArchiveReader } from '../backup/archive/archive-reader.ts';
 import type { ArchiveStore } from '../backup/archive/archive-store.ts';
 
 const READ_SIZE_BYTES = 1024 * 1024;
-export const LAST_INDEX = logIndex(Number.MAX_SAFE_INTEGER);
 
 type ReadableLog = Pick<GroupLog, 'base' | 'entries' | 'lastIndex'>;
 
@@ -19,14 +18,15 @@ export async function* entriesBehind(
   epoch: Pick<SiteEpoch, 'index' | 'term' | 'sum'>,
   log: ReadableLog | null,
   archive: () => ArchiveStore | null,
-  throughIndex: number = LAST_INDEX,
+  throughIndex: number = Number.MAX_SAFE_INTEGER,
 ): AsyncGenerator<readonly Entry[], void, undefined> {
   let next = epoch.index + 1;
   if (log === null || log.base().index >= next) {
     const store = archive();
     if (store === null) throw compacted(next);
-    const through = log === null ? LAST_INDEX : log.base().index;
-    for await (const entries of archived(store, epoch, through)) {
+    // All that was archived: an archive alone does not say where its log ends.
+    const through = log === null ? 'end' : log.base().index;
+    for await (const { entries } of new ArchiveReader(store).entries(epoch, through)) {
       yield entries;
       next = (entries.at(-1)?.index ?? next) + 1;
     }
@@ -38,20 +38,6 @@ export async function* entriesBehind(
     if (read === 'compacted') throw compacted(next);
     yield read;
     next = (read.at(-1)?.index ?? last) + 1;
-  }
-}
-
-async function* archived(
-  store: ArchiveStore,
-  from: ReplayStart,
-  through: LogIndex,
-): AsyncGenerator<readonly Entry[], void, undefined> {
-  try {
-    for await (const { entries } of new ArchiveReader(store).entries(from, through)) yield entries;
-  } catch (thrown) {
-    // All that was archived: an archive alone does not say where its log ends.
-    const isEnd = through === LAST_INDEX && toHoldfastError(thrown).code === 'RESTORE_TARGET';
-    if (!isEnd) throw thrown;
   }
 }
 

@@ -14,7 +14,7 @@ import {
 } from '@holdfast/base';
 import type { GroupLog, NodeIdentity } from '@holdfast/storage';
 import { toHex } from '@holdfast/storage';
-import { readHistory } from '../backup/archive/archive-history.ts';
+import { ArchiveReader } from '../backup/archive/archive-reader.ts';
 import { findTimeline } from '../backup/archive/find-timeline.ts';
 import type { Fence, Site, SiteChange } from '../state/site.ts';
 import { isOfAnother, OWN_EPOCH } from '../state/site.ts';
@@ -22,6 +22,7 @@ import { ArchiveFollower } from './archive-follower.ts';
 import { listDifferences } from './differences.ts';
 import { entriesBehind } from './entries-behind.ts';
 import { FenceWatch } from './fence-watch.ts';
+import { firstLost } from './first-lost.ts';
 import type { Promoted, PromotionParts } from './promotion.ts';
 import { completeTakeover, freeze, refusal } from './promotion.ts';
 import type {
@@ -235,7 +236,10 @@ export class NodeSite implements SiteService {
     if (indexOf() === 0) throw refusal('it has not followed anything yet');
   }
 
-  /** @throws HoldfastError BACKUP_NOT_FOUND, RESTORE_TARGET when a backup is needed */
+  /**
+   * Every timeline of the history is there from its beginning, and says of no gap.
+   * @throws HoldfastError BACKUP_NOT_FOUND, RESTORE_TARGET when a backup is needed
+   */
   async #timelineFromTheBeginning(
     clusterId: ReturnType<typeof clusterIdOf>,
     signal: AbortSignal,
@@ -244,14 +248,13 @@ export class NodeSite implements SiteService {
     const storeOf = (timeline: string) =>
       stores.archiveIn(stores.deciding, clusterId, timeline, signal);
     const { timeline } = await findTimeline(stores.deciding, clusterId, storeOf, { signal });
-    const [oldest] = await readHistory(storeOf(timeline));
-    const firstIndex = await oldest?.store.firstLogIndexAfter(0);
-    if (firstIndex === 1) return timeline;
+    const lost = await firstLost(new ArchiveReader(storeOf(timeline)));
+    if (lost === null) return timeline;
     throw new HoldfastError(
       'RESTORE_TARGET',
-      `the archive of cluster ${clusterId} in ${stores.deciding.name} does not reach back to its ` +
-        'first entry: make the standby from a backup (holdfast restore plan --standby)',
-      { details: { clusterId, firstIndex: firstIndex ?? null } },
+      `the archive of cluster ${clusterId} in ${stores.deciding.name} cannot be followed from its ` +
+        `first entry, ${lost.what}: make the standby from a backup (holdfast restore plan --standby)`,
+      { details: { clusterId, firstIndex: lost.firstIndex, timeline: lost.timeline } },
     );
   }
 

@@ -149,7 +149,7 @@ export class FakeService implements NodeService {
   }
 
   async stateDigest(): Promise<StateDigest> {
-    return { digest: 'ab12', appliedIndex: 10 };
+    return { digest: 'ab12', appliedIndex: 10, liveRowCount: 6 };
   }
 }
 

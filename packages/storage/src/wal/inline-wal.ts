@@ -176,6 +176,13 @@ export class InlineWal implements Wal {
     return this.#front.writes;
   }
 
+  probeWrites(): void {
+    if (this.#blockedFrameCount === null) return;
+    // The turn is scheduled: a refused write is looked after a few times a second.
+    this.#retry.allowProbe(this.#clock.monotonicMs());
+    this.#retryAtMs = this.#clock.monotonicMs();
+  }
+
   onWrites(listener: WalWritesListener): void {
     this.#front.onWrites(listener);
   }

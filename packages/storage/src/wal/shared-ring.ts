@@ -7,7 +7,7 @@ import { assert } from '@holdfast/base';
 
 /** A power of two. Several group commits fit, so the producer seldom has to wait for space. */
 export const RING_SIZE_BYTES = 8 * 1024 * 1024;
-const CONTROL_WORDS = 5;
+const CONTROL_WORDS = 6;
 const WRITTEN = 0;
 const READ = 1;
 /** Changes with every push: what a consumer without work sleeps on. */
@@ -16,6 +16,8 @@ const DOORBELL = 2;
 const PRODUCER_WAITS = 3;
 /** 1 while the consumer sleeps or is about to: waking costs a system call, so only then. */
 const CONSUMER_SLEEPS = 4;
+/** 1 when the consumer is asked to try at once what it waits with. */
+const HURRY = 5;
 
 /** Per frame: length u32, kind u32. */
 export const FRAME_HEADER_SIZE_BYTES = 8;
@@ -81,7 +83,16 @@ export class RingProducer {
       // The consumer may have made space before it could see the flag.
       hasMoved = this.#move() || hasMoved;
     }
-    if (!hasMoved) return;
+    if (hasMoved) this.#ringBell();
+  }
+
+  /** Passes all frames: the consumer may be waiting with one that it took. */
+  hurry(): void {
+    Atomics.store(this.#control, HURRY, 1);
+    this.#ringBell();
+  }
+
+  #ringBell(): void {
     Atomics.add(this.#control, DOORBELL, 1);
     const isAsleep = Atomics.load(this.#control, CONSUMER_SLEEPS) === 1;
     if (isAsleep) Atomics.notify(this.#control, DOORBELL);
@@ -162,6 +173,11 @@ export class RingConsumer {
   /** True once when the producer waits for space that reading has made. */
   takeProducerWaits(): boolean {
     return Atomics.exchange(this.#control, PRODUCER_WAITS, 0) === 1;
+  }
+
+  /** True once after the producer asked to hurry. */
+  takeHurry(): boolean {
+    return Atomics.exchange(this.#control, HURRY, 0) === 1;
   }
 
   #begin(): void {

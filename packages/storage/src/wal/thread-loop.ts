@@ -110,6 +110,8 @@ class PatientWriter {
   #wait(error: HoldfastError): void {
     const facts = must(classifyWriteError(error.cause), 'a refusal was classified before');
     let waitMs = 0;
+    // Asked for before this refusal: it was about another one.
+    this.#ring.takeHurry();
     this.#tell(() => {
       waitMs = this.#retry.refused(facts, this.#clock.monotonicMs());
     });
@@ -117,6 +119,7 @@ class PatientWriter {
       // New work rings too; it waits as well.
       this.#ring.sleep(this.#ring.doorbell(), waitMs);
       if (this.#ring.takeProducerWaits()) this.#reply({ kind: 'space' });
+      if (this.#ring.takeHurry()) this.#retry.allowProbe(this.#clock.monotonicMs());
       waitMs = this.#retry.waitMs(this.#clock.monotonicMs());
     } while (!this.#retry.mayTry(this.#clock.monotonicMs(), this.#writer.hasRoom));
   }

@@ -174,6 +174,10 @@ export class ThreadWal implements Wal {
     return this.#front.writes;
   }
 
+  probeWrites(): void {
+    if (this.#front.writes.state !== 'closed') this.#ring.hurry();
+  }
+
   onWrites(listener: WalWritesListener): void {
     this.#front.onWrites(listener);
   }

@@ -247,6 +247,12 @@ export interface Wal {
    * becomes durable; it goes on by itself when the disk does.
    */
   writes(): WalWrites;
+  /**
+   * While the breaker is open: the write that the disk refused is tried now, within a moment, and
+   * not when its time has come. What comes of it shows in `writes`; nothing becomes durable by
+   * asking.
+   */
+  probeWrites(): void;
   /** Called when the state of `writes` has changed. */
   onWrites(listener: WalWritesListener): void;
   /** Writes what is queued, confirms it on disk, releases files and thread. Idempotent. */

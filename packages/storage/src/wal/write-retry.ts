@@ -92,6 +92,11 @@ export class WriteRetry {
     return true;
   }
 
+  /** Somebody says that the disk is well: an open breaker lets its probe through now. */
+  allowProbe(nowMs: number): void {
+    this.#breaker.allowProbe(nowMs);
+  }
+
   succeeded(): void {
     this.#breaker.succeeded();
     this.#type = null;

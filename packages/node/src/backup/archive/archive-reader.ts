@@ -107,28 +107,33 @@ export class ArchiveReader {
   }
 
   /**
-   * The entries behind `from`, to `through` inclusive, in order across timelines; complete or an
-   * error. The first one continues `from`, by its chain sum.
+   * The entries behind `from`, to `through` inclusive, or to the end of the archive as it is, in
+   * order across timelines; complete or an error. The first one continues `from`, by its chain sum.
    * @throws HoldfastError BACKUP_CORRUPT naming key and index, ARCHIVE_GAP, RESTORE_TARGET when the
    *   archive ends before `through`
    */
   async *entries(
     from: ReplayStart,
-    through: LogIndex,
+    through: LogIndex | 'end',
   ): AsyncGenerator<EntryBatch, void, undefined> {
-    if (through <= from.index) return;
+    const last = through === 'end' ? LAST_INDEX : through;
+    if (last <= from.index) return;
     let next = from.index + 1;
-    for await (const step of walkArchive(await this.history(), next, through)) {
+    for await (const step of walkArchive(await this.history(), next, last)) {
       const { entries, key, object } = step;
       if (next === from.index + 1) refuseOther(from, step.key, knownAt(object, from.index));
       if (object.kind === 'gap') {
-        throw gapRefusal(object, `index ${through} cannot be reached from ${from.index}`);
+        const what =
+          through === 'end'
+            ? `the archive cannot be followed from index ${from.index} to its end`
+            : `index ${through} cannot be reached from ${from.index}`;
+        throw gapRefusal(object, what);
       }
       if (entries.length === 0) continue;
       next = (entries.at(-1)?.index ?? next) + 1;
       yield { key, entries };
     }
-    if (next > through) return;
+    if (through === 'end' || next > through) return;
     throw new HoldfastError(
       'RESTORE_TARGET',
       `the archive ends at index ${next - 1}, before ${through}: choose a target up to there`,

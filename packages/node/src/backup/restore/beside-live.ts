@@ -43,6 +43,8 @@ export interface LiveCluster {
 }
 
 export type BesideStep =
+  /** The past state is there; how many points all its collections have together. */
+  | { readonly kind: 'opened'; readonly pointCount: number }
   | { readonly kind: 'created'; readonly target: HiddenTarget }
   | { readonly kind: 'rows'; readonly target: HiddenTarget; readonly pointCount: number }
   | {

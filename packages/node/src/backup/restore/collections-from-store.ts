@@ -90,6 +90,9 @@ export async function restoreCollections(
       ...{ store, plan: found.plan, nodeId: THROWAWAY.nodeId, names, fileSystem, directory },
       ...{ clock: restore.clock, pause, ...optional, ...(wal === undefined ? {} : { wal }) },
     },
-    (source) => restoreBeside({ ...{ source, cluster, prefix, isPublished }, ...optional }),
+    (source) => {
+      onStep?.({ kind: 'opened', pointCount: source.pointCount });
+      return restoreBeside({ ...{ source, cluster, prefix, isPublished }, ...optional });
+    },
   );
 }

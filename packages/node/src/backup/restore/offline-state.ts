@@ -74,6 +74,13 @@ export class OfflineState {
     this.definitions = definitions;
   }
 
+  /** Of all collections together. */
+  get pointCount(): number {
+    const reply = run(this.#engine, { kind: 'stats', epoch: EPOCH });
+    assert(reply.kind === 'stats', 'stats are answered by stats');
+    return reply.stats.liveRowCount;
+  }
+
   /** All rows of a collection, a bounded stretch at a time. */
   *stretches({ shardCount, uid }: CollectionDefinition): Generator<WalkedRows, void, undefined> {
     for (let shard = 0; shard < shardCount; shard++) {

@@ -7,7 +7,7 @@ import { HoldfastError } from '@holdfast/base';
 import { joinPath } from '@holdfast/storage';
 import { CLUSTER_SECRET_FILE_NAME, writeSecretFile } from '../../config/secrets.ts';
 import { openEmbedded } from '../../embedded.ts';
-import type { StateDigest } from '../../service-api.ts';
+import type { ClusterStatusBody } from '../../server/http-routes.ts';
 import type { CollectionStates } from '../../state/collection-state.ts';
 import type { ThrowawayNode } from './restore-test.ts';
 
@@ -34,7 +34,7 @@ export async function openThrowaway(directory: string): Promise<ThrowawayNode> {
   return {
     collections: async () => (await ask('/api/v1/collections')) as CollectionStates,
     async stateDigest() {
-      const status = (await ask('/api/v1/cluster/status')) as { stateDigest: StateDigest };
+      const status = (await ask('/api/v1/cluster/status')) as ClusterStatusBody;
       return status.stateDigest;
     },
     close: () => client.close(),
