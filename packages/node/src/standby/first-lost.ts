@@ -41,8 +41,8 @@ export function notFollowable(
 ): HoldfastError {
   return new HoldfastError(
     'RESTORE_TARGET',
-    `the archive of cluster ${clusterId} in ${sink.name} cannot be followed from its first entry, ` +
-      `${what}: make the standby from a backup (holdfast restore plan --standby)`,
+    `the archive of cluster ${clusterId} in ${sink.name} cannot be followed from its first ` +
+      `entry, ${what}: make the standby from a backup (holdfast restore plan --standby)`,
     { details: { clusterId, firstIndex, timeline } },
   );
 }
