@@ -1,5 +1,7 @@
-/** Whether an archive can be followed from its first entry, as far as can be told without reading. */
+/** Whether an archive can be followed from its first entry, as far as listings tell. */
+import { HoldfastError } from '@holdfast/base';
 import type { ArchiveReader } from '../backup/archive/archive-reader.ts';
+import type { BackupSink } from '../backup/sinks/sink.ts';
 
 export interface LostEntries {
   readonly timeline: string;
@@ -30,4 +32,17 @@ export async function firstLost(
   const { firstIndex, lastIndex, timeline } = gap;
   const what = `since entries ${firstIndex} to ${lastIndex} of ${timeline} never reached it`;
   return { timeline, firstIndex, what };
+}
+
+export function notFollowable(
+  clusterId: string,
+  sink: Pick<BackupSink, 'name'>,
+  { firstIndex, timeline, what }: LostEntries,
+): HoldfastError {
+  return new HoldfastError(
+    'RESTORE_TARGET',
+    `the archive of cluster ${clusterId} in ${sink.name} cannot be followed from its first ` +
+      `entry, ${what}: make the standby from a backup (holdfast restore plan --standby)`,
+    { details: { clusterId, firstIndex, timeline } },
+  );
 }

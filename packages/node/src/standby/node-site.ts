@@ -22,7 +22,7 @@ import { ArchiveFollower } from './archive-follower.ts';
 import { listDifferences } from './differences.ts';
 import { entriesBehind } from './entries-behind.ts';
 import { FenceWatch } from './fence-watch.ts';
-import { firstLost } from './first-lost.ts';
+import { firstLost, notFollowable } from './first-lost.ts';
 import type { Promoted, PromotionParts } from './promotion.ts';
 import { completeTakeover, freeze, refusal } from './promotion.ts';
 import type {
@@ -250,12 +250,7 @@ export class NodeSite implements SiteService {
     const { timeline } = await findTimeline(stores.deciding, clusterId, storeOf, { signal });
     const lost = await firstLost(new ArchiveReader(storeOf(timeline)));
     if (lost === null) return timeline;
-    throw new HoldfastError(
-      'RESTORE_TARGET',
-      `the archive of cluster ${clusterId} in ${stores.deciding.name} cannot be followed from its ` +
-        `first entry, ${lost.what}: make the standby from a backup (holdfast restore plan --standby)`,
-      { details: { clusterId, firstIndex: lost.firstIndex, timeline: lost.timeline } },
-    );
+    throw notFollowable(clusterId, stores.deciding, lost);
   }
 
   #promotionParts(): PromotionParts {
