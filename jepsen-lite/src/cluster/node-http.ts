@@ -26,33 +26,49 @@ export async function readJson(address: string, path: string): Promise<HttpAnswe
   return { status: answer.status, body: body as Record<string, unknown> };
 }
 
-/** One GET on a connection of its own: a killed node must not poison a pool. */
+export interface TextAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+export interface AskOptions {
+  /** Given: a POST of it as JSON. */
+  readonly body?: unknown;
+  readonly timeoutMs?: number;
+}
+
+/**
+ * One request on a connection of its own: a killed node must not poison a pool. Null when nobody
+ * answers in time, or the connection breaks.
+ */
 export function readText(
   address: string,
   path: string,
-): Promise<{ readonly status: number; readonly text: string } | null> {
+  { body, timeoutMs: timeout = ANSWER_TIMEOUT_MS }: AskOptions = {},
+): Promise<TextAnswer | null> {
+  const isPost = body !== undefined;
+  const options = {
+    ...{ method: isPost ? 'POST' : 'GET', agent: false, timeout },
+    headers: isPost ? { 'content-type': 'application/json' } : {},
+  };
   return new Promise((resolve) => {
-    const outgoing = request(
-      `http://${address}${path}`,
-      { agent: false, timeout: ANSWER_TIMEOUT_MS },
-      (incoming) => {
-        const chunks: Buffer[] = [];
-        let sizeBytes = 0;
-        incoming.on('data', (chunk: Buffer) => {
-          sizeBytes += chunk.byteLength;
-          if (sizeBytes > ANSWER_SIZE_BYTES_MAX) outgoing.destroy();
-          else chunks.push(chunk);
-        });
-        incoming.once('end', () =>
-          resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
-        );
-        incoming.once('close', () => resolve(null));
-      },
-    );
+    const outgoing = request(`http://${address}${path}`, options, (incoming) => {
+      const chunks: Buffer[] = [];
+      let sizeBytes = 0;
+      incoming.on('data', (chunk: Buffer) => {
+        sizeBytes += chunk.byteLength;
+        if (sizeBytes > ANSWER_SIZE_BYTES_MAX) outgoing.destroy();
+        else chunks.push(chunk);
+      });
+      incoming.once('end', () =>
+        resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
+      );
+      incoming.once('close', () => resolve(null));
+    });
     outgoing.once('timeout', () => outgoing.destroy());
     outgoing.once('error', () => resolve(null));
     outgoing.once('close', () => resolve(null));
-    outgoing.end();
+    outgoing.end(isPost ? JSON.stringify(body) : undefined);
   });
 }
 

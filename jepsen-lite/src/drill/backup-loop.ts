@@ -2,13 +2,12 @@
  * Full backups, one after the other, made by whoever leads: what an operator's cron job would do if
  * it never rested. A node that dies takes its backup with it; the next one is asked of the next.
  */
-import { request } from 'node:http';
+import { readText } from '../cluster/node-http.ts';
 import type { ProcessCluster } from '../cluster/process-cluster.ts';
 import { pause } from '../wait.ts';
 
 /** A backup of a small state takes a second or two, also on a busy machine. */
 const ANSWER_TIMEOUT_MS = 120_000;
-const ANSWER_SIZE_BYTES_MAX = 1 << 20;
 const PAUSE_MS = 100;
 
 interface RecordView {
@@ -61,36 +60,11 @@ export class BackupLoop {
 
 /** Its id when all stores have it; null when it failed, or nobody knows. */
 export async function makeFullBackup(address: string): Promise<string | null> {
-  const answer = await post(`http://${address}/api/v1/admin/backup?mode=sync`, { type: 'full' });
+  const answer = await readText(address, '/api/v1/admin/backup?mode=sync', {
+    ...{ body: { type: 'full' }, timeoutMs: ANSWER_TIMEOUT_MS },
+  });
   if (answer?.status !== 200) return null;
   const { backupId, outcomes } = JSON.parse(answer.text) as RecordView;
   const isGood = outcomes.length > 0 && outcomes.every(({ kind }) => kind === 'success');
   return isGood ? backupId : null;
-}
-
-/** On a connection of its own; null when it breaks. */
-function post(
-  url: string,
-  body: unknown,
-): Promise<{ readonly status: number; readonly text: string } | null> {
-  return new Promise((resolve) => {
-    const headers = { 'content-type': 'application/json' };
-    const options = { method: 'POST', agent: false, timeout: ANSWER_TIMEOUT_MS, headers };
-    const outgoing = request(url, options, (incoming) => {
-      const pieces: Buffer[] = [];
-      let sizeBytes = 0;
-      incoming.on('data', (piece: Buffer) => {
-        sizeBytes += piece.byteLength;
-        if (sizeBytes > ANSWER_SIZE_BYTES_MAX) outgoing.destroy();
-        else pieces.push(piece);
-      });
-      incoming.once('end', () =>
-        resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(pieces).toString() }),
-      );
-    });
-    outgoing.once('timeout', () => outgoing.destroy());
-    outgoing.once('error', () => resolve(null));
-    outgoing.once('close', () => resolve(null));
-    outgoing.end(JSON.stringify(body));
-  });
 }
