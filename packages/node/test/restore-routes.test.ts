@@ -3,6 +3,8 @@
  * at a time, while it leads, and says at every moment how that stands. Method: the routes of the
  * leader of a simulated cluster; the worker is the code that the command runs, in this process.
  */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { DEFAULT_GROUP_ID, HoldfastError, must, SeededRandom, SILENT_LOGGER } from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 import { createEntryHasher, NO_KEYS } from '@holdfast/storage';
@@ -25,6 +27,7 @@ import type { SimNode } from '../src/testing/sim-cluster.ts';
 import { COLLECTION, Live } from './support/live-cluster.ts';
 import type { History } from './support/restored.ts';
 import { makeHistory } from './support/restored.ts';
+import { run } from './support/run-cli.ts';
 
 const SEED = Number(process.env.HOLDFAST_TEST_SEED ?? 71);
 const ROUTE = '/api/v1/admin/restore';
@@ -161,6 +164,9 @@ t.test('a leader restores collections beside live data and shows how far it is',
       outcome: { kind: 'success', made: [{ name: 'old_docs', pointCount: wanted.size }] },
     },
   ]);
+  const shown = await shownBy(t, async () => body);
+  t.match(shown, / {2}docs of \d+ as old_\.\.\. \(restore restore-1\): done, \d+ points\n/);
+  t.match(await shownBy(t, async () => seen?.body), /\(restore restore-1\): rows \d+ %, /);
   t.same([...(await live.rows('old_docs'))].sort(byId), [...wanted].sort(byId));
   await checkUntouched(t, live, [COLLECTION, 'old_docs']);
   const kinds = new Set(site.lines.map((line) => JSON.parse(line).kind));
@@ -169,6 +175,19 @@ t.test('a leader restores collections beside live data and shows how far it is',
     t.equal(formatStepLine(must(parseStepLine(line))), line, 'another process says the same');
   }
 });
+
+/** What the command prints of such a page. */
+async function shownBy(t: Test, page: () => Promise<unknown>): Promise<string> {
+  const server = createServer((_, response) => {
+    page().then((body) => response.end(JSON.stringify(body)), t.fail);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { code, err, out } = await run('restore', 'status', '--nodes', address);
+  t.equal(code, 0, err);
+  return out;
+}
 
 const byId = (left: readonly number[], right: readonly number[]) =>
   Number(left[0]) - Number(right[0]);

@@ -13,6 +13,7 @@ import { backupOfPlan, type RestoreStore } from '../backup/restore/plan-from-sto
 import type { RestorePlan } from '../backup/restore/restore-plan.ts';
 import { readRestorePlan, restorePlanDigest } from '../backup/restore/restore-plan.ts';
 import { type RestoreState, readRestored } from '../backup/restore/restored-record.ts';
+import type { RestoreOrder, RestoresStatus } from '../backup/restore/restores-api.ts';
 import { readRestoring } from '../backup/restore/restoring-marker.ts';
 import { withThrowawayState } from '../backup/restore/throwaway-state.ts';
 import type { ClusterStatusBody } from '../server/http-routes.ts';
@@ -204,8 +205,29 @@ async function status(flags: StatusFlags, io: CliIo): Promise<void> {
   for (const address of nodeAddresses(flags, io)) {
     const path = '/api/v1/admin/restore/status';
     const question = { address, path, method: 'GET', timeoutMs: TIMEOUT_MS };
-    io.out(`${address}: ${describe(await askNode<RestoreState>(flags, io, question))}\n`);
+    const page = await askNode<RestorePage>(flags, io, question);
+    io.out(`${address}: ${describe(page)}\n`);
+    for (const line of describeCollections(page.collections)) io.out(`  ${line}\n`);
   }
+}
+
+type RestorePage = RestoreState & { readonly collections: RestoresStatus };
+
+function describeCollections({ newest, underWay }: RestoresStatus): readonly string[] {
+  const named = ({ collections, prefix, restoreId, target }: RestoreOrder): string =>
+    `${collections.join(', ')} of ${target} as ${prefix}... (restore ${restoreId})`;
+  const lines = newest.map((record) => {
+    const { outcome } = record;
+    if (outcome.kind === 'failure') {
+      const { code, message } = outcome.error;
+      return `${named(record)}: failed: ${code}: ${message}`;
+    }
+    const pointCount = outcome.made.reduce((sum, made) => sum + made.pointCount, 0);
+    return `${named(record)}: done, ${pointCount} points`;
+  });
+  if (underWay === null) return lines;
+  const { phase, pointCount, progressPercent } = underWay;
+  return [`${named(underWay)}: ${phase} ${progressPercent} %, ${pointCount} points`, ...lines];
 }
 
 function stateIn(directory: string): RestoreState {
