@@ -29,7 +29,7 @@ const DURATION_MS = 8_000;
 /** A sixth of what real clusters are offered: the time is for faults, not for load. */
 const RATE_PER_SECOND = 40;
 const given = process.env.HOLDFAST_SEED;
-const SEEDS = given === undefined ? [1, 2] : [Number(given)];
+const SEEDS = given === undefined ? [1] : [Number(given)];
 
 // A slow machine is no failure.
 t.setTimeout(0);

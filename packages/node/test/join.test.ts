@@ -177,6 +177,8 @@ t.test('members are shown with what they wait for', (t) => {
   const blocked = { ...member, progress: { ...progress, blockedBy: 'another change' } };
   t.match(progressLine(blocked, 1_000), /round 2; another change$/);
   t.match(progressLine({ ...member, role: 'voter', progress: null }, 0), /100 % has its vote$/);
+  const behind = { ...member, role: 'voter' } as const;
+  t.match(progressLine(behind, 1_000), /\[#{24}\] 100 % has its vote$/, 'the way is at its end');
   const text = renderMembers({
     leader: { nodeId: 'n1', address: '' },
     term: 3,

@@ -30,7 +30,7 @@ import { PitrHistory, readRows, SMALL_WAL, sortedRows } from './support/pitr-his
 import { shardDigests } from './support/restored.ts';
 import { TEST_ENVIRONMENT } from './support/sink-suite.ts';
 
-const RUN_COUNT = Number(process.env.HOLDFAST_PITR_RUNS ?? 30);
+const RUN_COUNT = Number(process.env.HOLDFAST_PITR_RUNS ?? 20);
 const FIRST_SEED = Number(process.env.HOLDFAST_TEST_SEED ?? 41);
 /** Of each history. */
 const TARGET_COUNT = 2;

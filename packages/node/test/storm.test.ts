@@ -24,7 +24,7 @@ import type { SimNode } from '../src/testing/sim-cluster.ts';
 import { SimCluster } from '../src/testing/sim-cluster.ts';
 import { History } from './support/history.ts';
 
-const SEED_COUNT = 60;
+const SEED_COUNT = 40;
 const CLIENT_COUNT = 3;
 const ROUND_COUNT = 14;
 const KEYS = [0, 1, 2, 3, 4, 5];

@@ -62,7 +62,9 @@ const BAR_WIDTH = 24;
 export function progressLine(member: MemberInfo, lastIndex: number): string {
   const { nodeId, role, progress } = member;
   const matchIndex = progress?.matchIndex ?? lastIndex;
-  const ratio = lastIndex === 0 ? 1 : matchIndex / lastIndex;
+  // The bar is of the way to the vote: who has it may be some entries behind again.
+  const isThere = role === 'voter' || lastIndex === 0;
+  const ratio = isThere ? 1 : matchIndex / lastIndex;
   const filled = Math.floor(ratio * BAR_WIDTH);
   const bar = '#'.repeat(filled).padEnd(BAR_WIDTH, '-');
   const percent = String(Math.floor(ratio * 100)).padStart(3);
