@@ -3,6 +3,7 @@
  * whole and restored into a node of its own, through commands that are killed on the way, to the
  * state that all nodes have reached.
  */
+import { pathToFileURL } from 'node:url';
 import { must } from '@holdfast/base';
 import { auditArchive } from '@holdfast/node/testing';
 import { type CollectionView, judgeArchive } from '../checker/archive.ts';
@@ -94,7 +95,7 @@ export class ArchiveWatch {
   }
 
   get #url(): string {
-    return new URL(`file://${this.#store}`).href;
+    return pathToFileURL(this.#store).href;
   }
 
   /** Behind a gap nothing can be restored without one. */

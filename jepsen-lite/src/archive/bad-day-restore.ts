@@ -3,8 +3,8 @@
  * its end, then run once more to replace what it has made, killed again, and run to its end. Only
  * then a node is started on what is there.
  */
-import { copyFileSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { type Failpoint, must, SeededRandom } from '@holdfast/base';
 import {
   noteFailpoints,
@@ -12,7 +12,7 @@ import {
   readFailpointsSeen,
 } from '../cluster/process-cluster.ts';
 import { holdfastWith } from '../drill/holdfast-command.ts';
-import { removeDataDirectories } from '../drill/rebuild.ts';
+import { keepSecret, removeDataDirectories } from '../drill/rebuild.ts';
 
 export interface RestoreOptions {
   /** Of one node, which does not run. */
@@ -40,7 +40,6 @@ const REPLACING_PLACES = [
 
 const FAILPOINTS_VARIABLE = 'HOLDFAST_TEST_FAILPOINTS';
 const NODE_NAME = 'n1';
-const SECRET_FILE_NAME = 'cluster.secret';
 
 /**
  * The node runs and leads itself when it resolves, with the places that the commands got to.
@@ -48,8 +47,7 @@ const SECRET_FILE_NAME = 'cluster.secret';
  */
 export async function restoreOnABadDay(options: RestoreOptions): Promise<readonly string[]> {
   const { past, seed } = options;
-  const secretPath = join(past.directory, SECRET_FILE_NAME);
-  copyFileSync(join(past.dataDirectoryOf(NODE_NAME), SECRET_FILE_NAME), secretPath);
+  const secretPath = keepSecret(past);
   removeDataDirectories(past);
   const random = new SeededRandom(seed);
   const draw = (places: readonly Failpoint[]): Failpoint =>
@@ -57,9 +55,7 @@ export async function restoreOnABadDay(options: RestoreOptions): Promise<readonl
   const seenPath = join(past.directory, 'commands-seen.txt');
   const run = await plan(options, noteFailpoints(seenPath));
   if (await isKilledAt(draw(LAYING_PLACES), run)) await run({});
-  const directory = past.dataDirectoryOf(NODE_NAME);
-  mkdirSync(directory, { recursive: true });
-  copyFileSync(secretPath, join(directory, SECRET_FILE_NAME));
+  copyFileSync(secretPath, join(past.dataDirectoryOf(NODE_NAME), basename(secretPath)));
   await isKilledAt(draw(REPLACING_PLACES), run, '--replace');
   await run({}, '--replace');
   await past.startAll();
