@@ -205,6 +205,9 @@ export class BackupStation {
   async #backUpAtLast(time: MovingTime, leader: SimNode): Promise<void> {
     const { backup } = leader.node;
     if (backup === null) return;
+    const { cluster, store } = this.#parts;
+    const isPruning = cluster.nodes.some(({ node }) => node.backup?.status().isPruning === true);
+    if (!isPruning) store.outliveDeadPrunes();
     const isIdle = (): boolean => backup.status().underWay === null && !backup.status().isPruning;
     await time.until(isIdle, BACKUP_LIMIT_MS, 'the backup under way ends');
     const made = backup.create({ type: 'full' });

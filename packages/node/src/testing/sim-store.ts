@@ -15,6 +15,7 @@ import type {
   SinkSource,
 } from '../backup/sinks/sink.ts';
 import { bytesSource } from '../backup/sinks/sink.ts';
+import { LOCK_AGE_MS_MAX } from '../backup/store-lock.ts';
 import { MemorySink } from '../backup/testing/memory-sink.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { SimScheduler } from './sim-scheduler.ts';
@@ -50,11 +51,21 @@ export class SimStore {
   mood: StoreMood = 'well';
   observer: StoreObserver | null = null;
   readonly #options: SimStoreOptions;
+  /** How far its clock is ahead of the world's. */
+  #aheadMs = 0;
 
   constructor(options: SimStoreOptions) {
     this.#options = options;
     const { clock } = options.scheduler;
-    this.objects = new MemorySink({ name: 'store', wallMs: () => clock.wallMs() });
+    this.objects = new MemorySink({ name: 'store', wallMs: () => clock.wallMs() + this.#aheadMs });
+  }
+
+  /**
+   * For the store as much time passes as a prune that died is waited for, at once: simulating it
+   * costs more than all that came before. Only while nobody prunes, or it would be overtaken.
+   */
+  outliveDeadPrunes(): void {
+    this.#aheadMs += LOCK_AGE_MS_MAX.prune + 1;
   }
 
   /** What one process has of it. */
