@@ -5,7 +5,14 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { DEFAULT_GROUP_ID, HoldfastError, must, SeededRandom, SILENT_LOGGER } from '@holdfast/base';
+import {
+  clusterId as asClusterId,
+  DEFAULT_GROUP_ID,
+  HoldfastError,
+  must,
+  SeededRandom,
+  SILENT_LOGGER,
+} from '@holdfast/base';
 import { VirtualClock } from '@holdfast/base/testing';
 import { createEntryHasher, NO_KEYS } from '@holdfast/storage';
 import { MemoryFileSystem } from '@holdfast/storage/testing';
@@ -22,6 +29,7 @@ import { Admission } from '../src/server/admission.ts';
 import { ApiKeyGuard } from '../src/server/api-key.ts';
 import { createHttpRoutes } from '../src/server/http-routes.ts';
 import { Metrics } from '../src/server/metrics.ts';
+import { snapshotAt } from '../src/server/recover-routes.ts';
 import { SYSTEM_CLOCK } from '../src/system-time.ts';
 import type { SimNode } from '../src/testing/sim-cluster.ts';
 import { COLLECTION, Live } from './support/live-cluster.ts';
@@ -59,12 +67,13 @@ class Site {
     return { collections: [COLLECTION], target_prefix: 'old_', cluster_id: clusterId };
   }
 
-  nodeRestores(node: SimNode): NodeRestores {
+  /** `clusterId`: whom the node takes itself for a node of. */
+  nodeRestores(node: SimNode, clusterId = node.node.service.status().clusterId): NodeRestores {
     const { live } = this;
     const { service } = node.node;
     return new NodeRestores({
       service: {
-        status: () => service.status(),
+        status: () => ({ ...service.status(), clusterId }),
         members: () => service.members(),
         onLeaderChange: (listener) => service.onLeaderChange(listener),
         execute: (request) => live.inTurn(() => live.cluster.execute(node, request)),
@@ -293,6 +302,63 @@ t.test('what a node cannot restore it refuses by name, before anything is read',
   t.same(site.lines, []);
   t.same((await ask('GET', `${ROUTE}/status`)).body.collections, { underWay: null, newest: [] });
   await checkUntouched(t, live, [COLLECTION]);
+});
+
+t.test('a snapshot recovers a collection that is gone, and never one that is there', async (t) => {
+  const site = await Site.open(SEED + 5);
+  const { history, live } = site;
+  const { backupId, clusterId, root } = history.manifest;
+  const leader = await live.cluster.leader();
+  const ask = pagesOf(leader, site.nodeRestores(leader, asClusterId(clusterId)));
+  const path = `/qdrant/collections/${COLLECTION}/snapshots/recover`;
+  const location = `${SOURCE.url}/${backupId}.tar`;
+  for (const method of ['POST', 'PUT']) {
+    const taken = await ask(method, path, { location });
+    t.match(taken, { status: 409, body: { error: { code: 'COLLECTION_EXISTS' } } });
+    const whole = await ask(method, '/qdrant/snapshots/recover', { location });
+    t.match(whole, { status: 409, body: { error: { message: /plan --from 'memory:\/\/here/ } } });
+  }
+  await checkUntouched(t, live, [COLLECTION]);
+  const bad = [{ location: 7 }, { location: 'docs' }, { location, checksum: 'aa' }, 'x', {}];
+  for (const body of bad) t.equal((await ask('PUT', path, body)).status, 400, JSON.stringify(body));
+  t.equal((await ask('PUT', `${path}?wait=soon`, { location })).status, 400);
+  const elsewhere = await ask('PUT', path, { location: 'https://elsewhere/docs.snapshot' });
+  t.match(elsewhere, { status: 400, body: { error: { message: /which has memory$/ } } });
+  await live.change({ kind: 'dropCollection', name: COLLECTION });
+  const missing = await ask('PUT', path, {
+    location: `${SOURCE.url}/0b1c2d3e-0000-4000-8000-00000000000f`,
+  });
+  t.match(missing, { status: 404, body: { error: { code: 'BACKUP_NOT_FOUND' } } });
+  t.same([...(await live.names())], []);
+  const recovered = await ask('PUT', path, { location, priority: 'snapshot' });
+  t.match(recovered, { status: 200, body: { result: true, status: 'ok' } });
+  const rowsAt = (index: number) =>
+    must([...history.rowsAt].findLast(([at]) => at <= index))[1] as ReadonlyMap<number, number>;
+  t.same([...(await live.rows(COLLECTION))].sort(byId), [...rowsAt(root.meta.index)].sort(byId));
+  await live.change({ kind: 'dropCollection', name: COLLECTION });
+  const begun = await ask('POST', `${path}?wait=false`, { location: `${SOURCE.url}/` });
+  t.match(begun, { status: 202, body: { result: true, status: 'accepted' } });
+  while ((await ask('GET', `${ROUTE}/status`)).body.collections.underWay !== null) {
+    await new Promise(setImmediate);
+  }
+  const newest = must([...history.rowsAt].at(-1))[1];
+  t.same([...(await live.rows(COLLECTION))].sort(byId), [...newest].sort(byId));
+});
+
+t.test('the place of a snapshot is a store, and perhaps a name in it', async (t) => {
+  const id = '0b1c2d3e-0000-4000-8000-000000000001';
+  const cases = [
+    ['s3://bucket/prefix', 's3://bucket/prefix', 'latest'],
+    ['s3://bucket/prefix/', 's3://bucket/prefix', 'latest'],
+    [`s3://bucket/prefix/${id}`, 's3://bucket/prefix', id],
+    [`s3://bucket/${id}.tar?region=x`, 's3://bucket?region=x', id],
+    ['s3://bucket?endpoint=http://host/', 's3://bucket?endpoint=http://host/', 'latest'],
+    [`file:///folder/${id}.tar`, 'file:///folder', id],
+    ['file:///', 'file:///', 'latest'],
+  ] as const;
+  for (const [location, source, target] of cases) {
+    t.same(snapshotAt(location), { source, target }, location);
+  }
 });
 
 t.test('what another process says that is no step is no step', async (t) => {

@@ -20,6 +20,7 @@ import { addCollectionRoutes } from './collection-routes.ts';
 import { healthOf } from './health.ts';
 import { addLogCheckRoutes } from './log-check-routes.ts';
 import type { Metrics } from './metrics.ts';
+import { addRecoverRoutes } from './recover-routes.ts';
 import { addRestoreRoutes } from './restore-routes.ts';
 import { addSnapshotRoutes } from './snapshot-routes.ts';
 import { addStandbyRoutes } from './standby-routes.ts';
@@ -38,6 +39,7 @@ export interface HttpRoutesOptions {
 
 /** Of what is not 503. */
 const HTTP_STATUS: { readonly [Code in ErrorCode]?: 400 | 401 | 404 | 409 | 500 } = {
+  ARGUMENT_INVALID: 400,
   COLLECTION_NOT_FOUND: 404,
   COLLECTION_EXISTS: 409,
   COLLECTION_NOT_READY: 409,
@@ -75,6 +77,7 @@ export function createHttpRoutes(options: HttpRoutesOptions): Hono {
   addCollectionRoutes(app, { service, clock });
   addAdminRoutes(app, service, clock);
   addSnapshotRoutes(app, service, clock);
+  addRecoverRoutes(app, restores, clock);
   addRestoreRoutes(app, { restored, restores });
   app.notFound((context) => {
     const message =

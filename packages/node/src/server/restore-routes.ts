@@ -75,7 +75,8 @@ async function wishesOf(context: Context): Promise<z.infer<typeof wishesSchema>>
   throw new HoldfastError('REQUEST_INVALID', message);
 }
 
-function serviceOf(restores: RestoresService | null): RestoresService {
+/** @throws HoldfastError REQUEST_INVALID: there is no store */
+export function serviceOf(restores: RestoresService | null): RestoresService {
   if (restores !== null) return restores;
   const message = 'this node has no store to restore from: set backupSinks and start it again';
   throw new HoldfastError('REQUEST_INVALID', message);

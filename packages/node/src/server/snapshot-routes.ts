@@ -30,14 +30,6 @@ export function addSnapshotRoutes(
         return make(backupOf(service));
       }),
     );
-    for (const path of [
-      `${base}/snapshots/recover`,
-      `${base}/collections/:name/snapshots/recover`,
-    ]) {
-      app.on(['POST', 'PUT'], path, async (context) => {
-        throw recoverRefusal(await locationOf(context));
-      });
-    }
     app.get(`${base}/collections`, (context) =>
       answer(context, async () => {
         const { collections } = await service.collectionStates();
@@ -110,27 +102,6 @@ async function collectionNamed(service: NodeService, name: string): Promise<Coll
   const found = collections.find((collection) => collection.name === name);
   if (found !== undefined) return found;
   throw new HoldfastError('COLLECTION_NOT_FOUND', `no collection is named '${name}'`);
-}
-
-async function locationOf(context: Context): Promise<string> {
-  const body: unknown = await context.req.json().catch(() => null);
-  const isObject = typeof body === 'object' && body !== null;
-  const location = isObject ? (body as { readonly location?: unknown }).location : undefined;
-  if (typeof location === 'string' && /^(s3|gs|azure|file|https?):\/\//.test(location)) {
-    return location;
-  }
-  const message = 'location: must be a URL such as s3://BUCKET/PREFIX or file:///FOLDER';
-  throw new HoldfastError('REQUEST_INVALID', message);
-}
-
-/** A running node keeps what it has: a restore makes another cluster, or works beside it. */
-function recoverRefusal(location: string): HoldfastError {
-  return new HoldfastError(
-    'RESTORE_TARGET',
-    'a running cluster is not overwritten: stop it and use holdfast restore plan --from ' +
-      `'${location}' and holdfast restore run on empty directories`,
-    { details: { location } },
-  );
 }
 
 function backupOf({ backup }: NodeService): BackupService {

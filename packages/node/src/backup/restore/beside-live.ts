@@ -85,7 +85,9 @@ export async function checkNames(
       throw new HoldfastError('ARGUMENT_INVALID', `'${target}' is no name of a collection`);
     }
     if (!taken.has(target)) continue;
-    const message = `a collection ${target} exists, and is not touched: choose another prefix`;
+    const message =
+      `a collection ${target} exists, and is not touched: restore under a prefix, or drop or ` +
+      'rename that one first';
     throw new HoldfastError('COLLECTION_EXISTS', message, { details: { collection: target } });
   }
   const repeated = targets.find((target, i) => targets.indexOf(target) !== i);
