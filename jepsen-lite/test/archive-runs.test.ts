@@ -20,6 +20,7 @@ const GOOD: ArchiveEvidence = {
     ...{ chunkCount: 4, entryCount: 90, gapCount: 0, wrong: [] },
     backups: [{ backupId: 'b1' }, { backupId: 'b2' }],
   },
+  removal: { isDone: true, isGarbageLeft: false },
   index: 88,
   expected: [USERS, ITEMS],
   restored: [ITEMS, USERS],
@@ -29,12 +30,16 @@ t.test('a store from which the state of the cluster comes back is valid', async 
   const verdict = judgeArchive(GOOD);
   t.equal(verdict.kind, 'valid');
   t.match(verdict, { summary: { collectionCount: 2, rowCount: 7, gapCount: 0, index: 88 } });
+  const refused = judgeArchive({ ...GOOD, removal: { isDone: false, isGarbageLeft: true } });
+  t.match(refused, { kind: 'valid', summary: { isGarbageRemoved: false } });
 });
 
 t.test('whatever the store lacks is named', async (t) => {
   const bad: readonly (readonly [RegExp, Partial<ArchiveEvidence>])[] = [
     [/not whole: chunk 7 begins/, { audit: { ...GOOD.audit, wrong: ['chunk 7 begins late'] } }],
     [/1 gaps, although/, { audit: { ...GOOD.audit, gapCount: 1 } }],
+    [/was said to be removed and is there/, { removal: { isDone: true, isGarbageLeft: true } }],
+    [/refused, and something is gone/, { removal: { isDone: false, isGarbageLeft: false } }],
     [/b9 was said to be good and is not there/, { newestBackupId: 'b9' }],
     [/to index 88: no backup fits/, { restored: 'no backup fits' }],
     [/1 collections differ/, { restored: [USERS] }],

@@ -1,7 +1,7 @@
 /**
- * A run that archives: full backups all the time beside the load, and afterwards the store is read
- * whole and restored into a node of its own, through commands that are killed on the way, to the
- * state that all nodes have reached.
+ * A run that archives: full backups all the time beside the load. Afterwards what nobody needs is
+ * removed from the store, and it is read whole and restored into a node of its own, through
+ * commands that are killed on the way, to the state that all nodes have reached.
  */
 import { pathToFileURL } from 'node:url';
 import { must } from '@holdfast/base';
@@ -15,6 +15,7 @@ import { untilArchived } from '../drill/archived.ts';
 import { BackupLoop, makeFullBackup } from '../drill/backup-loop.ts';
 import { WaitExpired } from '../wait.ts';
 import { restoreOnABadDay } from './bad-day-restore.ts';
+import { removeGarbage } from './garbage-in-store.ts';
 
 /** Work of the schedules too, as often as they can say; a prune has something to remove. */
 export const ARCHIVE_SETTINGS: ServerSettings = {
@@ -82,11 +83,13 @@ export class ArchiveWatch {
       if (!(thrown instanceof WaitExpired)) throw thrown;
       return { verdict: invalid(`healed, and ${thrown.message}`, []), failpoints: [] };
     }
+    const { clusterId } = reached;
+    const removal = await removeGarbage(cluster, this.#url, { clusterId, seed: reached.index });
     await cluster.stopNodes();
-    const audit = await auditArchive(this.#url, reached.clusterId);
+    const audit = await auditArchive(this.#url, clusterId);
     const { failpoints, restored } = await this.#restore(reached);
     const verdict = judgeArchive({
-      ...{ audit, restored, index: reached.index, expected: reached.collections },
+      ...{ audit, removal, restored, index: reached.index, expected: reached.collections },
       isGapAllowed: this.#options.isGapAllowed,
       newestBackupId: made.at(-1) ?? null,
       ...{ madeBackupCount: made.length, brokenBackupCount: this.#backups.brokenCount },

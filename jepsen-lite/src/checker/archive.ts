@@ -23,6 +23,13 @@ export interface StoreAudit {
   readonly wrong: readonly string[];
 }
 
+/** What became of a file that no backup names, and that is old enough to go. */
+export interface RemovalView {
+  /** A leader said that it removed what nobody needs; false: it was refused, or failed. */
+  readonly isDone: boolean;
+  readonly isGarbageLeft: boolean;
+}
+
 export interface ArchiveEvidence {
   /** True when the store was away for so long that the log was not held. */
   readonly isGapAllowed: boolean;
@@ -32,6 +39,8 @@ export interface ArchiveEvidence {
   /** Begun, and the leader died or it failed. */
   readonly brokenBackupCount: number;
   readonly audit: StoreAudit;
+  /** Before the store was read. Whoever died at work may forbid it for an hour. */
+  readonly removal: RemovalView;
   /** Of the comparison. */
   readonly index: number;
   /** In the cluster at that index. */
@@ -51,6 +60,15 @@ export function judgeArchive(evidence: ArchiveEvidence): Verdict {
     const reason = `the archive has ${audit.gapCount} gaps, although the log was held for it`;
     return invalid(reason, []);
   }
+  const { isDone, isGarbageLeft } = evidence.removal;
+  if (isDone === isGarbageLeft) {
+    return invalid(
+      isDone
+        ? 'what nobody needs was said to be removed and is there'
+        : 'a removal was refused, and something is gone',
+      [],
+    );
+  }
   if (newestBackupId === null) return unknown('no backup was made');
   if (!audit.backups.some(({ backupId }) => backupId === newestBackupId)) {
     return invalid(`backup ${newestBackupId} was said to be good and is not there`, []);
@@ -68,7 +86,7 @@ function judgeRestored(evidence: ArchiveEvidence): Verdict {
     return invalid(`restored to index ${index}, ${differing.length} collections differ`, differing);
   }
   return valid({
-    ...{ index, madeBackupCount, brokenBackupCount },
+    ...{ index, madeBackupCount, brokenBackupCount, isGarbageRemoved: evidence.removal.isDone },
     ...{ chunkCount: audit.chunkCount, entryCount: audit.entryCount, gapCount: audit.gapCount },
     collectionCount: restored.length,
     rowCount: restored.reduce((sum, { vectorCount }) => sum + vectorCount, 0),

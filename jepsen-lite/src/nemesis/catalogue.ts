@@ -4,7 +4,7 @@
  */
 import { CLOCK_FAULTS, clockNemesis } from './clock.ts';
 import { DISK_FAULTS, type DiskFaultKind, diskNemesis } from './disk.ts';
-import { EVERYWHERE, FILE_FAULTS, type FileFault, filesNemesis } from './files.ts';
+import { EVERYWHERE, FILE_FAULTS, type FileFault, filesNemesis, LOG_TAIL } from './files.ts';
 import { HOSTILITIES, hostileNemesis } from './hostile.ts';
 import { MEMBER_CHANGES, membersNemesis } from './members.ts';
 import { MOMENTS, momentNemesis } from './moment.ts';
@@ -87,6 +87,7 @@ const MAKERS: Readonly<Record<string, Make>> = {
   'files-running': (name) => filesNemesis(running, name),
   'files-down': (name) => filesNemesis(down, name),
   'files-everywhere': (name) => filesNemesis(everywhere, name),
+  'files-log-tail': (name) => filesNemesis([LOG_TAIL], name),
   ...Object.fromEntries(
     running.map((kind) => [
       `files-${kind.split('-')[0]}`,

@@ -16,12 +16,15 @@ import { waitFor } from '../wait.ts';
 import { claimsOf } from './claims.ts';
 import { type FaultOutcome, installed, type Nemesis, skipped } from './nemesis.ts';
 import { isServingSoon, startIfDown } from './restart.ts';
+import { rotLogTail } from './rot.ts';
 import { chanceOf, minorityOf, shuffled } from './targets.ts';
 
 export const EVERYWHERE = 'flip-everywhere';
+/** What no checkpoint has yet, of nodes that start again at once: others give it back. */
+export const LOG_TAIL = 'rot-log-tail';
 export const FILE_FAULTS = [
   ...DAMAGE_KINDS.flatMap((damage) => [`${damage}-while-running`, `${damage}-while-down`] as const),
-  EVERYWHERE,
+  ...[EVERYWHERE, LOG_TAIL],
 ] as const;
 export type FileFault = (typeof FILE_FAULTS)[number];
 
@@ -71,16 +74,27 @@ class FileFaults {
     if (action === HEAL) return this.#heal(cluster);
     this.#archive(cluster);
     if (action === EVERYWHERE) return this.#everywhere(pick, cluster);
+    if (action === LOG_TAIL) {
+      return this.#minority(pick, cluster, async (name) => {
+        await cluster.signal(name, 'SIGKILL');
+        const place = rotLogTail(cluster.dataDirectoryOf(name), chanceOf(deriveSeed(pick, name)));
+        // At once, while the others still have these entries in their logs.
+        await startIfDown(cluster, name);
+        return place === null ? [] : [`${name} flip ${place}`];
+      });
+    }
     const damage = DAMAGE_KINDS.find((one) => action.startsWith(`${one}-while-`));
     if (damage === undefined) return skipped(`unknown action ${action}`);
-    return this.#minority(damage, action.endsWith('-down'), pick, cluster);
+    return this.#minority(pick, cluster, async (name) => {
+      if (action.endsWith('-down')) await cluster.signal(name, 'SIGKILL');
+      return this.#damage(cluster, name, damage, deriveSeed(pick, name), null);
+    });
   }
 
   async #minority(
-    damage: DamageKind,
-    isDown: boolean,
     pick: number,
     cluster: Cluster,
+    damage: (name: NodeName) => Promise<readonly string[]>,
   ): Promise<FaultOutcome> {
     const claims = claimsOf(cluster);
     const random = chanceOf(pick);
@@ -92,10 +106,7 @@ class FileFaults {
     }
     if (targets.length === 0) return skipped('as many nodes are harmed already as may be');
     const done: string[] = [];
-    for (const name of targets) {
-      if (isDown) await cluster.signal(name, 'SIGKILL');
-      done.push(...this.#damage(cluster, name, damage, deriveSeed(pick, name), null));
-    }
+    for (const name of targets) done.push(...(await damage(name)));
     return done.length > 0
       ? installed(done.join('; '), targets)
       : { kind: 'indeterminate', detail: `no file of ${targets} could be hit`, targets };

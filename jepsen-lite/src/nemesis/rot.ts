@@ -4,6 +4,12 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Random } from '@holdfast/base';
+
+/** So near to its end no checkpoint has what was written. */
+const TAIL_SIZE_BYTES = 16 * 1024;
+/** The very end may be an unfinished write, which a start cuts off by right. */
+const SPARED_SIZE_BYTES = 1_024;
 
 /** Flips a bit of every occurrence of `pattern`, and returns where. The node must not run. */
 export function rotLog(dataDirectory: string, pattern: Uint8Array): readonly string[] {
@@ -18,6 +24,23 @@ export function rotLog(dataDirectory: string, pattern: Uint8Array): readonly str
     }
   }
   return places;
+}
+
+/** Flips a bit near the end of the log of a node that is down. Null: the log is too short. */
+export function rotLogTail(dataDirectory: string, random: Random): string | null {
+  const directory = join(dataDirectory, 'wal');
+  for (const name of readdirSync(directory).sort().reverse()) {
+    const path = join(directory, name);
+    const bytes = readFileSync(path);
+    // Behind what was written a file of the log is zeros.
+    const end = bytes.findLastIndex((byte) => byte !== 0) - SPARED_SIZE_BYTES;
+    const begin = Math.max(SPARED_SIZE_BYTES, end - TAIL_SIZE_BYTES);
+    if (end <= begin) continue;
+    const position = begin + random.nextBelow(end - begin);
+    flipBit(path, position, bytes[position]!);
+    return `${path}@${position}`;
+  }
+  return null;
 }
 
 function flipBit(path: string, position: number, byte: number): void {
