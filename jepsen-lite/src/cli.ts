@@ -14,6 +14,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Verdict } from './checker/verdict.ts';
+import { wordsOf } from './report/words-of-verdict.ts';
 import {
   type ClusterMode,
   checkNames,
@@ -32,6 +33,29 @@ const EXIT_USAGE = 2;
 const EXIT_BROKEN = 4;
 const CLUSTER_MODES: readonly ClusterMode[] = ['process', 'netns', 'sim'];
 
+const HELP = `Breaks a real cluster while clients write and read, and judges what it kept.
+
+  npm run jepsen -- --workload register --nemesis kill,pause --seed 7
+  npm run jepsen -- --suite fast
+  npm run jepsen -- --list                 all workloads and faults by name
+
+  --workload NAME          what the clients do (register)
+  --nemesis NAMES          what is broken, with commas between them, or none (kill)
+  --seed N                 repeats operations and faults (drawn)
+  --nodes N --workers N    nodes and clients (${EXPERIMENT_DEFAULTS.nodeCount} and ${EXPERIMENT_DEFAULTS.workerCount})
+  --seconds S              how long (${EXPERIMENT_DEFAULTS.durationMs / 1_000})
+  --interval-seconds S     from one fault or healing to the next (${EXPERIMENT_DEFAULTS.faultIntervalMs / 1_000})
+  --cluster MODE           ${CLUSTER_MODES.join(', ')} (${EXPERIMENT_DEFAULTS.cluster})
+  --store DIRECTORY        where runs are kept (jepsen-lite/store)
+  --prefill ROWS           rows beside the workload (0)
+  --archive                the nodes archive and make backups; the store is judged
+  --coverage judged|shown  whether too few operations make the run unknown (judged)
+  --suite NAME|FILE        many experiments; with --runs N, --again, or with --workload,
+                           --nemesis, --archive, --sample N: which of them are done again
+
+Exit code 0: valid; 1: invalid; 3: unknown; 2: bad usage; 4: the harness itself broke.
+jepsen-lite/README.md explains workloads, faults, verdicts and the page of a run.`;
+
 const SUITES_DIRECTORY = join(import.meta.dirname, '..', '..', 'suites');
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -47,6 +71,7 @@ function readArguments() {
       again: { type: 'boolean' },
       archive: { type: 'boolean' },
       sample: text,
+      help: { type: 'boolean' },
     },
   });
   return values;
@@ -92,15 +117,8 @@ function experimentOf(values: Arguments): Experiment {
 function printVerdicts(verdicts: Readonly<Record<string, Verdict>>): void {
   const width = Math.max(...Object.keys(verdicts).map((name) => name.length));
   for (const [name, verdict] of Object.entries(verdicts)) {
-    const why = verdict.kind === 'valid' ? plainFacts(verdict.summary) : verdict.reason;
-    print(`${name.padEnd(width)}  ${verdict.kind.padEnd(7)}  ${why}`);
+    print(`${name.padEnd(width)}  ${verdict.kind.padEnd(7)}  ${wordsOf(verdict)}`);
   }
-}
-
-/** Figures alone: tables of them are in the directory of the run. */
-function plainFacts(summary: Readonly<Record<string, unknown>>): string {
-  const plain = Object.entries(summary).filter(([, value]) => typeof value !== 'object');
-  return JSON.stringify(Object.fromEntries(plain));
 }
 
 async function runOne(values: Arguments): Promise<number> {
@@ -112,9 +130,8 @@ async function runOne(values: Arguments): Promise<number> {
     storeDirectory,
     log: print,
   });
-  const { failCount, infoCount, longestWriteGapMs, okCount } = result.summary;
+  const { failCount, infoCount, okCount } = result.summary;
   print(`ok ${okCount}, fail ${failCount}, info ${infoCount}`);
-  if (longestWriteGapMs !== null) print(`longest write gap ${Math.round(longestWriteGapMs)} ms`);
   for (const line of result.windows) print(line);
   printVerdicts(result.verdicts);
   print(`${result.worst.kind}: ${join(result.directory, 'timeline.html')}`);
@@ -160,6 +177,10 @@ async function runNamedSuite(name: string, values: Arguments): Promise<number> {
 
 async function main(): Promise<number> {
   const values = readArguments();
+  if (values.help === true) {
+    print(HELP);
+    return 0;
+  }
   if (values.list === true) {
     print(`workloads: ${Object.keys(REGISTRY.workloads).join(', ')}`);
     print(`nemeses: ${Object.keys(REGISTRY.nemeses).join(', ')}`);
@@ -174,7 +195,10 @@ async function exitCodeOf(run: () => Promise<number>): Promise<number> {
     return await run();
   } catch (thrown) {
     const isUsage = thrown instanceof TypeError;
-    process.stderr.write(`${isUsage ? thrown.message : ((thrown as Error).stack ?? thrown)}\n`);
+    const words = isUsage
+      ? `${thrown.message}\n--help names the options, --list the workloads and the faults`
+      : ((thrown as Error).stack ?? thrown);
+    process.stderr.write(`${words}\n`);
     return isUsage ? EXIT_USAGE : EXIT_BROKEN;
   }
 }

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { meaningOf } from '../src/archive/garbage-in-store.ts';
 import { type ArchiveEvidence, judgeArchive } from '../src/checker/archive.ts';
 import type { Cluster } from '../src/cluster/cluster.ts';
 import { nemesisNamed } from '../src/nemesis/catalogue.ts';
@@ -20,7 +21,7 @@ const GOOD: ArchiveEvidence = {
     ...{ chunkCount: 4, entryCount: 90, gapCount: 0, wrong: [] },
     backups: [{ backupId: 'b1' }, { backupId: 'b2' }],
   },
-  removal: { isDone: true, isGarbageLeft: false },
+  removal: { answer: 'done', isGarbageLeft: false },
   index: 88,
   expected: [USERS, ITEMS],
   restored: [ITEMS, USERS],
@@ -30,16 +31,35 @@ t.test('a store from which the state of the cluster comes back is valid', async 
   const verdict = judgeArchive(GOOD);
   t.equal(verdict.kind, 'valid');
   t.match(verdict, { summary: { collectionCount: 2, rowCount: 7, gapCount: 0, index: 88 } });
-  const refused = judgeArchive({ ...GOOD, removal: { isDone: false, isGarbageLeft: true } });
+  const refused = judgeArchive({ ...GOOD, removal: { answer: 'refused', isGarbageLeft: true } });
   t.match(refused, { kind: 'valid', summary: { isGarbageRemoved: false } });
+});
+
+t.test('a removal whose answer was lost may have happened, or not', async (t) => {
+  for (const isGarbageLeft of [true, false]) {
+    const verdict = judgeArchive({ ...GOOD, removal: { answer: 'unknown', isGarbageLeft } });
+    t.match(verdict, { kind: 'valid', summary: { isGarbageRemoved: !isGarbageLeft } });
+  }
+});
+
+t.test('what an answer to a removal means is told from its words', async (t) => {
+  const said = (status: number, body: unknown) => meaningOf({ status, text: JSON.stringify(body) });
+  const success = { kind: 'success', blockedBy: [] };
+  t.equal(said(200, { sinks: [success, success] }), 'done');
+  t.equal(said(200, { sinks: [success, { kind: 'failure' }] }), 'unknown');
+  const blocked = { kind: 'success', blockedBy: [{ backupId: 'b1' }] };
+  t.equal(said(200, { sinks: [success, blocked] }), 'unknown');
+  t.equal(said(503, { error: { definite: true } }), 'refused');
+  t.equal(said(503, { error: { definite: false } }), 'unknown');
+  t.equal(meaningOf(null), 'unknown', 'none came');
 });
 
 t.test('whatever the store lacks is named', async (t) => {
   const bad: readonly (readonly [RegExp, Partial<ArchiveEvidence>])[] = [
     [/not whole: chunk 7 begins/, { audit: { ...GOOD.audit, wrong: ['chunk 7 begins late'] } }],
     [/1 gaps, although/, { audit: { ...GOOD.audit, gapCount: 1 } }],
-    [/was said to be removed and is there/, { removal: { isDone: true, isGarbageLeft: true } }],
-    [/refused, and something is gone/, { removal: { isDone: false, isGarbageLeft: false } }],
+    [/was said to be removed and is there/, { removal: { answer: 'done', isGarbageLeft: true } }],
+    [/refused, and something is gone/, { removal: { answer: 'refused', isGarbageLeft: false } }],
     [/b9 was said to be good and is not there/, { newestBackupId: 'b9' }],
     [/to index 88: no backup fits/, { restored: 'no backup fits' }],
     [/1 collections differ/, { restored: [USERS] }],

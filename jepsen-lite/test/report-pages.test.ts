@@ -6,10 +6,12 @@ import t from 'tap';
 import { invalid, unknown, valid } from '../src/checker/verdict.ts';
 import { History, type HistoryEvent, type Operation } from '../src/history.ts';
 import { browserCode, bundle } from '../src/report/browser-code.ts';
+import { describeRun } from '../src/report/describe-run.ts';
 import { embedJson } from '../src/report/html.ts';
 import { indexPage } from '../src/report/index-page.ts';
 import type { TimelineInput } from '../src/report/timeline-data.ts';
 import { PAGE_SIZE_BYTES_MAX, timelinePage } from '../src/report/timeline-page.ts';
+import { wordsOf } from '../src/report/words-of-verdict.ts';
 import { writeIndex, writeTimeline } from '../src/report/write-reports.ts';
 import type { RunFacts } from '../src/store/run-facts.ts';
 import type { ListedRun } from '../src/store/run-reader.ts';
@@ -161,6 +163,42 @@ t.test('the script paints every bar, fault and anomaly, and leads to an anomaly'
   t.equal(openPage(html, '#anomaly-1').textOf('range'), '0.420 s to 1.080 s');
   t.equal(openPage(html, '#from-1000-to-2000').textOf('range'), '1.00 s to 2.00 s');
   t.throws(() => browser.click('anomaly 1'), 'what has no place has no button');
+});
+
+t.test('the first anomalies are shown and the others folded, each under its number', async (t) => {
+  const pageOf = (count: number) => {
+    const witnesses = Array.from({ length: count }, (_unused, i) => ({ what: `witness ${i + 1}` }));
+    const verdicts = { register: invalid('no order', witnesses) };
+    return parsePage(timelinePage(inputOf({ verdicts }), SCRIPT));
+  };
+  const few = pageOf(3);
+  t.notMatch(few.text, /and \d+ more/);
+  const many = pageOf(5);
+  t.ok(many.text.includes('5 anomalies'));
+  t.match(many.text, /witness 3.*and 2 more.*witness 4.*witness 5/);
+  t.ok(many.tags.includes('<ol start="4">'));
+});
+
+t.test('tables among the figures of a verdict are left to the files of the run', async (t) => {
+  const windows = [{ name: 'kill at 3 ms', okRatio: 0.5 }];
+  const words = wordsOf(valid({ faultCount: 2, okRatio: 0.256, windows, leader: null }));
+  t.equal(words, 'fault count: 2, ok ratio: 0.26, leader: null');
+});
+
+t.test('a page says where the longest write gap was', async (t) => {
+  const history = new History();
+  for (const [beginMs, value] of [
+    [100, 1],
+    [900, 2],
+  ] as const) {
+    history.invoke(0, write('x', value), beginMs);
+    history.finish(0, 'ok', write('x', value), beginMs + 10);
+    const kill = { nemesis: 'kill', action: 'kill-leader', isHealing: false, detail: '' };
+    const when = { timeMs: beginMs + 50, doneMs: beginMs + 60 };
+    history.fault({ ...kill, ...when, outcome: 'installed', targets: ['n1'] });
+  }
+  const [line] = describeRun(history.events);
+  t.equal(line, 'longest write gap 800 ms, from 110 ms on, around kill-leader');
 });
 
 t.test('a run of any size gives a page that can be opened', async (t) => {

@@ -142,6 +142,8 @@ t.test('a line that tells of a bug makes the log of a node invalid', async (t) =
   for (const line of bad) {
     t.match(judged(line), { kind: 'invalid', examples: [{ nodeName: 'n2', lineNumber: 2, line }] });
   }
+  const refused = '# Check failed: 0 == munmap(address, size).';
+  t.match(judged(refused), { kind: 'invalid', examples: [{ what: 'fatal error' }] });
   t.match(judgeLogs([]), { kind: 'unknown' });
   t.match(
     judgeLogs([{ nodeName: 'n1', lines: [] }]),
@@ -149,6 +151,33 @@ t.test('a line that tells of a bug makes the log of a node invalid', async (t) =
     'it said nothing at all',
   );
 });
+
+t.test(
+  'a node to which a fault left no memory may end for that, and for nothing else',
+  async (t) => {
+    const hit = { kind: 'fault', nemesis: 'memory', action: 'memory-leader', targets: ['n1'] };
+    const fault = {
+      ...hit,
+      isHealing: false,
+      outcome: 'installed',
+      detail: '',
+      timeMs: 1,
+      doneMs: 2,
+    };
+    const judged = (nodeName: string, line: string) =>
+      judgeRun({
+        events: [fault as HistoryEvent],
+        samples: { statuses: [], series: [] },
+        logs: [{ nodeName, lines: ['ready', line] }],
+        isCoverageJudged: false,
+      });
+    const refused = '# Check failed: 0 == munmap(address, size).';
+    t.match(judged('n1', refused), { 'node-logs': { kind: 'valid' } });
+    t.match(judged('n2', refused), { 'node-logs': { kind: 'invalid' } }, 'it had what it needed');
+    const other = '# Check failed: IsJSObject().';
+    t.match(judged('n1', other), { 'node-logs': { kind: 'invalid' } });
+  },
+);
 
 const sample = (more: Partial<StatusSample>): StatusSample => ({
   ...{ nodeName: 'n1', timeMs: 0, life: 1, incarnation: 'a', role: 'follower', term: 4 },

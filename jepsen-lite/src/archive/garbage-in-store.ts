@@ -10,14 +10,21 @@ import { openSinkForTests } from '@holdfast/node/testing';
 import { fileKey } from '@holdfast/storage';
 import type { RemovalView } from '../checker/archive.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import { readText } from '../cluster/node-http.ts';
+import { readText, type TextAnswer } from '../cluster/node-http.ts';
 
 /** What no backup names goes after a day. */
 const AGE_MS = 3 * 24 * 3_600_000;
 const ANSWER_TIMEOUT_MS = 120_000;
 
 interface PruneAnswer {
-  readonly sinks: readonly { readonly kind: 'success' | 'failure' }[];
+  readonly sinks: readonly {
+    readonly kind: 'success' | 'failure';
+    readonly blockedBy?: readonly unknown[];
+  }[];
+}
+
+interface Refusal {
+  readonly error?: { readonly definite?: boolean };
 }
 
 /** Puts one there, and lets the leader remove what nobody needs. `store` is the URL of a folder. */
@@ -36,18 +43,28 @@ export async function removeGarbage(
     const old = new Date(Date.now() - AGE_MS);
     utimesSync(join(fileURLToPath(store), `${key}.object`), old, old);
     const leader = await cluster.leader();
-    const answer =
-      leader === null
-        ? null
-        : await readText(cluster.addressOf(leader.nodeName), '/api/v1/admin/backups/prune', {
-            ...{ body: {}, timeoutMs: ANSWER_TIMEOUT_MS },
-          });
-    const isDone =
-      answer?.status === 200 &&
-      (JSON.parse(answer.text) as PruneAnswer).sinks.every(({ kind }) => kind === 'success');
-    const isGarbageLeft = (await sink.head(key)) !== null;
-    return { isDone, isGarbageLeft };
+    const answer = leader === null ? 'refused' : await prune(cluster.addressOf(leader.nodeName));
+    return { answer, isGarbageLeft: (await sink.head(key)) !== null };
   } finally {
     await sink.close();
   }
+}
+
+async function prune(address: string): Promise<RemovalView['answer']> {
+  const options = { body: {}, timeoutMs: ANSWER_TIMEOUT_MS };
+  return meaningOf(await readText(address, '/api/v1/admin/backups/prune', options));
+}
+
+/** What an answer to a removal says of what was done; null: none came. */
+export function meaningOf(answer: TextAnswer | null): RemovalView['answer'] {
+  if (answer === null) return 'unknown';
+  const body: unknown = JSON.parse(answer.text);
+  if (answer.status !== 200) {
+    return (body as Refusal).error?.definite === true ? 'refused' : 'unknown';
+  }
+  const { sinks } = body as PruneAnswer;
+  // What one store lacks because it failed on the way nobody can tell.
+  if (sinks.some(({ kind }) => kind === 'failure')) return 'unknown';
+  // Before anything, or on the way: a manifest that cannot be read ends it.
+  return sinks.some(({ blockedBy = [] }) => blockedBy.length > 0) ? 'unknown' : 'done';
 }

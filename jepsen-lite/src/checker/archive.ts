@@ -25,8 +25,11 @@ export interface StoreAudit {
 
 /** What became of a file that no backup names, and that is old enough to go. */
 export interface RemovalView {
-  /** A leader said that it removed what nobody needs; false: it was refused, or failed. */
-  readonly isDone: boolean;
+  /**
+   * What the leader said: that it removed what nobody needs, or that it removed nothing. Unknown: it
+   * failed on the way, or its answer was lost.
+   */
+  readonly answer: 'done' | 'refused' | 'unknown';
   readonly isGarbageLeft: boolean;
 }
 
@@ -60,14 +63,12 @@ export function judgeArchive(evidence: ArchiveEvidence): Verdict {
     const reason = `the archive has ${audit.gapCount} gaps, although the log was held for it`;
     return invalid(reason, []);
   }
-  const { isDone, isGarbageLeft } = evidence.removal;
-  if (isDone === isGarbageLeft) {
-    return invalid(
-      isDone
-        ? 'what nobody needs was said to be removed and is there'
-        : 'a removal was refused, and something is gone',
-      [],
-    );
+  const { answer, isGarbageLeft } = evidence.removal;
+  if (answer === 'done' && isGarbageLeft) {
+    return invalid('what nobody needs was said to be removed and is there', []);
+  }
+  if (answer === 'refused' && !isGarbageLeft) {
+    return invalid('a removal was refused, and something is gone', []);
   }
   if (newestBackupId === null) return unknown('no backup was made');
   if (!audit.backups.some(({ backupId }) => backupId === newestBackupId)) {
@@ -86,7 +87,12 @@ function judgeRestored(evidence: ArchiveEvidence): Verdict {
     return invalid(`restored to index ${index}, ${differing.length} collections differ`, differing);
   }
   return valid({
-    ...{ index, madeBackupCount, brokenBackupCount, isGarbageRemoved: evidence.removal.isDone },
+    ...{
+      index,
+      madeBackupCount,
+      brokenBackupCount,
+      isGarbageRemoved: !evidence.removal.isGarbageLeft,
+    },
     ...{ chunkCount: audit.chunkCount, entryCount: audit.entryCount, gapCount: audit.gapCount },
     collectionCount: restored.length,
     rowCount: restored.reduce((sum, { vectorCount }) => sum + vectorCount, 0),

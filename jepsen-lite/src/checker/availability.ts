@@ -48,6 +48,15 @@ export function writeGapsOf(events: readonly HistoryEvent[]): readonly WriteGap[
   });
 }
 
+/** The longest of them; null: there is none. */
+export function longestWriteGapOf(events: readonly HistoryEvent[]): WriteGap | null {
+  const [first, ...rest] = writeGapsOf(events);
+  return rest.reduce<WriteGap | null>(
+    (longest, gap) => (longest === null || gap.gapMs > longest.gapMs ? gap : longest),
+    first ?? null,
+  );
+}
+
 /** For each installed healing the time until writes went on. */
 export function recoveriesOf(events: readonly HistoryEvent[]): readonly Recovery[] {
   const acknowledgedMs = acknowledgedWritesMs(events);

@@ -1,13 +1,16 @@
 /**
  * Too little processor or memory. The processor is taken away by stopping the process for most of
  * every tenth of a second, which needs no root and no control groups; memory by the limit of a
- * control group (memory-limit.ts).
+ * control group (memory-limit.ts). A process to which the kernel gives no memory may end: it is
+ * started again by the healing, as a supervisor would.
  */
 import type { Cluster, NodeName } from '../cluster/cluster.ts';
 import { pause } from '../wait.ts';
 import { Background } from './background.ts';
+import { claimsOf } from './claims.ts';
 import { FURTHER_MEMORY_BYTES, MemoryLimit, reasonAgainstMemoryLimits } from './memory-limit.ts';
 import { type FaultOutcome, installed, type Nemesis, skipped } from './nemesis.ts';
+import { startIfDown } from './restart.ts';
 import { chanceOf, drawTargets, leaderNameOf, type TargetKind } from './targets.ts';
 
 export const SQUEEZES = [
@@ -35,7 +38,11 @@ export function squeezeNemesis(kinds: readonly Squeeze[] = SQUEEZES, name = 'squ
     harmfulActions: kinds,
     healingAction: HEAL,
     perform: async (action, pick, cluster) => {
-      if (action === HEAL) return heal(background, limits, squeezed, cluster);
+      if (action === HEAL) {
+        await background.stop();
+        for (const limit of limits.splice(0)) limit.lift();
+        return release(squeezed, cluster, name);
+      }
       const kind = SQUEEZES.find((one) => one === action);
       if (kind === undefined) return skipped(`unknown action ${action}`);
       const targets = await targetsOf(kind, pick, cluster);
@@ -96,15 +103,20 @@ function squeezeMemory(
   );
 }
 
-async function heal(
-  background: Background,
-  limits: MemoryLimit[],
+async function release(
   squeezed: Set<NodeName>,
   cluster: Cluster,
+  owner: string,
 ): Promise<FaultOutcome> {
-  await background.stop();
-  for (const name of squeezed) await cluster.signal(name, 'SIGCONT');
+  const targets = [...squeezed];
   squeezed.clear();
-  for (const limit of limits.splice(0)) limit.lift();
-  return installed('every node has what it needs');
+  const ended: NodeName[] = [];
+  for (const name of targets) {
+    // Whoever has taken it since brings it back.
+    if (claimsOf(cluster).isTaken(name, owner)) continue;
+    await cluster.signal(name, 'SIGCONT');
+    if (await startIfDown(cluster, name)) ended.push(name);
+  }
+  const said = ended.length === 0 ? '' : `; ${ended.join(',')} had ended and was started`;
+  return installed(`every node has what it needs${said}`, ended);
 }

@@ -50,6 +50,7 @@ th.number { text-align: right; }
 .anomalies ol { margin: 0; padding-left: 22px; }
 .anomalies li { padding: 3px 0; overflow-wrap: anywhere; }
 .anomalies table { width: auto; margin: 4px 0 2px; font-size: 13px; }
+.anomalies details { margin-top: 4px; }
 .reason { font-weight: 600; }
 button { font: inherit; font-size: 13px; color: var(--text); background: var(--panel);
   border: 1px solid var(--line); border-radius: 4px; padding: 1px 9px; cursor: pointer; }

@@ -2,20 +2,23 @@
  * `timeline.html`: verdict, what was run and how to run it again on top; then anomalies, charts and
  * lanes on one axis of time. One file that needs nothing else, at most 10 MB. Pure.
  */
-import { assert, unreachable } from '@holdfast/base';
+import { assert } from '@holdfast/base';
 import { type Verdict, worstOf } from '../checker/verdict.ts';
-import { type Anomaly, wordsOfName } from './anomalies.ts';
+import type { Anomaly } from './anomalies.ts';
 import { clip, describeOperation } from './describe-operation.ts';
 import { escapeHtml, htmlPage } from './html.ts';
 import type { PageBand, PageData } from './page/page-data.ts';
 import type { DrawnOperation } from './pair-operations.ts';
 import { STYLES } from './styles.ts';
 import { type TimelineData, type TimelineInput, timelineDataOf } from './timeline-data.ts';
+import { wordsOf } from './words-of-verdict.ts';
 
 /** What a mail, a ticket and a browser take. */
 export const PAGE_SIZE_BYTES_MAX = 10_000_000;
 /** Witnesses are few; the operations of each are for the eye. */
 const ANOMALY_ROW_COUNT_MAX = 20;
+/** The others are behind a fold: the panels must be near. */
+const ANOMALY_SHOWN_COUNT = 3;
 const FAULT_ROW_COUNT_MAX = 1_000;
 const FILE_COUNT_MAX = 100;
 const TEXT_LENGTH_MAX = 1_000;
@@ -86,26 +89,6 @@ function verdictsHtml(verdicts: TimelineInput['verdicts']): string {
   return `<table id="verdicts">${head}${rows.join('')}</table>`;
 }
 
-/** The reason, or the figures that the checker gives. */
-export function wordsOf(verdict: Verdict): string {
-  switch (verdict.kind) {
-    case 'valid':
-      return Object.entries(verdict.summary)
-        .map(([name, value]) => `${wordsOfName(name)}: ${figure(value)}`)
-        .join(', ');
-    case 'unknown':
-    case 'invalid':
-      return verdict.reason;
-    default:
-      return unreachable(verdict);
-  }
-}
-
-function figure(value: unknown): string {
-  if (typeof value === 'number' && !Number.isInteger(value)) return value.toFixed(2);
-  return typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
-}
-
 function notesHtml(input: TimelineInput, { leftOutCount, operationCount }: TimelineData): string {
   const notes = [...(input.notes ?? [])];
   if (leftOutCount > 0) {
@@ -130,7 +113,15 @@ function anomaliesHtml(anomalies: readonly Anomaly[]): string {
     return `<li>${why}${text(witness)} ${where}${operationsHtml(operations)}</li>`;
   });
   const head = anomalies.length === 1 ? 'An anomaly' : `${anomalies.length} anomalies`;
-  return `<div class="anomalies" id="anomalies"><h2>${head}</h2><ol>${items.join('')}</ol></div>`;
+  const shown = items.slice(0, ANOMALY_SHOWN_COUNT);
+  const rest = items.slice(ANOMALY_SHOWN_COUNT);
+  const more =
+    rest.length === 0
+      ? ''
+      : `<details><summary>and ${rest.length} more</summary>` +
+        `<ol start="${shown.length + 1}">${rest.join('')}</ol></details>`;
+  const list = `<ol>${shown.join('')}</ol>${more}`;
+  return `<div class="anomalies" id="anomalies"><h2>${head}</h2>${list}</div>`;
 }
 
 const secondsOf = (timeMs: number | null): string => `${((timeMs ?? 0) / 1_000).toFixed(3)} s`;
@@ -147,7 +138,9 @@ function operationsHtml(operations: readonly DrawnOperation[]): string {
   });
   const leftCount = operations.length - rows.length;
   const more = leftCount > 0 ? `<tr><td colspan="5">and ${leftCount} more</td></tr>` : '';
-  return `<table>${rows.join('')}${more}</table>`;
+  const names = ['client', 'operation', 'ended', 'called', 'answered'];
+  const titles = names.map((name, i) => `<th${i < 3 ? '' : ' class="number"'}>${name}</th>`);
+  return `<table><tr>${titles.join('')}</tr>${rows.join('')}${more}</table>`;
 }
 
 function barHtml({ bands, nemeses }: PageData): string {

@@ -1,8 +1,11 @@
 /** Makes the pages of a store from what is on disk: also of runs whose harness died. */
+
 import { join } from 'node:path';
+import { longestWriteGapOf } from '../checker/availability.ts';
 import { listRuns, readRun, type StoredRun } from '../store/run-reader.ts';
 import { writeWhole } from '../store/run-writer.ts';
 import { browserCode } from './browser-code.ts';
+import { describeGap } from './describe-run.ts';
 import { indexPage } from './index-page.ts';
 import type { TimelineInput } from './timeline-data.ts';
 import { timelinePage } from './timeline-page.ts';
@@ -30,7 +33,7 @@ export function timelineInputOf(run: StoredRun): TimelineInput {
     summary === null
       ? 'not counted: the run did not end'
       : `${summary.okCount} ok, ${summary.failCount} fail, ${summary.infoCount} info`;
-  const gapMs = summary?.longestWriteGapMs ?? null;
+  const gap = longestWriteGapOf(run.history.events);
   return {
     title: `${facts.workload} under ${nemeses}, seed ${facts.seed}`,
     facts: [
@@ -38,7 +41,7 @@ export function timelineInputOf(run: StoredRun): TimelineInput {
       ['cluster', `${facts.cluster}: ${facts.nodeNames.join(', ')}`],
       ['clients', `${facts.workerCount}`],
       ['operations', counts],
-      ['longest write gap', gapMs === null ? 'none around a fault' : `${Math.round(gapMs)} ms`],
+      ['longest write gap', gap === null ? 'none around a fault' : describeGap(gap)],
       ['commit', facts.commit],
       ...(settings.length === 0 ? [] : [['settings', settings.join(', ')] as const]),
     ],

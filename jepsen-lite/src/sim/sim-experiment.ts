@@ -5,8 +5,8 @@
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { judgeAvailability } from '../checker/availability.ts';
-import { coverageOf, describeCoverage } from '../checker/coverage.ts';
 import { worstOf } from '../checker/verdict.ts';
+import { describeRun } from '../report/describe-run.ts';
 import { writeIndex, writeTimeline } from '../report/write-reports.ts';
 import { summarizeRun } from '../store/run-summary.ts';
 import { followHistory, RunWriter, writeWhole } from '../store/run-writer.ts';
@@ -70,7 +70,7 @@ async function judge(
   return {
     ...{ directory: writer.directory, verdicts, summary },
     worst: worstOf(Object.values(verdicts)),
-    windows: describeCoverage(coverageOf(events)),
+    windows: describeRun(events),
     failpoints: [],
   };
 }

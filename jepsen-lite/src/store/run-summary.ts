@@ -1,5 +1,5 @@
 /** A run in a few figures: what the list of runs shows without reading whole histories. Pure. */
-import { writeGapsOf } from '../checker/availability.ts';
+import { longestWriteGapOf } from '../checker/availability.ts';
 import { finishedOperations, type HistoryEvent } from '../history.ts';
 
 export interface RunSummary {
@@ -19,14 +19,13 @@ export function summarizeRun(events: readonly HistoryEvent[]): RunSummary {
   const faults = events.filter((event) => event.kind === 'fault' && !event.isHealing);
   const faultsThat = (outcome: string): number =>
     faults.filter((event) => event.kind === 'fault' && event.outcome === outcome).length;
-  const gaps = writeGapsOf(events).map(({ gapMs }) => gapMs);
   return {
     okCount: counts.ok,
     failCount: counts.fail,
     infoCount: counts.info,
     installedFaultCount: faultsThat('installed'),
     skippedFaultCount: faultsThat('skipped'),
-    longestWriteGapMs: gaps.length === 0 ? null : gaps.reduce((a, b) => Math.max(a, b), 0),
+    longestWriteGapMs: longestWriteGapOf(events)?.gapMs ?? null,
     lastEventMs: events.reduce((last, { timeMs }) => Math.max(last, timeMs), 0),
   };
 }

@@ -10,6 +10,7 @@ import { judgeLogs, type NodeLog } from '../checker/node-logs.ts';
 import { judgeResources } from '../checker/resources.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import type { HistoryEvent } from '../history.ts';
+import { SQUEEZES } from '../nemesis/squeeze.ts';
 import type { Samples } from '../sampler.ts';
 
 /**
@@ -17,6 +18,10 @@ import type { Samples } from '../sampler.ts';
  * and what a start takes on a machine that has other things to do.
  */
 const RECOVERY_MS_MAX = 20_000;
+
+const MEMORY_SQUEEZES: ReadonlySet<string> = new Set(
+  SQUEEZES.filter((action) => action.startsWith('memory-')),
+);
 
 export interface RunEvidence {
   readonly events: readonly HistoryEvent[];
@@ -30,11 +35,20 @@ export function judgeRun(evidence: RunEvidence): Readonly<Record<string, Verdict
   const { events, isCoverageJudged, logs, samples } = evidence;
   const limits = { writeGapMsMax: Infinity, recoveryMsMax: RECOVERY_MS_MAX };
   const resources = judgeResources(samples.series);
+  const starved = starvedNodes(events);
   return {
     ...(isCoverageJudged ? { coverage: judgeCoverage(events) } : {}),
     availability: judgeAvailability(events, limits),
     invariants: judgeInvariants(samples.statuses),
     ...(isCoverageJudged || resources.kind !== 'unknown' ? { resources } : {}),
-    'node-logs': judgeLogs(logs),
+    'node-logs': judgeLogs(logs.map((log) => ({ ...log, isStarved: starved.has(log.nodeName) }))),
   };
+}
+
+/** Those that had too little memory at some time. */
+function starvedNodes(events: readonly HistoryEvent[]): ReadonlySet<string> {
+  const names = events.flatMap((event) =>
+    event.kind === 'fault' && MEMORY_SQUEEZES.has(event.action) ? event.targets : [],
+  );
+  return new Set(names);
 }

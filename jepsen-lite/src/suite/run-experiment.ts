@@ -6,7 +6,6 @@ import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { unreachable } from '@holdfast/base';
 import { ARCHIVE_SETTINGS, type ArchiveOutcome, ArchiveWatch } from '../archive/archive-watch.ts';
-import { coverageOf, describeCoverage } from '../checker/coverage.ts';
 import type { NodeLog } from '../checker/node-logs.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { worstOf } from '../checker/verdict.ts';
@@ -17,6 +16,7 @@ import type { ServerSettings } from '../cluster/server-command.ts';
 import { whyNotTogether } from '../nemesis/catalogue.ts';
 import { lookAtMachine, planLaunch } from '../nemesis/needs.ts';
 import type { Nemesis } from '../nemesis/nemesis.ts';
+import { describeRun } from '../report/describe-run.ts';
 import { writeIndex, writeTimeline } from '../report/write-reports.ts';
 import { type RunReport, run } from '../runner.ts';
 import { commitName } from '../sim/commit-name.ts';
@@ -34,7 +34,7 @@ export interface ExperimentResult {
   readonly verdicts: Readonly<Record<string, Verdict>>;
   readonly worst: Verdict;
   readonly summary: RunSummary;
-  /** For people: how many operations ran while all was well and during each fault. */
+  /** For people: the longest write gap, and what ran while all was well and during each fault. */
   readonly windows: readonly string[];
   /** Places of the product at which a test may end it, as far as a node got to them. */
   readonly failpoints: readonly string[];
@@ -146,7 +146,7 @@ async function judge(
     const store = cluster.storeDirectory === null ? {} : { store: cluster.storeDirectory };
     await keepDataDirectories(writer.directory, { ...pathsOf(cluster, 'data'), ...store });
   }
-  const windows = describeCoverage(coverageOf(events));
+  const windows = describeRun(events);
   const seen = [...cluster.failpointsSeen(), ...(archived?.failpoints ?? [])];
   const failpoints = [...new Set(seen)].sort();
   return { directory: writer.directory, verdicts, worst, summary, windows, failpoints };

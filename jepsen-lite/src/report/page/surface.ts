@@ -71,17 +71,21 @@ export function drawGrid(surface: Surface, hasLabels: boolean): void {
   }
 }
 
+/** Faults of several nemeses are strips one above the other, so that each is seen in its colour. */
 export function drawBands(surface: Surface, bands: readonly PageBand[]): void {
-  const { context, heightPx, view } = surface;
+  const { context, view } = surface;
+  const nemeses = [...new Set(bands.map(({ nemesis }) => nemesis))];
+  const heightPx = surface.heightPx / Math.max(1, nemeses.length);
   for (const band of bands) {
+    const top = nemeses.indexOf(band.nemesis) * heightPx;
     const left = xOf(view, band.fromMs);
     const right = Math.max(left + 2, xOf(view, band.toMs ?? view.endMs));
     if (right < view.leftPx || left > view.leftPx + view.widthPx) continue;
     context.globalAlpha = BAND_ALPHA;
     context.fillStyle = band.colour;
-    context.fillRect(left, 0, right - left, heightPx);
+    context.fillRect(left, top, right - left, heightPx);
     context.globalAlpha = 0.8;
-    context.fillRect(left, 0, 1, heightPx);
+    context.fillRect(left, top, 1, heightPx);
     context.globalAlpha = 1;
   }
 }

@@ -13,6 +13,7 @@ import type {
   SinkBackups,
 } from '../backup/backup-api.ts';
 import type { NodeService } from '../service-api.ts';
+import { bodyOf } from './request-body.ts';
 
 const wishesSchema = z.strictObject({
   type: z.enum(['full', 'incremental']),
@@ -45,7 +46,7 @@ export function addBackupRoutes(app: Hono, service: NodeService): void {
   );
   app.post('/api/v1/admin/backups/prune', async (context) => {
     const backup = backupOf(service);
-    const outcomes = await backup.prune(parsed(pruneSchema, await bodyOf(context)));
+    const outcomes = await backup.prune(await bodyOf(context, pruneSchema));
     return context.json({ sinks: outcomes.map(pruneView) });
   });
   app.post('/api/v1/admin/backups/:id/verify', async (context) => {
@@ -60,27 +61,11 @@ export function addBackupRoutes(app: Hono, service: NodeService): void {
 
 /** `?mode=sync` waits for its end; by default the answer says that it was begun. */
 async function begin(context: Context, backup: BackupService): Promise<Response> {
-  const made = backup.create(parsed(wishesSchema, await bodyOf(context)));
+  const made = backup.create(await bodyOf(context, wishesSchema));
   if (context.req.query('mode') === 'sync') return context.json(recordView(await made));
   // What becomes of it is in the status.
   made.catch(() => undefined);
   return context.json({ underWay: backup.status().underWay }, 202);
-}
-
-function parsed<Wishes>(schema: z.ZodType<Wishes>, body: unknown): Wishes {
-  const result = schema.safeParse(body);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const message = `${issue?.path.join('.') ?? 'body'}: ${issue?.message ?? 'is invalid'}`;
-  throw new HoldfastFailure('REQUEST_INVALID', message);
-}
-
-async function bodyOf(context: Context): Promise<unknown> {
-  try {
-    return await context.req.json();
-  } catch {
-    throw new HoldfastFailure('REQUEST_INVALID', 'the body must be JSON');
-  }
 }
 
 /** Without the manifest, which names every file. */

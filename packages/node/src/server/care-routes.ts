@@ -8,6 +8,7 @@ import { z } from 'zod';
 import type { BreakerName, CareService } from '../heal/care-api.ts';
 import type { RecoveryStats } from '../heal/recovery-stats.ts';
 import type { NodeService, ReplicaActivity } from '../service-api.ts';
+import { bodyOf } from './request-body.ts';
 
 const DAY_MS = 86_400_000;
 const settingsSchema = z.strictObject({
@@ -27,13 +28,7 @@ export function addCareRoutes(app: Hono, service: NodeService): void {
   app.post('/api/v1/admin/scrub', (context) => start(context, careOf(service)));
   app.put('/api/v1/admin/scrub', async (context) => {
     const care = careOf(service);
-    const parsed = settingsSchema.safeParse(await bodyOf(context));
-    if (!parsed.success) {
-      const [issue] = parsed.error.issues;
-      const message = `${issue?.path.join('.') ?? 'body'}: ${issue?.message ?? 'is invalid'}`;
-      throw new HoldfastError('REQUEST_INVALID', message);
-    }
-    care.configure(parsed.data);
+    care.configure(await bodyOf(context, settingsSchema));
     return context.json(care.status());
   });
   app.get('/api/v1/admin/recovery', (context) => {
@@ -110,14 +105,6 @@ function start(context: Context, care: CareService): Response {
   // A failure of the disk is in the log and in the next report.
   care.check().catch(() => undefined);
   return context.json(care.status(), 202);
-}
-
-async function bodyOf(context: Context): Promise<unknown> {
-  try {
-    return await context.req.json();
-  } catch {
-    throw new HoldfastError('REQUEST_INVALID', 'the body must be JSON');
-  }
 }
 
 function careOf(service: NodeService): CareService {

@@ -9,6 +9,7 @@ import { isBackupId } from '@holdfast/storage';
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
 import type { RestoresService } from '../backup/restore/restores-api.ts';
+import { bodyOf } from './request-body.ts';
 import { serviceOf } from './restore-routes.ts';
 
 const bodySchema = z.strictObject({
@@ -27,7 +28,7 @@ export function addRecoverRoutes(
 ): void {
   for (const base of ['/qdrant', '']) {
     app.on(['POST', 'PUT'], `${base}/snapshots/recover`, async (context) => {
-      throw clusterRefusal(await locationOf(context));
+      throw clusterRefusal((await bodyOf(context, bodySchema)).location);
     });
     app.on(['POST', 'PUT'], `${base}/collections/:name/snapshots/recover`, (context) =>
       recover(context, serviceOf(restores), clock),
@@ -46,7 +47,7 @@ async function recover(
   if (wait !== 'true' && wait !== 'false') {
     throw new HoldfastError('REQUEST_INVALID', 'wait: must be true or false');
   }
-  const { source, target } = snapshotAt(await locationOf(context));
+  const { source, target } = snapshotAt((await bodyOf(context, bodySchema)).location);
   const { done } = await restores.begin({
     ...{ source, target, clusterId: null, timeline: null },
     ...{ collections: [context.req.param('name') ?? ''], prefix: '', isPublished: true },
@@ -69,15 +70,6 @@ export function snapshotAt(location: string): { readonly source: string; readonl
     return { source: store + query, target: name };
   }
   return { source: url.replace(/(?<=[^/])\/$/, '') + query, target: 'latest' };
-}
-
-async function locationOf(context: Context): Promise<string> {
-  const body: unknown = await context.req.json().catch(() => null);
-  const result = bodySchema.safeParse(body);
-  if (result.success) return result.data.location;
-  const [issue] = result.error.issues;
-  const message = `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'is invalid'}`;
-  throw new HoldfastError('REQUEST_INVALID', message);
 }
 
 function clusterRefusal(location: string): HoldfastError {

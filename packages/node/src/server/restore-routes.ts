@@ -7,6 +7,7 @@ import type { Context, Hono } from 'hono';
 import { z } from 'zod';
 import { type RestoredRecord, restoreStateOf } from '../backup/restore/restored-record.ts';
 import type { RestoresService } from '../backup/restore/restores-api.ts';
+import { bodyOf } from './request-body.ts';
 
 /** A node has no more of them. */
 const COLLECTION_COUNT_MAX = 1_000;
@@ -48,7 +49,7 @@ async function begin(context: Context, restores: RestoresService): Promise<Respo
   if (mode !== 'sync' && mode !== 'async') {
     throw new HoldfastError('REQUEST_INVALID', 'mode: must be sync or async');
   }
-  const wishes = await wishesOf(context);
+  const wishes = await bodyOf(context, wishesSchema);
   const { done, restoreId } = await restores.begin({
     ...{ source: wishes.source ?? null, clusterId: wishes.cluster_id ?? null },
     ...{ timeline: wishes.timeline ?? null, target: wishes.target ?? 'latest' },
@@ -59,20 +60,6 @@ async function begin(context: Context, restores: RestoresService): Promise<Respo
   // What becomes of it is in the status.
   done.catch(() => undefined);
   return context.json({ restoreId, underWay: restores.status().underWay }, 202);
-}
-
-async function wishesOf(context: Context): Promise<z.infer<typeof wishesSchema>> {
-  let body: unknown;
-  try {
-    body = await context.req.json();
-  } catch (cause) {
-    throw new HoldfastError('REQUEST_INVALID', 'the body must be JSON', { cause });
-  }
-  const result = wishesSchema.safeParse(body);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const message = `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'is invalid'}`;
-  throw new HoldfastError('REQUEST_INVALID', message);
 }
 
 /** @throws HoldfastError REQUEST_INVALID: there is no store */

@@ -1,9 +1,10 @@
 /** Standbys over HTTP, behind the API key. Only the leader begins and promotes. */
 import { HoldfastError } from '@holdfast/base';
-import type { Context, Hono } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import type { NodeService } from '../service-api.ts';
 import type { SiteService } from '../standby/site-api.ts';
+import { bodyOf } from './request-body.ts';
 
 const beginSchema = z.strictObject({ clusterId: z.string().min(1).max(64) });
 const promoteSchema = z.strictObject({ isForced: z.boolean().exactOptional() });
@@ -19,13 +20,13 @@ export function addStandbyRoutes(app: Hono, service: NodeService): void {
     return context.json({ ...status, content: await standby.contentDigest() });
   });
   app.post('/api/v1/admin/standby/begin', async (context) => {
-    const { clusterId } = parsed(beginSchema, await bodyOf(context));
+    const { clusterId } = await bodyOf(context, beginSchema);
     const standby = standbyOf(service);
     await standby.begin(clusterId);
     return context.json(standby.status());
   });
   app.post('/api/v1/admin/standby/promote', async (context) => {
-    const { isForced = false } = parsed(promoteSchema, await bodyOf(context));
+    const { isForced = false } = await bodyOf(context, promoteSchema);
     return context.json(await standbyOf(service).promote({ isForced }));
   });
   app.get('/api/v1/admin/standby/diff', async (context) => {
@@ -36,22 +37,6 @@ export function addStandbyRoutes(app: Hono, service: NodeService): void {
     }
     return context.json(await standbyOf(service).differences(limit));
   });
-}
-
-function parsed<Wishes>(schema: z.ZodType<Wishes>, body: unknown): Wishes {
-  const result = schema.safeParse(body);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const message = `${issue?.path.join('.') ?? 'body'}: ${issue?.message ?? 'is invalid'}`;
-  throw new HoldfastError('REQUEST_INVALID', message);
-}
-
-async function bodyOf(context: Context): Promise<unknown> {
-  try {
-    return await context.req.json();
-  } catch {
-    throw new HoldfastError('REQUEST_INVALID', 'the body must be JSON');
-  }
 }
 
 function standbyOf({ care, standby }: NodeService): SiteService {
