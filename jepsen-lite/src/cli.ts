@@ -33,6 +33,11 @@ const EXIT_USAGE = 2;
 const EXIT_BROKEN = 4;
 const CLUSTER_MODES: readonly ClusterMode[] = ['process', 'netns', 'sim'];
 
+const [SECONDS, INTERVAL_SECONDS] = [
+  EXPERIMENT_DEFAULTS.durationMs / 1_000,
+  EXPERIMENT_DEFAULTS.faultIntervalMs / 1_000,
+];
+
 const HELP = `Breaks a real cluster while clients write and read, and judges what it kept.
 
   npm run jepsen -- --workload register --nemesis kill,pause --seed 7
@@ -42,9 +47,10 @@ const HELP = `Breaks a real cluster while clients write and read, and judges wha
   --workload NAME          what the clients do (register)
   --nemesis NAMES          what is broken, with commas between them, or none (kill)
   --seed N                 repeats operations and faults (drawn)
-  --nodes N --workers N    nodes and clients (${EXPERIMENT_DEFAULTS.nodeCount} and ${EXPERIMENT_DEFAULTS.workerCount})
-  --seconds S              how long (${EXPERIMENT_DEFAULTS.durationMs / 1_000})
-  --interval-seconds S     from one fault or healing to the next (${EXPERIMENT_DEFAULTS.faultIntervalMs / 1_000})
+  --nodes N                (${EXPERIMENT_DEFAULTS.nodeCount})
+  --workers N              clients (${EXPERIMENT_DEFAULTS.workerCount})
+  --seconds S              how long (${SECONDS})
+  --interval-seconds S     from one fault or healing to the next (${INTERVAL_SECONDS})
   --cluster MODE           ${CLUSTER_MODES.join(', ')} (${EXPERIMENT_DEFAULTS.cluster})
   --store DIRECTORY        where runs are kept (jepsen-lite/store)
   --prefill ROWS           rows beside the workload (0)

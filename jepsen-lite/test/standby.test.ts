@@ -1,11 +1,13 @@
 // Goal: the steps that docs/OPERATING.md gives for the loss of a site work as written, with real
-// processes, the command line and a folder as the store between the clusters.
-import { pathToFileURL } from 'node:url';
+// processes, the command line and an S3 server as the store between the clusters; with a folder
+// where no such server is installed.
+import { cephMissing } from '@holdfast/node/testing';
 import t from 'tap';
 import { readJson } from '../src/cluster/node-http.ts';
 import { ProcessCluster } from '../src/cluster/process-cluster.ts';
 import { clusterIdOf, untilArchived } from '../src/drill/archived.ts';
 import { holdfast } from '../src/drill/holdfast-command.ts';
+import { openProofStore } from '../src/drill/proof-store.ts';
 import { keepSecret, rebuild, removeDataDirectories } from '../src/drill/rebuild.ts';
 import { withClient } from '../src/drill/with-client.ts';
 import { waitFor } from '../src/wait.ts';
@@ -43,8 +45,9 @@ async function siteOf(cluster: ProcessCluster): Promise<StandbyView['site'] | nu
 }
 
 t.test('a site is lost: the standby takes over, and the old primary is fenced', async (t) => {
-  const store = t.testdir();
-  const settings = { ...SETTINGS, backupSinks: pathToFileURL(store).href };
+  const { close, url: store } = await openProofStore(cephMissing() === false ? 's3' : 'file');
+  t.teardown(close);
+  const settings = { ...SETTINGS, backupSinks: store };
   const options = { nodeCount: 1, settings };
   const primary = await ProcessCluster.launch({ ...options, name: 'test-standby-primary' });
   t.teardown(() => primary.stop());

@@ -26,8 +26,8 @@ export interface StoreAudit {
 /** What became of a file that no backup names, and that is old enough to go. */
 export interface RemovalView {
   /**
-   * What the leader said: that it removed what nobody needs, or that it removed nothing. Unknown: it
-   * failed on the way, or its answer was lost.
+   * What the leader said: that it removed what nobody needs, or that it removed nothing. Unknown:
+   * it failed on the way, or its answer was lost.
    */
   readonly answer: 'done' | 'refused' | 'unknown';
   readonly isGarbageLeft: boolean;

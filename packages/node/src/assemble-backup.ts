@@ -8,6 +8,9 @@ import type { RotListener } from './replica/log-store.ts';
 import type { Replica } from './replica/replica.ts';
 import { pauseBy } from './replica/slices.ts';
 
+/** A backup goes on without it. */
+const SEAL_TIMEOUT_MS = 30_000;
+
 /** Null where there is no place for backups. `makeNodeSite` tells it when to archive. */
 export function makeNodeBackup(
   { dataDirectory, identity }: AssembleOptions,
@@ -21,6 +24,9 @@ export function makeNodeBackup(
     ...{ log: wal.groupLog(identity.group), pause: pauseBy(parts.defer) },
     replica: {
       checkpoint: () => replica.checkpoint(),
+      sealGrowing: async () => {
+        await replica.sealGrowing(parts.clock.monotonicMs() + SEAL_TIMEOUT_MS);
+      },
       pin: (root) => replica.checkpointer.pin(root),
       commitIndex: () => replica.raftStatus().commit,
       site: () => replica.meta.site,

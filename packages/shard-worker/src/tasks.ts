@@ -27,6 +27,8 @@ export type LaneCommand =
       readonly uid: number;
       readonly algorithm: ChecksumAlgorithm;
     }
+  /** What grows in any shard, and is large enough, becomes a segment. */
+  | { readonly kind: 'seal'; readonly index: LogIndex }
   /** The collection has another definition from here on: other payload indexes. */
   | {
       readonly kind: 'redefineCollection';

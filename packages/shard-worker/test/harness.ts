@@ -130,6 +130,12 @@ export class HostDriver {
     return { kind: 'written', deletedCount };
   }
 
+  /** An entry that asks every shard to seal what has grown. */
+  async seal(): Promise<void> {
+    const index = at(this.appliedIndex + 1);
+    await this.#applyEverywhere(() => [{ kind: 'seal', index }]);
+  }
+
   /** Searches every lane and merges as the node does. */
   async search(query: Partial<SearchQuery> & { readonly vector: Float32Array }): Promise<{
     readonly hits: readonly SearchHit[];

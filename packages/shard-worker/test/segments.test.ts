@@ -97,12 +97,15 @@ const docs = definitionOf({
   ...{ dimension: 4, shardCount: 2, sealRowCount: 4_000, sealSizeBytes: 1 << 20 },
 });
 
-/** Mixed operations: most upserts go to few ids, so that segments lose rows at different rates. */
+/**
+ * Mixed operations: most upserts go to few ids, so that segments lose rows at different rates. An
+ * entry without any asks for a sealing.
+ */
 function mixedLog(seed: number): readonly (readonly PointOp[])[] {
   const random = new SeededRandom(seed);
   const none = { kind: 'none' } as const;
-  return Array.from({ length: ENTRY_COUNT }, () =>
-    Array.from({ length: OPS_PER_ENTRY }, (): PointOp => {
+  return Array.from({ length: ENTRY_COUNT }, (_unused, i) =>
+    Array.from({ length: i % 23 === 22 ? 0 : OPS_PER_ENTRY }, (): PointOp => {
       const range = random.nextBelow(3) === 0 ? ID_COUNT : ID_COUNT / 10;
       const id = random.nextBelow(range);
       if (random.nextBelow(8) === 0) return { type: 'delete', id, condition: none };
@@ -148,8 +151,11 @@ class Replica {
   }
 
   async replay(toIndex: number): Promise<void> {
-    while (this.driver.appliedIndex < toIndex)
-      await this.driver.write(this.log[this.driver.appliedIndex - 1] ?? []);
+    while (this.driver.appliedIndex < toIndex) {
+      const ops = this.log[this.driver.appliedIndex - 1] ?? [];
+      if (ops.length === 0) await this.driver.seal();
+      else await this.driver.write(ops);
+    }
   }
 
   async checkpoint(): Promise<void> {
@@ -313,6 +319,40 @@ async function slowReplica(log: readonly (readonly PointOp[])[], last: number) {
   await replica.checkpoint();
   return replica;
 }
+
+tap.test('an entry seals what has grown to a sixteenth of a limit, and leaves less', async (t) => {
+  const definition = definitionOf({ shardCount: 1, sealRowCount: 160 });
+  const replica = new Replica([], definition);
+  await replica.start(1);
+  const { driver } = replica;
+  const upsert = (id: number): Promise<unknown> =>
+    driver.write([
+      {
+        ...{ type: 'upsert', id, vector: new Float32Array(4).fill(id), payload: null },
+        condition: { kind: 'none' },
+      },
+    ]);
+  /** Segments, and live rows beside them. */
+  const shape = async (): Promise<readonly [segments: readonly number[], growing: number]> => {
+    await replica.checkpoint();
+    const { manifest } = readManifest(replica.fs, DATA, must(replica.newest?.manifests[0]));
+    return [manifest.segments.map(({ rowCount }) => rowCount), manifest.growing.liveRowCount];
+  };
+  for (let id = 1; id <= 9; id++) await upsert(id);
+  await driver.seal();
+  t.same(await shape(), [[], 9], 'too few');
+  await upsert(9);
+  await driver.seal();
+  t.same(await shape(), [[9], 0], 'ten were written, of which one is dead');
+  await driver.seal();
+  t.same(await shape(), [[9], 0], 'nothing grows');
+  await upsert(10);
+  const digests = await driver.digests();
+  t.same(await shape(), [[9], 1]);
+  await replica.start(1);
+  t.same(await replica.driver.digests(), digests, 'and is read back');
+  t.equal(await replica.driver.count(), 10);
+});
 
 tap.test('dead rows leave memory, and nobody can tell', async (t) => {
   const definition = definitionOf({ sealRowCount: 30 });

@@ -38,6 +38,7 @@ export async function backUpNode(
   order: NodeBackupOrder,
 ): Promise<readonly SinkOutcome[]> {
   const { replica } = options;
+  await sealGrowing(options);
   const root = await replica.checkpoint();
   const letGo = replica.pin(root);
   let pinned: PinnedCheckpoint;
@@ -50,6 +51,16 @@ export async function backUpNode(
     return await toAll(options, order, pinned);
   } finally {
     pinned.release();
+  }
+}
+
+/** Without it the backup is as good, only larger. */
+async function sealGrowing({ logger, replica }: NodeBackupOptions): Promise<void> {
+  try {
+    await replica.sealGrowing?.();
+  } catch (thrown) {
+    if (!(thrown instanceof HoldfastError)) throw thrown;
+    logger.info({ code: thrown.code }, 'a backup is made of growing rows as they are');
   }
 }
 

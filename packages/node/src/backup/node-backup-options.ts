@@ -42,6 +42,11 @@ export interface BackupStores {
 
 /** What it needs of the replica. */
 export interface BackedUpReplica {
+  /**
+   * What grows, and is large enough, becomes segments, which later backups need not send again.
+   * Left out: it stays as it is. @throws HoldfastError NOT_LEADER, REQUEST_TIMEOUT, ...
+   */
+  sealGrowing?(): Promise<void>;
   /** Makes one now. */
   checkpoint(): Promise<CheckpointRoot>;
   /** The files of `root` stay until the returned function is called. */

@@ -25,6 +25,7 @@ export function writeAnswer(result: ApplyResult, what: string): ResultBody {
     case 'sessionClosed':
     case 'sessionsExpired':
     case 'verified':
+    case 'sealed':
     case 'siteChanged':
       return {};
     case 'collectionCreated':

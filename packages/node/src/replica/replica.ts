@@ -40,6 +40,7 @@ import {
   makeReadmission,
 } from './member-parts.ts';
 import type { Membership } from './membership.ts';
+import { sealCommand, sessionExpiryCommand, verifyCommand } from './own-commands.ts';
 import type { OpenOperation, ProposalOrigin } from './proposals.ts';
 import { Proposals } from './proposals.ts';
 import { purgeCommands } from './purge-dropped.ts';
@@ -54,7 +55,6 @@ import {
   replayWatch,
   scheduleOf,
 } from './replica-parts.ts';
-import { sessionExpiryCommand, verifyCommand } from './session-expiry.ts';
 import { type DiskView, SlowDiskWatch } from './slow-disk.ts';
 import { compactionParts, Snapshots } from './snapshots.ts';
 
@@ -218,6 +218,14 @@ export class Replica {
   /** Every replica compares its digests after this; resolves when it was applied here. */
   verify(deadlineMs: number): Promise<ApplyResult> {
     return this.propose(verifyCommand(this.nextStampMs()), deadlineMs);
+  }
+
+  /**
+   * What grows in any shard, and is large enough, is a segment after this, on every replica.
+   * @throws HoldfastError NOT_LEADER, REQUEST_TIMEOUT, ...
+   */
+  sealGrowing(deadlineMs: number): Promise<ApplyResult> {
+    return this.propose(sealCommand(this.nextStampMs()), deadlineMs);
   }
 
   /** Stops taking part for a reason that this replica found in itself. */

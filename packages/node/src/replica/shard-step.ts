@@ -13,6 +13,8 @@ export function shardCommand(index: LogIndex, step: ShardStep): LaneCommand {
       return { kind: 'createCollection', index, definition: step.definition };
     case 'redefineShards':
       return { kind: 'redefineCollection', index, definition: step.definition };
+    case 'sealShards':
+      return { kind: 'seal', index };
     case 'dropShards':
       return { kind: 'dropCollection', index, uid: step.uid };
     case 'changeChecksum': {

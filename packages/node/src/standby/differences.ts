@@ -83,11 +83,12 @@ function aboutOf(command: Command, nameOf: (uid: number) => string): About | nul
       return { kind, collection: command.uids.map(nameOf).join(', '), ...none };
     case 'write':
       return { collection: nameOf(command.uid), ...pointsOf(command.ops) };
-    // Sessions hold no data.
+    // Sessions hold no data, and a segment has the rows that grew.
     case 'openSession':
     case 'closeSession':
     case 'expireSessions':
     case 'verify':
+    case 'seal':
     case 'site':
     case 'follow':
       return null;

@@ -10,6 +10,7 @@ export type ApplyValue =
   | { readonly kind: 'sessionClosed' }
   | { readonly kind: 'sessionsExpired'; readonly count: number }
   | { readonly kind: 'verified' }
+  | { readonly kind: 'sealed' }
   /** Of `site`; and of `follow`, when it was passed over, or had nothing to execute. */
   | { readonly kind: 'siteChanged'; readonly isChanged: boolean }
   | { readonly kind: 'collectionCreated'; readonly definition: CollectionDefinition }

@@ -64,6 +64,8 @@ export type Command =
     }
   /** Changes nothing: every replica tells the digests of its shards after this entry. */
   | { readonly kind: 'verify' }
+  /** What grows in any collection, and is large enough, becomes a segment: before a backup. */
+  | { readonly kind: 'seal' }
   | {
       readonly kind: 'createPayloadIndex';
       readonly uid: number;
@@ -111,6 +113,7 @@ const KIND_CODES = {
   createHiddenCollection: 17,
   finishCollection: 18,
   publishCollections: 19,
+  seal: 20,
 } as const satisfies Record<Command['kind'], number>;
 
 const textEncoder = new TextEncoder();
@@ -185,6 +188,7 @@ function encodeJsonBody(command: Exclude<Command, { kind: 'write' | 'follow' }>)
   switch (command.kind) {
     case 'openSession':
     case 'verify':
+    case 'seal':
       return '{}';
     case 'closeSession':
       return JSON.stringify({ sessionId: command.sessionId });
@@ -238,6 +242,8 @@ function decodeBody(kindCode: number, bytes: Uint8Array, view: DataView): Comman
       return { kind: 'openSession' };
     case KIND_CODES.verify:
       return { kind: 'verify' };
+    case KIND_CODES.seal:
+      return { kind: 'seal' };
     case KIND_CODES.closeSession:
       return { kind: 'closeSession', ...(body as { sessionId: SessionId }) };
     case KIND_CODES.expireSessions:

@@ -202,6 +202,9 @@ export class MetaMachine {
       case 'verify':
         slot.result = succeeded(entry, { kind: 'verified' });
         return { kind: 'verify', slot };
+      case 'seal':
+        slot.result = succeeded(entry, { kind: 'sealed' });
+        return { kind: 'sealShards', slot };
       case 'createCollection':
         return this.#createCollection(entry, command, slot);
       case 'dropCollection': {
@@ -317,9 +320,9 @@ export class MetaLoader {
   }
 }
 
-/** What clients may not do here; null: it is executed. */
+/** What clients may not do here, and nodes may; null: it is executed. */
 function refusalOf({ kind }: Site, command: Command): 'READ_ONLY' | 'FENCED' | null {
-  if (kind === 'primary' || command.kind === 'verify') return null;
+  if (kind === 'primary' || command.kind === 'verify' || command.kind === 'seal') return null;
   return kind === 'standby' ? 'READ_ONLY' : 'FENCED';
 }
 

@@ -25,6 +25,8 @@ export type MetaStep =
       readonly slot: ResultSlot;
       readonly definition: CollectionDefinition;
     }
+  /** What grows in any shard, and is large enough, becomes a segment. */
+  | { readonly kind: 'sealShards'; readonly slot: ResultSlot }
   /** Its rows go for good. */
   | { readonly kind: 'dropShards'; readonly slot: ResultSlot; readonly uid: number }
   | {

@@ -303,6 +303,10 @@ export class LaneEngine {
       case 'changeChecksum':
         this.#changeChecksum(command.uid, command.algorithm);
         return null;
+      case 'seal':
+        for (const { shards } of this.#collections.values())
+          for (const shard of shards.values()) shard.sealGrowing();
+        return null;
       case 'write': {
         const collection = must(this.#collections.get(command.uid), 'write to no collection');
         const { shardCount } = collection.definition;

@@ -126,6 +126,11 @@ export class Shard {
     return true;
   }
 
+  /** An entry of its own: what grows becomes a segment if it is large enough. */
+  sealGrowing(): void {
+    this.ledger.sealGrowing(this.rows);
+  }
+
   /** To be called once per entry that touched this shard, after its last op. */
   endEntry(): void {
     this.ledger.entryEnded(this.rows);

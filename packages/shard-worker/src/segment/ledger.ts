@@ -6,6 +6,7 @@
  * - After an entry's last op on the shard, if either count has reached the collection's limit, the
  *   growing part is sealed: the segment holds, in row order, exactly the rows of the growing part
  *   that are live at that moment. A part with no live row leaves no segment. Counts restart at 0.
+ * - An entry of the log may seal earlier: what has reached a sixteenth of either limit.
  * - A row of a sealed segment that dies later becomes a tombstone: its position in the segment and
  *   the index of the entry that killed it, in the order of the log.
  * - After that, segments without a live row leave the list, and at most one run of neighbours is
@@ -23,6 +24,9 @@ import { lowerBound } from './lower-bound.ts';
 import type { SealLimits } from './merge-policy.ts';
 import { decideMerge } from './merge-policy.ts';
 import { firstKept, SealedSegment } from './sealed-segment.ts';
+
+/** Part of the format, as the numbers of the merge policy are. */
+const EARLY_SEAL_DIVISOR = 16;
 
 export class SegmentLedger {
   readonly #limits: SealLimits;
@@ -88,6 +92,12 @@ export class SegmentLedger {
     if (this.#mayMerge) this.#mergeOne(rows);
   }
 
+  /** As an entry of its own, before a backup: what is small would leave many small segments. */
+  sealGrowing(rows: RowStore): void {
+    if (this.#hasReached(EARLY_SEAL_DIVISOR)) this.#seal(rows);
+    this.entryEnded(rows);
+  }
+
   growingLiveRows(rows: RowStore): Uint32Array {
     const live: number[] = [];
     for (let row = this.#growingFirstRow; row < rows.rowCount; row++)
@@ -127,8 +137,17 @@ export class SegmentLedger {
   }
 
   #sealIfFull(rows: RowStore): void {
+    if (this.#hasReached(1)) this.#seal(rows);
+  }
+
+  /** Whether a part of either limit is reached. */
+  #hasReached(divisor: number): boolean {
     const { sealRowCount, sealSizeBytes } = this.#limits;
-    if (this.#growingRowCount < sealRowCount && this.#growingSizeBytes < sealSizeBytes) return;
+    const isLong = this.#growingRowCount * divisor >= sealRowCount;
+    return isLong || this.#growingSizeBytes * divisor >= sealSizeBytes;
+  }
+
+  #seal(rows: RowStore): void {
     const live = this.growingLiveRows(rows);
     if (live.length > 0) this.#sealed.push(this.#newSegment(rows, live));
     this.#growingFirstRow = rows.rowCount;

@@ -1,6 +1,8 @@
 /**
- * Sessions expire by log time only, and only by a logged command: the leader proposes it, every
- * replica checks each session again when it applies it.
+ * Commands that no client asked for: the leader proposes them by itself.
+ *
+ * Sessions expire by log time only, and only by a logged command: every replica checks each session
+ * again when it applies it.
  */
 import { encodeCommand } from '../state/command.ts';
 import type { MetaMachine } from '../state/meta-machine.ts';
@@ -26,10 +28,10 @@ export function sessionExpiryCommand(
 }
 
 /** Asks every replica for the digests of its shards after this entry. */
-export const verifyCommand = (stampMs: number): Uint8Array =>
-  encodeCommand({
-    timestampMs: stampMs,
-    session: null,
-    bodyHash: 0n,
-    command: { kind: 'verify' },
-  });
+export const verifyCommand = (stampMs: number): Uint8Array => plainCommand(stampMs, 'verify');
+
+/** What grows becomes segments, where it is large enough. */
+export const sealCommand = (stampMs: number): Uint8Array => plainCommand(stampMs, 'seal');
+
+const plainCommand = (stampMs: number, kind: 'seal' | 'verify'): Uint8Array =>
+  encodeCommand({ timestampMs: stampMs, session: null, bodyHash: 0n, command: { kind } });
