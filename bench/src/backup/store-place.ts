@@ -2,8 +2,9 @@
  * The stores that backups are measured against: a folder on the disk of the cluster, and Ceph's
  * gateway on loopback where it is installed. What is not there is a note in the report.
  */
+import { SeededRandom } from '@holdfast/base';
 import { withProofStore } from '@holdfast/jepsen-lite';
-import { cephMissing } from '@holdfast/node/testing';
+import { cephMissing, openSinkForTests } from '@holdfast/node/testing';
 
 export type StoreKind = 'folder' | 'S3';
 
@@ -20,3 +21,15 @@ export const withStore = <Answer>(
   kind: StoreKind,
   body: (url: string) => Promise<Answer>,
 ): Promise<Answer> => withProofStore(kind === 'S3' ? 's3' : 'file', body);
+
+/** Nobody may be at work on it. */
+export async function emptyStore(url: string): Promise<void> {
+  const sink = await openSinkForTests(url, new SeededRandom(1));
+  try {
+    const keys: string[] = [];
+    for await (const { key } of sink.list('')) keys.push(key);
+    await sink.remove(keys);
+  } finally {
+    await sink.close();
+  }
+}

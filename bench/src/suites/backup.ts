@@ -13,12 +13,18 @@ import {
   measureEachStore,
   SCHEDULES_OFF,
 } from '../backup/each-store.ts';
-import type { StoreKind } from '../backup/store-place.ts';
+import { emptyStore, type StoreKind } from '../backup/store-place.ts';
 import { runClosedLoop } from '../closed-loop.ts';
 import { clusteredDataset, type Dataset } from '../dataset.ts';
 import { atLeast, atMost, type Bench, type BenchContext, type Figure, figure } from '../result.ts';
 import { percentile } from '../statistics.ts';
-import { loadVectors, QUICK_VECTOR_COUNT, waitUntilIndexed, withCluster } from './with-cluster.ts';
+import {
+  LOAD_BATCH_POINT_COUNT,
+  loadVectors,
+  QUICK_VECTOR_COUNT,
+  waitUntilIndexed,
+  withCluster,
+} from './with-cluster.ts';
 
 const DIMENSION = 128;
 const VECTOR_COUNT = 200_000;
@@ -40,7 +46,7 @@ interface Taken extends Pick<MadeAnew, 'phasesMs'> {
   /** Nothing else to do; the store is empty. */
   readonly first: MadeBackup;
   readonly second: MadeBackup;
-  /** All rows have changed since, under writes. */
+  /** Under writes; the store is empty again. */
   readonly loaded: MadeBackup;
   readonly quietP99Ms: number;
   readonly loadedP99Ms: number;
@@ -82,12 +88,10 @@ function measure(
     await loadVectors(collection, dataset.vectors);
     await settled(cluster, dataset);
     const first = await backUp('first');
-    const changedCount = Math.max(1, Math.floor(dataset.vectors.length * CHANGED_SHARE));
-    await loadVectors(collection, dataset.vectors.slice(0, changedCount).map(negated));
+    await changeSome(collection, dataset);
     const second = await backUp('second');
-    // Other content for all rows, so that the next backup has to send them all.
-    await loadVectors(collection, dataset.vectors.map(negated));
-    await settled(cluster, dataset);
+    // So that the next one has to send everything.
+    await emptyStore(url);
     const underWrites = await p99UnderWrites(collection, dataset, context, () =>
       backUp('under writes'),
     );
@@ -101,6 +105,15 @@ async function settled(cluster: ProcessCluster, { vectors }: Dataset): Promise<v
   // Few rows have no graph.
   if (vectors.length < QUICK_VECTOR_COUNT) return;
   await waitUntilIndexed(cluster, vectors.length, INDEX_TIMEOUT_MS);
+}
+
+/** Every hundredth row: in all segments, and among those that grow. */
+async function changeSome(collection: Collection, { vectors }: Dataset): Promise<void> {
+  const stride = Math.round(1 / CHANGED_SHARE);
+  const points = vectors.flatMap((vector, id) =>
+    id % stride === 0 ? [{ id, vector: negated(vector) }] : [],
+  );
+  await collection.upsertMany(points, { batchSize: LOAD_BATCH_POINT_COUNT });
 }
 
 const negated = (vector: Float32Array): Float32Array => vector.map((value) => -value);
