@@ -145,6 +145,30 @@ t.test(
   },
 );
 
+t.test('bytes that were damaged on their way are refused and sent again', { skip }, async (t) => {
+  const { proxy, sink } = await proxied(t);
+  const isSecondPart = ({ method, path }: ProxiedRequest): boolean =>
+    method === 'PUT' && path.includes('partNumber=2');
+  const small = new PatternSource(4, 70_000);
+  const large = new PatternSource(3, 20 * MIB);
+  for (const [key, source, ifAbsent, isDamaged] of [
+    ['hurt-whole', small, true, isWholePut],
+    ['hurt-stream', large, true, isWholePut],
+    ['hurt-parts', large, false, isSecondPart],
+  ] as const) {
+    let damagedCount = 0;
+    proxy.decide = (request) => {
+      if (damagedCount > 0 || !isDamaged(request)) return { kind: 'pass' };
+      damagedCount += 1;
+      return { kind: 'flipRequest' };
+    };
+    t.equal(await sink.put(key, source, { ifAbsent }), 'stored', key);
+    t.equal(damagedCount, 1, 'something was damaged');
+    t.equal(await digestOfRead(sink, key), digestOf(source), 'and it is as it was');
+  }
+  await sink.remove(['hurt-whole', 'hurt-stream', 'hurt-parts']);
+});
+
 /** Many objects: the first archiver is not done before the others have found where to begin. */
 const RACED_ENTRY_COUNT = 240;
 

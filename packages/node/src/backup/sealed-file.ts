@@ -11,7 +11,7 @@ import type { TransferBudget } from '../replica/transfer-budget.ts';
 import type { FileFacts } from './file-facts.ts';
 import type { SealedFrames, SealingPlace } from './sealing/file-frames.ts';
 import { sealingHere, throwAborted } from './sealing/file-frames.ts';
-import type { ContentDigest, DigestOptions, SinkSource } from './sinks/sink.ts';
+import type { SinkSource } from './sinks/sink.ts';
 
 /** How everything that a backup writes is sealed. */
 export interface SealSettings {
@@ -81,8 +81,8 @@ export class SealedFileSource implements SinkSource {
   }
 
   /** Costs no budget: nothing leaves. */
-  async digest(options: DigestOptions): Promise<ContentDigest> {
-    return this.#frames.digest(options);
+  async digest(signal?: AbortSignal): Promise<string> {
+    return this.#frames.digest(signal);
   }
 
   close(): void {

@@ -25,7 +25,10 @@ const pace = new ScrubPace(input.bytesPerSecMax, {
   ...{ clock: SYSTEM_CLOCK, timers: SYSTEM_TIMERS, pause },
 });
 const reader = new InlineScrubReader(new NodeFileSystem(), pace);
-const started: ScrubThreadTold = { kind: 'started', priorityRefusal: lowerThreadPriority() };
+const started: ScrubThreadTold = {
+  kind: 'started',
+  priorityRefusal: lowerThreadPriority('lowest'),
+};
 port.postMessage(started);
 port.on('message', (request: ScrubThreadRequest) => {
   switch (request.kind) {

@@ -6,7 +6,6 @@
  * Invariant: what is sealed is what was examined, frame by frame, or the read fails; so no frame is
  * ever sealed with two contents.
  */
-import { createHash } from 'node:crypto';
 import { assert, HoldfastError } from '@holdfast/base';
 import type { ArchiveKey, Compression, FileHandle, FileSystem } from '@holdfast/storage';
 import {
@@ -22,7 +21,6 @@ import type { Pause } from '../../replica/slices.ts';
 import type { PinnedFile } from '../checkpoint-source.ts';
 import type { FileFacts } from '../file-facts.ts';
 import { examineFile, FRAME_DIGEST_SIZE_BYTES, notTheFile, readFully } from '../file-facts.ts';
-import type { ContentDigest, DigestOptions } from '../sinks/sink.ts';
 
 /** What has to be known to seal a file, and can be sent to another thread. */
 export interface SealOrder {
@@ -45,7 +43,7 @@ export interface SealedFrames {
   /** The whole frame; it belongs to the caller. @throws HoldfastError FILE_CORRUPT, FILE_IO */
   frame(number: number): Promise<Uint8Array>;
   /** Of the whole object. @throws HoldfastError FILE_CORRUPT, FILE_IO, ABORTED */
-  digest(options: DigestOptions): Promise<ContentDigest>;
+  digest(signal?: AbortSignal): Promise<string>;
   close(): void;
 }
 
@@ -128,20 +126,15 @@ class FileFrames implements SealedFrames {
     return frame;
   }
 
-  async digest({ isMd5Needed, signal }: DigestOptions): Promise<ContentDigest> {
-    if (this.#sha256 !== null && !isMd5Needed) return { sha256: this.#sha256, md5Base64: '' };
+  async digest(signal?: AbortSignal): Promise<string> {
+    if (this.#sha256 !== null) return this.#sha256;
     const sha256 = createStreamDigest();
-    const md5 = createHash('md5');
-    const update = (bytes: Uint8Array): void => {
-      sha256.update(bytes);
-      if (isMd5Needed) md5.update(bytes);
-    };
-    update(this.header);
+    sha256.update(this.header);
     for (let number = 0; number < this.#sealer.frameCount; number++) {
       throwAborted(this.#order.fullPath, signal);
-      update(await this.frame(number));
+      sha256.update(await this.frame(number));
     }
-    return { sha256: sha256.finishHex(), md5Base64: isMd5Needed ? md5.digest('base64') : '' };
+    return sha256.finishHex();
   }
 
   close(): void {

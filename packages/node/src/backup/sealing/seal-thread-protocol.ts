@@ -1,7 +1,6 @@
 /** What the sealing thread is asked, and answers. Frames change hands, they are not copied. */
 import type { PinnedFile } from '../checkpoint-source.ts';
 import type { FileFacts } from '../file-facts.ts';
-import type { ContentDigest } from '../sinks/sink.ts';
 import type { SealOrder } from './file-frames.ts';
 
 /** `id` is new in every question; that of `open` names the open file from then on. */
@@ -14,12 +13,7 @@ export type SealQuestion =
       readonly fileId: number;
       readonly number: number;
     }
-  | {
-      readonly kind: 'digest';
-      readonly id: number;
-      readonly fileId: number;
-      readonly isMd5Needed: boolean;
-    };
+  | { readonly kind: 'digest'; readonly id: number; readonly fileId: number };
 
 export type SealThreadRequest =
   | SealQuestion
@@ -37,5 +31,6 @@ export interface SealAnswers {
   readonly examine: FileFacts;
   readonly open: OpenedFrames;
   readonly frame: Uint8Array;
-  readonly digest: ContentDigest;
+  /** Lower-case hex. */
+  readonly digest: string;
 }

@@ -9,7 +9,6 @@ import { HoldfastError } from '@holdfast/base';
 import { AskedThread } from '../../threads/asked-thread.ts';
 import type { PinnedFile } from '../checkpoint-source.ts';
 import type { FileFacts } from '../file-facts.ts';
-import type { ContentDigest, DigestOptions } from '../sinks/sink.ts';
 import type { SealedFrames, SealingPlace, SealOrder } from './file-frames.ts';
 import type {
   OpenedFrames,
@@ -74,10 +73,9 @@ export class SealThread implements SealingPlace {
     return this.#ask('frame', { kind: 'frame', fileId, number }, path).answer;
   }
 
-  async digest(fileId: number, options: DigestOptions, path: string): Promise<ContentDigest> {
-    const { isMd5Needed, signal } = options;
+  async digest(fileId: number, path: string, signal?: AbortSignal): Promise<string> {
     this.#mustBeOpen(fileId, path);
-    return this.#ask('digest', { kind: 'digest', fileId, isMd5Needed }, path, signal).answer;
+    return this.#ask('digest', { kind: 'digest', fileId }, path, signal).answer;
   }
 
   /** Rejects what is under way. */
@@ -139,8 +137,8 @@ class FramesThere implements SealedFrames {
     return this.#thread.frame(this.#fileId, number, this.#path);
   }
 
-  async digest(options: DigestOptions): Promise<ContentDigest> {
-    return this.#thread.digest(this.#fileId, options, this.#path);
+  async digest(signal?: AbortSignal): Promise<string> {
+    return this.#thread.digest(this.#fileId, this.#path, signal);
   }
 
   close(): void {

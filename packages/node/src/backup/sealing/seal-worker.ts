@@ -5,11 +5,14 @@
  */
 import { parentPort } from 'node:worker_threads';
 import { must, unreachable } from '@holdfast/base';
-import { NodeFileSystem } from '@holdfast/storage';
+import { lowerThreadPriority, NodeFileSystem } from '@holdfast/storage';
 import { answerQuestion } from '../../threads/thread-reply.ts';
 import type { SealedFrames } from './file-frames.ts';
 import { sealingHere } from './file-frames.ts';
 import type { SealAnswers, SealQuestion, SealThreadRequest } from './seal-thread-protocol.ts';
+
+// A backup may wait, writes may not. Where threads have no priorities it is one like any other.
+lowerThreadPriority('behind');
 
 const port = must(parentPort, 'the sealing thread must be a worker');
 const pause = (): Promise<void> =>
@@ -39,10 +42,8 @@ async function answer(
     }
     case 'frame':
       return framesOf(question.fileId).frame(question.number);
-    case 'digest': {
-      const { fileId, isMd5Needed } = question;
-      return framesOf(fileId).digest({ isMd5Needed, signal });
-    }
+    case 'digest':
+      return framesOf(question.fileId).digest(signal);
     default:
       return unreachable(question);
   }

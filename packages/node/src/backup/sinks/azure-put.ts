@@ -24,6 +24,8 @@ import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
 import { metadataOf, randomMark } from './sink-digest.ts';
 
 const BLOCK_NUMBER_DIGIT_COUNT = 6;
+/** What the store can take of a request. */
+const WAY_HASH = 'md5';
 
 export async function putIntoAzure(
   context: AzureContext,
@@ -39,18 +41,20 @@ export async function putIntoAzure(
     return againWhenGone(() =>
       putBlocks(context, { ...task, writer: randomMark(store.environment.random) }),
     );
-  return putWhole(task, ({ bytes, md5 }) =>
+  return putWhole(task, WAY_HASH, ({ bytes, hash }) =>
     finish(context, task, async (signal) => {
       await context.blob(key).upload(bytes, bytes.byteLength, {
         ...requestOptions(task, signal),
-        blobHTTPHeaders: { blobContentMD5: md5 },
+        blobHTTPHeaders: { blobContentMD5: hash },
       });
     }),
   );
 }
 
 async function putBlocks(context: AzureContext, task: PutTask): Promise<SinkPutOutcome> {
-  const ids = await sendParts(task, (part, stop) => stageBlock(context, task, part, stop));
+  const ids = await sendParts(task, WAY_HASH, (part, stop) =>
+    stageBlock(context, task, part, stop),
+  );
   return finish(context, task, async (signal) => {
     await context.blob(task.key).commitBlockList([...ids], requestOptions(task, signal));
   });
@@ -92,7 +96,7 @@ function blockId(writer: string, number: number): string {
 async function stageBlock(
   context: AzureContext,
   { key, what, writer }: PutTask,
-  { bytes, md5, number }: Part,
+  { bytes, hash, number }: Part,
   stop: AbortSignal,
 ): Promise<string> {
   const id = blockId(writer, number);
@@ -100,7 +104,7 @@ async function stageBlock(
   await context.store.call(`${what}, one block`, limits, async ({ signal }) => {
     await context.blob(key).stageBlock(id, bytes, bytes.byteLength, {
       abortSignal: signal,
-      transactionalContentMD5: md5,
+      transactionalContentMD5: hash,
     });
   });
   return id;

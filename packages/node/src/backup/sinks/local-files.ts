@@ -47,6 +47,12 @@ export async function removeFile(path: string): Promise<boolean> {
   }
 }
 
+/**
+ * Others may write their log to the same disk, and a sync of theirs waits for what a file system
+ * has to write before it: so much at most.
+ */
+const UNSYNCED_SIZE_BYTES_MAX = 2 * 1024 * 1024;
+
 /** Content, then trailer, synced. `onWritten` gets the bytes of content so far. */
 export async function writeTemporary(
   path: string,
@@ -57,9 +63,14 @@ export async function writeTemporary(
   const handle = await open(path, 'wx', 0o640);
   try {
     let sizeBytes = 0;
+    let syncedSizeBytes = 0;
     for await (const piece of pieces) {
       await writeFully(handle, piece, sizeBytes);
       sizeBytes += piece.byteLength;
+      if (sizeBytes - syncedSizeBytes >= UNSYNCED_SIZE_BYTES_MAX) {
+        await handle.datasync();
+        syncedSizeBytes = sizeBytes;
+      }
       onWritten(sizeBytes);
     }
     await writeFully(handle, encodeTrailer(digestOf()), sizeBytes);

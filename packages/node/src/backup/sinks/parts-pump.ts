@@ -9,7 +9,7 @@
 import { must } from '@holdfast/base';
 import { planParts } from './part-size.ts';
 import type { SinkPutOptions, SinkSource } from './sink.ts';
-import type { HashedBytes, SinkDigest } from './sink-digest.ts';
+import type { HashedBytes, SinkDigest, WayHash } from './sink-digest.ts';
 import { SourceReader } from './sink-digest.ts';
 import { aborted } from './sink-failure.ts';
 
@@ -27,11 +27,13 @@ export interface Part extends HashedBytes {
 }
 
 /**
- * What `send` said of each part, in order. `stop` is aborted when another part has failed.
+ * What `send` said of each part, in order. `stop` is aborted when another part has failed. The bytes
+ * of a part are `send`'s until it has settled.
  * @throws HoldfastError ABORTED, of the source, and whatever `send` throws first
  */
 export async function sendParts<Sent>(
   { digest, options, source, what }: PartsTask,
+  wayHash: WayHash,
   send: (part: Part, stop: AbortSignal) => Promise<Sent>,
 ): Promise<readonly Sent[]> {
   const plan = must(planParts(source.sizeBytes), 'the size was checked');
@@ -41,22 +43,26 @@ export async function sendParts<Sent>(
   const reader = new SourceReader(source, digest, what, stop.signal);
   const answers: Sent[] = [];
   const underWay = new Set<Promise<void>>();
+  /** Of parts that were sent: one of several MiB for each part makes work for the collector. */
+  const rooms: Uint8Array[] = [];
   const failures: unknown[] = [];
   let confirmedSizeBytes = 0;
   const fail = (error: unknown): void => {
     failures.push(error);
     stop.abort();
   };
-  const sendOne = async (part: Part): Promise<void> => {
+  const sendOne = async (part: Part, room: Uint8Array): Promise<void> => {
     answers[part.number] = await send(part, stop.signal);
+    rooms.push(room);
     confirmedSizeBytes += part.bytes.byteLength;
     options.onProgress?.(confirmedSizeBytes);
   };
   try {
     if (options.signal?.aborted) throw aborted(what);
     for (let number = 0; number < plan.partCount && failures.length === 0; number++) {
-      const part = { number, ...(await reader.take(plan.partSizeBytes)) };
-      const sent = sendOne(part)
+      const room = rooms.pop() ?? new Uint8Array(plan.partSizeBytes);
+      const part = { number, ...(await reader.take(plan.partSizeBytes, wayHash, room)) };
+      const sent = sendOne(part, room)
         .catch(fail)
         .finally(() => underWay.delete(sent));
       underWay.add(sent);

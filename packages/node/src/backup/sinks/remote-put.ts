@@ -6,7 +6,7 @@ import { HoldfastError } from '@holdfast/base';
 import { PARTS_FROM_SIZE_BYTES, planParts } from './part-size.ts';
 import type { RemoteStore } from './remote-store.ts';
 import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
-import type { HashedBytes, SourceDigest } from './sink-digest.ts';
+import type { HashedBytes, SinkDigest, WayHash } from './sink-digest.ts';
 import { digestSource, randomMark, SourceReader } from './sink-digest.ts';
 import { refusal } from './sink-failure.ts';
 import { checkSinkKey } from './sink-keys.ts';
@@ -28,7 +28,7 @@ export interface WantedPut {
 
 export interface PutTask extends WantedPut {
   readonly writer: string;
-  readonly digest: SourceDigest;
+  readonly digest: SinkDigest;
 }
 
 /** Null: it is there already. @throws HoldfastError SINK_REFUSED for a wrong key or size */
@@ -54,23 +54,20 @@ export async function beginPut(
 }
 
 /** Reads the source once, for its digest. */
-export async function putTask(
-  store: RemoteStore,
-  wanted: WantedPut,
-  isMd5Needed = false,
-): Promise<PutTask> {
+export async function putTask(store: RemoteStore, wanted: WantedPut): Promise<PutTask> {
   const { options, source, what } = wanted;
-  const digest = await digestSource(source, what, { signal: options.signal, isMd5Needed });
+  const digest = await digestSource(source, what, options.signal);
   return { ...wanted, digest, writer: randomMark(store.environment.random) };
 }
 
 /** The bytes are in memory, so every attempt sends exactly what the digest was taken of. */
 export async function putWhole(
   { digest, options, source, what }: PutTask,
+  wayHash: WayHash,
   put: (whole: HashedBytes) => Promise<SinkPutOutcome>,
 ): Promise<SinkPutOutcome> {
   const reader = new SourceReader(source, digest, what, options.signal);
-  const outcome = await put(await reader.take(source.sizeBytes));
+  const outcome = await put(await reader.take(source.sizeBytes, wayHash));
   if (outcome === 'stored') options.onProgress?.(source.sizeBytes);
   return outcome;
 }

@@ -2,13 +2,13 @@
  * The S3 client library, loaded when the first S3 sink is opened (130 ms and 20 MB that a node
  * without one does not pay), set up so that we decide what it would decide for us:
  * - one attempt per call: sink-retry.ts tries again, and knows which outcomes are unknown;
- * - no checksums in trailers: Ceph and others refuse or store them. Content-MD5 guards the way
- *   there, our own SHA-256 in the metadata the whole way back;
+ * - no checksums in trailers: Ceph and others refuse or store them. The SHA-256 of each body, which
+ *   the signature covers, guards the way there, our own in the metadata the whole way back;
  * - connections are kept and their number is bounded.
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import type { S3Client } from '@aws-sdk/client-s3';
+import type { PutObjectCommand, S3Client, UploadPartCommand } from '@aws-sdk/client-s3';
 import type { SinkFailure } from './sink-failure.ts';
 import { classifyAnswer, classifyThrown, numberField, stringField } from './sink-failure.ts';
 
@@ -81,9 +81,23 @@ export async function connectS3(options: S3SinkOptions): Promise<S3Handle> {
 }
 
 /**
- * The library takes a SHA-256 of every body in memory for its signature, all at once on the calling
- * thread. What carries an MD5, which is signed, goes without, as every stream does.
+ * The server refuses a body that has another SHA-256 than this, lower-case hex. By itself the library
+ * takes it of every body in memory, all at once on the calling thread, and of no stream.
  */
+export function signPayload(command: PutObjectCommand | UploadPartCommand, sha256: string): void {
+  // Both stacks do the same with a request that has been built.
+  const { middlewareStack } = command as PutObjectCommand;
+  middlewareStack.add(
+    (next) => (given) => {
+      const { headers } = given.request as { headers: Record<string, string> };
+      headers['x-amz-content-sha256'] = sha256;
+      return next(given);
+    },
+    { name: 'signPayload', step: 'build', priority: 'low' },
+  );
+}
+
+/** As above for the rest of the requests: what carries an MD5, which is signed, goes without. */
 function spareSigningHash(client: S3Client): void {
   client.middlewareStack.add(
     (next) => (given) => {

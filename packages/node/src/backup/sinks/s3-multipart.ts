@@ -11,7 +11,7 @@ import { must } from '@holdfast/base';
 import type { Part } from './parts-pump.ts';
 import { sendParts } from './parts-pump.ts';
 import { againWhenGone, outcomeOfGone, PartsGone, type PutTask, publish } from './remote-put.ts';
-import { classifyS3, isNamed, isStatus } from './s3-client.ts';
+import { classifyS3, isNamed, isStatus, signPayload } from './s3-client.ts';
 import type { S3Context } from './s3-context.ts';
 import { abortUpload, abortUploadsOf } from './s3-uploads.ts';
 import type { SinkPutOutcome } from './sink.ts';
@@ -43,7 +43,7 @@ export class PartedUpload {
     const uploadId = await this.#begin();
     let isEnded = false;
     try {
-      const parts = await sendParts(this.#task, (part, stop) =>
+      const parts = await sendParts(this.#task, 'sha256', (part, stop) =>
         this.#sendPart(uploadId, part, stop),
       );
       const outcome = await this.#end(uploadId, parts);
@@ -88,7 +88,7 @@ export class PartedUpload {
 
   async #sendPart(
     uploadId: string,
-    { bytes, md5, number }: Part,
+    { bytes, hash, number }: Part,
     stop: AbortSignal,
   ): Promise<CompletedPart> {
     const { key, what } = this.#task;
@@ -104,8 +104,9 @@ export class PartedUpload {
         const command = new library.UploadPartCommand({
           ...this.#context.place(key),
           ...{ UploadId: uploadId, PartNumber, Body: bytes },
-          ...{ ContentLength: sizeBytes, ContentMD5: Buffer.from(md5).toString('base64') },
+          ContentLength: sizeBytes,
         });
+        signPayload(command, Buffer.from(hash).toString('hex'));
         return unlessGone(what, client.send(command, { abortSignal: attempt.signal }));
       },
     );

@@ -19,7 +19,7 @@ import {
   putWhole,
   type WantedPut,
 } from './remote-put.ts';
-import { isStatus } from './s3-client.ts';
+import { isStatus, signPayload } from './s3-client.ts';
 import type { S3Context } from './s3-context.ts';
 import { type MultipartTask, PART_CHECK_KEY_PREFIX, PartedUpload } from './s3-multipart.ts';
 import type { SinkPutOptions, SinkPutOutcome, SinkSource } from './sink.ts';
@@ -43,7 +43,7 @@ export class S3Putter {
     const wanted = await beginPut(store, key, source, options);
     if (wanted === null) return 'exists';
     const way = await this.#wayOf(wanted);
-    const task = await putTask(store, wanted, way === 'stream');
+    const task = await putTask(store, wanted);
     switch (way) {
       case 'whole':
         return this.#putWhole(task);
@@ -66,10 +66,9 @@ export class S3Putter {
   }
 
   #putWhole(task: PutTask): Promise<SinkPutOutcome> {
-    return putWhole(task, ({ bytes, md5 }) => {
-      const md5Base64 = Buffer.from(md5).toString('base64');
-      return this.#putObject(task, (signal) => this.#send(task, bytes, md5Base64, signal));
-    });
+    return putWhole(task, 'sha256', ({ bytes }) =>
+      this.#putObject(task, (signal) => this.#send(task, bytes, signal)),
+    );
   }
 
   #putStream(task: PutTask): Promise<SinkPutOutcome> {
@@ -95,7 +94,7 @@ export class S3Putter {
       const body = Readable.from(pieces(), { objectMode: false, highWaterMark: 1 });
       try {
         const until = AbortSignal.any([signal, ended.signal]);
-        await this.#send(task, body, task.digest.md5Base64, until);
+        await this.#send(task, body, until);
       } catch (error) {
         throw sourceError ?? error;
       } finally {
@@ -116,22 +115,18 @@ export class S3Putter {
     });
   }
 
-  async #send(
-    task: PutTask,
-    body: Uint8Array | Readable,
-    md5Base64: string,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #send(task: PutTask, body: Uint8Array | Readable, signal: AbortSignal): Promise<void> {
     const { client, library } = this.#context.handle;
     const input: PutObjectCommandInput = {
       ...this.#context.place(task.key),
       Body: body,
       ContentLength: task.source.sizeBytes,
-      ContentMD5: md5Base64,
       Metadata: { ...metadataOf(task.digest, task.writer) },
       ...(task.options.ifAbsent ? { IfNoneMatch: '*' } : {}),
     };
-    await client.send(new library.PutObjectCommand(input), { abortSignal: signal });
+    const command = new library.PutObjectCommand(input);
+    signPayload(command, task.digest.sha256);
+    await client.send(command, { abortSignal: signal });
   }
 
   #putParts(task: PutTask, guard: MultipartTask['guard']): Promise<SinkPutOutcome> {

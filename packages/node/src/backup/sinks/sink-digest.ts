@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HoldfastError, type Random } from '@holdfast/base';
 import { createStreamDigest, type StreamDigest } from '@holdfast/storage';
-import type { ContentDigest, DigestOptions, SinkSource } from './sink.ts';
+import type { SinkSource } from './sink.ts';
 import { aborted, refusal } from './sink-failure.ts';
 
 export const PIECE_SIZE_BYTES = 1024 * 1024;
@@ -65,32 +65,21 @@ export function sizedDigest(
   throw corrupt(object, flaw);
 }
 
-export type SourceDigest = SinkDigest & ContentDigest;
-
-/**
- * Reads the source once. `what` is for messages. MD5 costs twice what SHA-256 does, so it is taken
- * only for what goes in one request that streams. @throws HoldfastError ABORTED, of the source
- */
+/** Reads the source once. `what` is for messages. @throws HoldfastError ABORTED, of the source */
 export async function digestSource(
   source: SinkSource,
   what: string,
-  options: DigestOptions,
-): Promise<SourceDigest> {
-  const { signal, isMd5Needed } = options;
+  signal?: AbortSignal,
+): Promise<SinkDigest> {
+  const { sizeBytes } = source;
   if (signal?.aborted) throw aborted(what);
-  if (source.digest !== undefined) {
-    return { ...(await source.digest(options)), sizeBytes: source.sizeBytes };
-  }
+  if (source.digest !== undefined) return { sha256: await source.digest(signal), sizeBytes };
   const sha256 = createStreamDigest();
-  const md5 = createHash('md5');
   for await (const piece of sourcePieces(source, what, signal)) {
     sha256.update(piece);
-    if (isMd5Needed) md5.update(piece);
     await nextTurn();
   }
-  const { sizeBytes } = source;
-  const md5Base64 = isMd5Needed ? md5.digest('base64') : '';
-  return { sha256: sha256.finishHex(), sizeBytes, md5Base64 };
+  return { sha256: sha256.finishHex(), sizeBytes };
 }
 
 /** All of a source, in order, 1 MiB at a time. @throws HoldfastError ABORTED, of the source */
@@ -121,11 +110,16 @@ async function readPiece(
   return piece;
 }
 
+/**
+ * What guards bytes on their way to a store: the store takes it of what has come. MD5 costs twice
+ * what SHA-256 does, which processors help with.
+ */
+export type WayHash = 'md5' | 'sha256';
+
 /** Bytes of a source and what guards them on their way. */
 export interface HashedBytes {
   readonly bytes: Uint8Array;
-  /** 16 bytes. */
-  readonly md5: Uint8Array;
+  readonly hash: Uint8Array;
 }
 
 /** The second reading of a source, in order. The last piece is handed out only if all are equal. */
@@ -148,11 +142,11 @@ export class SourceReader {
     return this.#offset === this.#source.sizeBytes;
   }
 
-  /** The next `length` bytes, which belong to the caller, or less at the end. */
-  async take(length: number): Promise<HashedBytes> {
+  /** The next `length` bytes, or less at the end; into the begin of `room`, when it is given. */
+  async take(length: number, wayHash: WayHash, room?: Uint8Array): Promise<HashedBytes> {
     const sizeBytes = Math.min(length, this.#source.sizeBytes - this.#offset);
-    const bytes = new Uint8Array(sizeBytes);
-    const md5 = createHash('md5');
+    const bytes = room?.subarray(0, sizeBytes) ?? new Uint8Array(sizeBytes);
+    const hash = createHash(wayHash);
     for (let at = 0; at < sizeBytes; ) {
       const piece = await readPiece(this.#source, this.#offset, this.#what, this.#signal);
       const taken = piece.subarray(0, sizeBytes - at);
@@ -160,10 +154,10 @@ export class SourceReader {
       at += taken.byteLength;
       this.#account(taken);
       await nextTurn();
-      md5.update(taken);
+      hash.update(taken);
       await nextTurn();
     }
-    return { bytes, md5: md5.digest() };
+    return { bytes, hash: hash.digest() };
   }
 
   async *pieces(): AsyncGenerator<Uint8Array> {

@@ -23,25 +23,16 @@ export interface SinkObject {
   readonly modifiedMs: number;
 }
 
-export interface DigestOptions {
-  readonly isMd5Needed: boolean;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface ContentDigest {
-  /** Lower-case hex. */
-  readonly sha256: string;
-  /** As the header Content-MD5 has it; '' when it was not asked for. */
-  readonly md5Base64: string;
-}
-
 /** Content that can be read more than once, in any order: an attempt may start again. */
 export interface SinkSource {
   readonly sizeBytes: number;
   /** Exactly `length` bytes from `offset`. @throws HoldfastError FILE_IO, FILE_CORRUPT, ABORTED */
   read(offset: number, length: number): Promise<Uint8Array>;
-  /** Of the whole, where the source has better means than to hand all of it out. @throws as read */
-  digest?(options: DigestOptions): Promise<ContentDigest>;
+  /**
+   * SHA-256 of the whole as lower-case hex, where the source has better means than to hand all of
+   * it out. @throws as read
+   */
+  digest?(signal?: AbortSignal): Promise<string>;
 }
 
 export interface SinkPutOptions {

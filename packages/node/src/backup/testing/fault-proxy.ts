@@ -1,8 +1,8 @@
 /**
  * An HTTP proxy in front of a real store, which does to requests what networks and loaded servers
  * do: answers with an error itself, cuts the connection in the middle of a body either way,
- * carries a request out and loses the answer, or lets bytes through slowly. What is not touched is
- * passed on as it came, so signatures hold.
+ * carries a request out and loses the answer, damages bytes, or lets them through slowly. What is
+ * not touched is passed on as it came, so signatures hold.
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -20,6 +20,8 @@ export type Fault =
   | { readonly kind: 'answer'; readonly status: number; readonly code: string }
   /** The connection of the client breaks after so many bytes of the request. */
   | { readonly kind: 'cutRequest'; readonly afterSizeBytes: number }
+  /** A bit of the first byte of the body arrives as another one. */
+  | { readonly kind: 'flipRequest' }
   /** The connection of the client breaks after so many bytes of the answer. */
   | { readonly kind: 'cutAnswer'; readonly afterSizeBytes: number }
   /** The server carries the request out; the client never hears of it. */
@@ -115,6 +117,7 @@ export class FaultProxy {
         outgoing.destroy();
         throw new Error('cut');
       }
+      if (fault.kind === 'flipRequest' && sizeBytes === chunk.byteLength) chunk[0]! ^= 1;
       if (fault.kind === 'slow') await pause(chunk.byteLength / fault.bytesPerMs);
       if (!outgoing.write(chunk)) await once(outgoing, 'drain');
     }
