@@ -27,8 +27,8 @@ export interface Part extends HashedBytes {
 }
 
 /**
- * What `send` said of each part, in order. `stop` is aborted when another part has failed. The bytes
- * of a part are `send`'s until it has settled.
+ * What `send` said of each part, in order. `stop` is aborted when another part has failed. The
+ * bytes of a part are `send`'s until it has settled.
  * @throws HoldfastError ABORTED, of the source, and whatever `send` throws first
  */
 export async function sendParts<Sent>(

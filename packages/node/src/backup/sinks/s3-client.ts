@@ -81,8 +81,8 @@ export async function connectS3(options: S3SinkOptions): Promise<S3Handle> {
 }
 
 /**
- * The server refuses a body that has another SHA-256 than this, lower-case hex. By itself the library
- * takes it of every body in memory, all at once on the calling thread, and of no stream.
+ * The server refuses a body that has another SHA-256 than this, lower-case hex. By itself the
+ * library takes it of every body in memory, all at once on the calling thread, and of no stream.
  */
 export function signPayload(command: PutObjectCommand | UploadPartCommand, sha256: string): void {
   // Both stacks do the same with a request that has been built.
