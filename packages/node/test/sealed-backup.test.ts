@@ -61,6 +61,21 @@ t.test('a second backup sends rows again only if they were written since', async
   for (const segments of others) t.same(segments, expected, 'the same on every node');
 });
 
+t.test('a node that has nothing yet refuses a backup, and goes on', async (t) => {
+  const sink = new MemorySink();
+  const site = TestSite.make([sink], { seed: SEED });
+  await site.cluster.start();
+  const empty = site.cluster.node(0);
+  const asked = must(empty.node.backup).create({ type: 'full' });
+  await t.rejects(site.resolve(asked), { code: 'REPAIRING', message: /no entry of the log yet/ });
+  await site.execute(createDocs);
+  await write(site, 1, 5);
+  await site.advance(1_000);
+  t.equal(empty.isRunning, true, 'it did not stop');
+  const made = await site.resolve(must(empty.node.backup).create({ type: 'full' }));
+  t.match(made, { outcomes: [{ kind: 'success' }] });
+});
+
 t.test('a node that does not lead backs up what grows as it is', async (t) => {
   const sink = new MemorySink();
   const site = await open(sink);

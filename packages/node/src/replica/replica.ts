@@ -365,8 +365,16 @@ export class Replica {
     return activityOf({ log, lanes, raft, checkpointer, checkpoints, snapshots });
   }
 
-  /** Asks for a checkpoint now; resolves with it. Rejects: the node stops, or tries again later. */
-  checkpoint(): Promise<CheckpointRoot> {
+  /**
+   * Asks for a checkpoint now; resolves with it. Rejects: the node stops, or tries again later.
+   * @throws HoldfastError REPAIRING while it has nothing: it is new, or was wiped
+   */
+  async checkpoint(): Promise<CheckpointRoot> {
+    if (this.meta.appliedIndex === 0 && this.checkpointer.root === null) {
+      const message =
+        'this node has no entry of the log yet: ask another one, or wait until it has caught up';
+      throw new HoldfastFailure('REPAIRING', message);
+    }
     return this.checkpoints.run();
   }
 
