@@ -30,6 +30,9 @@ import { PitrHistory, readRows, SMALL_WAL, sortedRows } from './support/pitr-his
 import { shardDigests } from './support/restored.ts';
 import { TEST_ENVIRONMENT } from './support/sink-suite.ts';
 
+// Hundreds of histories take minutes: no time limit of the test runner.
+t.setTimeout(0);
+
 const RUN_COUNT = Number(process.env.HOLDFAST_PITR_RUNS ?? 20);
 const FIRST_SEED = Number(process.env.HOLDFAST_TEST_SEED ?? 41);
 /** Of each history. */

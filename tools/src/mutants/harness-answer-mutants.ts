@@ -33,7 +33,8 @@ export const ANSWER_MUTANTS: readonly HarnessMutant[] = [
     file: `${REPLICA}/read-requests.js`,
     find: 'return this.#replica.meta.catalogue.byName(definition.name) === definition;',
     replace: 'return true;',
-    killer: calm('schema'),
+    // A drop has to fall between the look at a name and the look at its rows.
+    killer: { ...disturbed('schema', 'network-slow'), seconds: 40 },
   },
   {
     id: 'deposed-leader-serves-reads',
